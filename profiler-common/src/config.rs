@@ -1,0 +1,77 @@
+//! What userspace tells the kernel programs.
+
+/// Load-time constants. In read-only data, so that the verifier removes what they turn off.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// A code of [`target`].
+    pub target: u32,
+    /// 1: processes that a member forks become members.
+    pub children: u32,
+    /// Kernel id of the cgroup whose descendants are recorded, for [`target::CGROUP`].
+    pub cgroup_id: u64,
+    /// Depth of that cgroup below the root, which has depth 0.
+    pub cgroup_level: u32,
+    /// Bytes of user stack that a sample takes at the most: a multiple of the page size.
+    pub stack_bytes: u32,
+    /// 1: `sched_switch` has the previous task's state as argument 3 (Linux 5.18).
+    pub switch_has_state: u32,
+    /// 1: `bpf_task_pt_regs` exists (Linux 5.15); else the registers lie at the top of `task->stack`.
+    pub has_task_pt_regs: u32,
+    /// Size of a kernel stack, for kernels without `bpf_task_pt_regs`.
+    pub kernel_stack_bytes: u32,
+    /// 1: every exec on the machine is told, for `--comm`.
+    pub tell_every_exec: u32,
+    /// Process id of the profiler in the initial PID namespace: never recorded with `-a`.
+    pub own_tgid: u32,
+    /// Off-CPU stacks taken in one pass at the most.
+    pub captures_per_pass: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 48, "kernel/user ABI");
+
+/// Codes of [`Config::target`].
+pub mod target {
+    /// The processes (and their later threads) whose ids are in `TARGETS`.
+    pub const LISTED: u32 = 0;
+    /// Every thread of the machine.
+    pub const ALL: u32 = 1;
+    /// Threads in a cgroup or below it.
+    pub const CGROUP: u32 = 2;
+}
+
+/// Bits of the values of `TARGETS`, which is keyed by ids of the profiler's PID namespace.
+pub mod target_bits {
+    /// The key is a process: all of its threads.
+    pub const PROCESS: u32 = 1;
+    /// The key is a single thread.
+    pub const THREAD: u32 = 2;
+}
+
+/// What userspace changes while the programs run. The one value of the map `CONTROL`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// 1: the recording is over; no account changes any more.
+    pub stopped: u32,
+    /// An off-CPU candidate is sampled when a random `u32` is at most this.
+    pub threshold: u32,
+}
+
+const _: () = assert!(size_of::<Control>() == 8, "kernel/user ABI");
+
+/// What one pass of the task iterator saw. The one value of the map `PASS`, zeroed by userspace before a pass.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassCounts {
+    /// Member threads that were off the CPU.
+    pub off_cpu: u32,
+    /// Those of them whose interval had no stack yet.
+    pub candidates: u32,
+    /// Those whose stack was taken.
+    pub captured: u32,
+    /// Candidates passed over because the pass had taken its number.
+    pub over_limit: u32,
+}
+
+const _: () = assert!(size_of::<PassCounts>() == 16, "kernel/user ABI");

@@ -1,0 +1,40 @@
+//! What crosses the kernel border, each type once: written by `profiler-ebpf`, read by `profiler`.
+//!
+//! Fixed-width integers in explicit order, no padding (asserted), and codes that stay `u32` until decoded, so that
+//! every bit pattern of a record is a valid value.
+#![no_std]
+
+pub mod config;
+pub mod ledger;
+pub mod offsets;
+pub mod process;
+pub mod sample;
+pub mod stat;
+pub mod state;
+pub mod syscall;
+
+/// First word of each record in the ring buffer: what the rest is.
+pub mod event_kind {
+    /// [`crate::sample::SampleHeader`] taken on the CPU, with kernel frames and a snapshot of the user stack.
+    pub const ON_CPU_SAMPLE: u32 = 1;
+    /// [`crate::sample::SampleHeader`] of a thread that is off the CPU.
+    pub const OFF_CPU_SAMPLE: u32 = 2;
+    /// [`crate::ledger::ThreadEnd`]: a thread's final account.
+    pub const THREAD_END: u32 = 3;
+    /// [`crate::process::ProcessEvent`]: a member forked a process.
+    pub const FORK: u32 = 4;
+    /// [`crate::process::ProcessEvent`]: a process runs a new image.
+    pub const EXEC: u32 = 5;
+}
+
+#[cfg(feature = "user")]
+macro_rules! pod {
+    ($($ty:ty),* $(,)?) => {$(
+        // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted beside each type): every bit pattern
+        // is a valid value.
+        unsafe impl aya::Pod for $ty {}
+    )*};
+}
+
+#[cfg(feature = "user")]
+pod!(config::Config, config::Control, config::PassCounts, ledger::ThreadRecord, offsets::Offsets);

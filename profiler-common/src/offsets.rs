@@ -1,0 +1,64 @@
+//! Offsets of the few kernel fields that are read, found by name in the running kernel's BTF.
+
+macro_rules! offsets {
+    ($($field:ident $meaning:literal;)*) => {
+        /// Byte offsets into kernel structs, and into the saved user registers of this architecture.
+        ///
+        /// [`ABSENT`] marks a field that the running kernel does not have.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Offsets { $(#[doc = $meaning] pub $field: u32,)* }
+
+        impl Offsets {
+            /// No field known yet.
+            pub const fn absent() -> Self {
+                Self { $($field: ABSENT,)* }
+            }
+        }
+    };
+}
+
+/// The running kernel does not have the field.
+pub const ABSENT: u32 = u32::MAX;
+
+offsets! {
+    task_pid "`task_struct.pid`";
+    task_tgid "`task_struct.tgid`";
+    task_flags "`task_struct.flags`";
+    task_state "`task_struct.__state`, or `state` before 5.14";
+    task_on_cpu "`task_struct.on_cpu`";
+    task_comm "`task_struct.comm`";
+    task_stack "`task_struct.stack`";
+    task_files "`task_struct.files`";
+    task_thread_pid "`task_struct.thread_pid`";
+    task_group_leader "`task_struct.group_leader`";
+    task_in_iowait_byte "byte of `task_struct.in_iowait`, a bit field";
+    task_in_iowait_bit "bit of it within that byte";
+    pid_level "`pid.level`";
+    pid_numbers "`pid.numbers`";
+    upid_bytes "size of `struct upid`";
+    upid_nr "`upid.nr`";
+    files_fdt "`files_struct.fdt`";
+    fdt_max_fds "`fdtable.max_fds`";
+    fdt_fd "`fdtable.fd`";
+    file_inode "`file.f_inode`";
+    file_private_data "`file.private_data`";
+    file_dentry "`file.f_path.dentry`";
+    dentry_name "`dentry.d_name.name`";
+    inode_mode "`inode.i_mode`";
+    inode_sb "`inode.i_sb`";
+    sb_magic "`super_block.s_magic`";
+    socket_sk "`socket.sk`";
+    sock_family "`sock.__sk_common.skc_family`";
+    regs_ip "user registers: instruction pointer";
+    regs_sp "user registers: stack pointer";
+    regs_fp "user registers: frame pointer";
+    regs_lr "user registers: link register";
+    regs_cs "user registers: code segment, x86_64 only";
+    regs_syscall "user registers: number of the system call";
+    regs_arg0 "user registers: first argument of the system call";
+    regs_arg1 "user registers: second argument";
+    regs_arg2 "user registers: third argument";
+    regs_arg3 "user registers: fourth argument";
+    regs_bytes "size of the saved user registers";
+}

@@ -1,0 +1,60 @@
+//! A stack sample: registers, kernel frames and a snapshot of the top of the user stack.
+
+/// Most kernel frames of one sample: `PERF_MAX_STACK_DEPTH`, the kernel's own default limit.
+pub const KERNEL_FRAMES: usize = 127;
+/// Bytes of user stack that a sample can hold.
+pub const STACK_BYTES: usize = 16 * 1024;
+/// The unit in which user stacks are read: a read that crosses into an unmapped page fails whole.
+pub const PAGE_BYTES: usize = 4096;
+
+/// Start of a sample in the ring. After it come `[u64; KERNEL_FRAMES]`, of which the first `kernel_bytes` are valid,
+/// and then `stack_bytes` bytes of user stack, read from `sp` upward.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleHeader {
+    /// [`crate::event_kind::ON_CPU_SAMPLE`] or [`crate::event_kind::OFF_CPU_SAMPLE`].
+    pub kind: u32,
+    /// Thread id in the initial PID namespace.
+    pub tid: u32,
+    /// Process id in the profiler's PID namespace.
+    pub ns_tgid: u32,
+    /// State of the thread at that moment, see [`crate::state`].
+    pub state: u32,
+    /// When the sample was taken, CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// User instruction pointer; 0 for a kernel thread.
+    pub ip: u64,
+    /// User stack pointer.
+    pub sp: u64,
+    /// User frame pointer (x86_64 `rbp`, aarch64 `x29`).
+    pub fp: u64,
+    /// Link register (aarch64 `x30`); 0 on x86_64.
+    pub lr: u64,
+    /// Bytes of kernel frames, or the negative error of the helper.
+    pub kernel_bytes: i32,
+    /// Bytes of user stack.
+    pub stack_bytes: u32,
+    /// Off-CPU: a sample stands for `2^32 / (threshold + 1)` waits like it; `u32::MAX` for exactly one.
+    pub threshold: u32,
+    /// Off-CPU: the interval of which the stack is taken, [`crate::ledger::ThreadRecord::wait_seq`].
+    pub wait_seq: u32,
+    /// Off-CPU: the thread's interval that was sampled before this one.
+    pub repeated_seq: u32,
+    /// Off-CPU: how many more ticks had found that earlier interval going on.
+    pub repeats: u32,
+}
+
+const _: () = assert!(size_of::<SampleHeader>() == 80, "kernel/user ABI");
+
+/// A whole sample at its largest.
+#[repr(C)]
+pub struct SampleRecord {
+    /// What follows.
+    pub header: SampleHeader,
+    /// Kernel frames, innermost first.
+    pub kernel: [u64; KERNEL_FRAMES],
+    /// Bytes of the user stack.
+    pub stack: [u8; STACK_BYTES],
+}
+
+const _: () = assert!(size_of::<SampleRecord>() == 80 + 8 * KERNEL_FRAMES + STACK_BYTES, "kernel/user ABI");

@@ -1,0 +1,42 @@
+//! Every cause of loss or doubt that the kernel programs count, per CPU.
+
+macro_rules! stats {
+    ($($code:literal $variant:ident $name:literal $meaning:literal;)*) => {
+        /// A counted cause. The code is the index into the map `STATS`.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Stat { $(#[doc = $meaning] $variant = $code,)* }
+
+        impl Stat {
+            /// Each cause, by code.
+            pub const ALL: &[Stat] = &[$(Stat::$variant,)*];
+
+            /// Name in the JSON report.
+            pub const fn name(self) -> &'static str {
+                match self { $(Stat::$variant => $name,)* }
+            }
+
+            /// One line for a person.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Stat::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+stats! {
+    0 OnCpuSamples "oncpu_samples" "on-CPU samples sent";
+    1 OnCpuDropped "oncpu_dropped" "on-CPU samples lost because the ring was full";
+    2 OffCpuSamples "offcpu_samples" "off-CPU stacks sent";
+    3 OffCpuDropped "offcpu_dropped" "off-CPU stacks lost because the ring was full";
+    4 ThreadsFull "threads_full" "threads without an account because the map was full";
+    5 EndsDropped "ends_dropped" "final accounts lost because the ring was full";
+    6 ProcessEventsDropped "process_events_dropped" "fork and exec events lost because the ring was full";
+    7 ClockBackwards "clock_backwards" "intervals set to zero because two CPUs' clocks disagreed";
+    8 TidReused "tid_reused" "accounts replaced because another thread had their tid";
+    9 WakeBeforeSwitch "wake_before_switch" "waits counted as run queue: woken before they had left the CPU";
+    10 UserStackUnreadable "user_stack_unreadable" "samples whose user stack could not be read";
+    11 KernelStackFailed "kernel_stack_failed" "samples whose kernel stack could not be read";
+    12 RegistersUnreadable "registers_unreadable" "waits without a reason because the registers could not be read";
+    13 Switches "switches" "context switches of recorded threads";
+}

@@ -1,0 +1,2 @@
+//! Kernel programs of profiler.
+#![no_std]

@@ -1,0 +1,6 @@
+//! Tells where a process's wall-clock time goes and why.
+//!
+//! The modules stand in the order of the data's path: from the kernel to the report. ARCHITECTURE.md says what each
+//! may know of the others.
+
+pub mod recording;

@@ -1,0 +1,54 @@
+//! Checks that the tables of a recording fit together, so that nothing after it has to.
+
+use super::{Frame, Recording};
+
+/// What is wrong with a recording that did not come from this program as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{table} {row} refers to {what} {index}, of which there are {len}")]
+pub struct Invalid {
+    table: &'static str,
+    row: usize,
+    what: &'static str,
+    index: usize,
+    len: usize,
+}
+
+impl Recording {
+    /// Checks every index. After this, all look-ups between the tables are in range.
+    ///
+    /// # Errors
+    /// The first index that is out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        for (row, thread) in self.threads.iter().enumerate() {
+            check("thread", row, "process", thread.process, self.processes.len())?;
+        }
+        for (row, frame) in self.frames.iter().enumerate() {
+            match *frame {
+                Frame::Kernel { .. } => {}
+                Frame::User { module, .. } => check("frame", row, "module", module, self.modules.len())?,
+                Frame::Unmapped { process, .. } => {
+                    check("frame", row, "process", process, self.processes.len())?;
+                }
+            }
+        }
+        if !self.names.is_empty() && self.names.len() != self.frames.len() {
+            let (index, len) = (self.names.len(), self.frames.len());
+            return Err(Invalid { table: "names", row: 0, what: "frame", index, len });
+        }
+        for (row, stack) in self.stacks.iter().enumerate() {
+            for &frame in stack.kernel.iter().chain(&stack.user) {
+                check("stack", row, "frame", frame, self.frames.len())?;
+            }
+        }
+        for (row, sample) in self.samples.iter().enumerate() {
+            check("sample", row, "thread", sample.thread, self.threads.len())?;
+            check("sample", row, "stack", sample.stack, self.stacks.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn check(table: &'static str, row: usize, what: &'static str, index: u32, len: usize) -> Result<(), Invalid> {
+    let index = index as usize;
+    if index < len { Ok(()) } else { Err(Invalid { table, row, what, index, len }) }
+}

@@ -1,0 +1,1 @@
+//! Live tests of `profiler` and the workloads of known truth that they record.
