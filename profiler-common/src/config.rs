@@ -56,9 +56,13 @@ pub struct Control {
     pub stopped: u32,
     /// An off-CPU candidate is sampled when a random `u32` is at most this.
     pub threshold: u32,
+    /// Depth of the profiler's PID namespace below the initial one. Written by the seeding pass, which runs in it.
+    pub ns_level: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 8, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 16, "kernel/user ABI");
 
 /// What one pass of the task iterator saw. The one value of the map `PASS`, zeroed by userspace before a pass.
 #[repr(C)]

@@ -27,14 +27,30 @@ pub mod event_kind {
     pub const EXEC: u32 = 5;
 }
 
-#[cfg(feature = "user")]
-macro_rules! pod {
+/// Types of which every bit pattern is a valid value, and which have no padding.
+///
+/// # Safety
+/// The type is `repr(C)`, of fixed-width integers (or such types) only, without padding.
+pub unsafe trait Plain: Copy {}
+
+macro_rules! plain {
     ($($ty:ty),* $(,)?) => {$(
-        // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted beside each type): every bit pattern
-        // is a valid value.
+        // SAFETY: `repr(C)`, fixed-width integers only, and its size is asserted beside the type.
+        unsafe impl Plain for $ty {}
+
+        #[cfg(feature = "user")]
+        // SAFETY: as above.
         unsafe impl aya::Pod for $ty {}
     )*};
 }
 
-#[cfg(feature = "user")]
-pod!(config::Config, config::Control, config::PassCounts, ledger::ThreadRecord, offsets::Offsets);
+plain!(
+    config::Config,
+    config::Control,
+    config::PassCounts,
+    ledger::ThreadEnd,
+    ledger::ThreadRecord,
+    offsets::Offsets,
+    process::ProcessEvent,
+    sample::SampleHeader,
+);

@@ -34,6 +34,8 @@ offsets! {
     task_group_leader "`task_struct.group_leader`";
     task_in_iowait_byte "byte of `task_struct.in_iowait`, a bit field";
     task_in_iowait_bit "bit of it within that byte";
+    task_frozen_byte "byte of `task_struct.frozen` (cgroup v2 freezer), a bit field";
+    task_frozen_bit "bit of it within that byte";
     pid_level "`pid.level`";
     pid_numbers "`pid.numbers`";
     upid_bytes "size of `struct upid`";

@@ -38,5 +38,6 @@ stats! {
     10 UserStackUnreadable "user_stack_unreadable" "samples whose user stack could not be read";
     11 KernelStackFailed "kernel_stack_failed" "samples whose kernel stack could not be read";
     12 RegistersUnreadable "registers_unreadable" "waits without a reason because the registers could not be read";
-    13 Switches "switches" "context switches of recorded threads";
+    13 OffCpuRaced "offcpu_raced" "off-CPU stacks given up because the thread ran meanwhile";
+    14 Switches "switches" "context switches of recorded threads";
 }

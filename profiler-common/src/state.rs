@@ -59,7 +59,7 @@ states! {
     4 DISK_READ "disk_read" Disk "read from a file or block device, waiting for the device";
     5 DISK_WRITE "disk_write" Disk "write to a file or block device, waiting for the device";
     6 FSYNC "fsync" Disk "fsync, fdatasync, sync or msync";
-    7 DISK_META "disk_meta" Disk "open, stat, rename, … waiting for the device";
+    7 DISK_OTHER "disk_other" Disk "another system call that waits for the device: open, stat, rename, ioctl";
     8 FILE_WAIT "file_wait" Disk "in a file's system call, but not for the device: a lock of the file system or throttling";
     9 FILE_LOCK "file_lock" Lock "flock or fcntl lock on a file";
     10 PAGE_FAULT_IO "page_fault_io" Disk "page fault that waits for the device";
@@ -85,11 +85,11 @@ states! {
     30 SIGNAL_WAIT "signal_wait" Idle "pause, sigsuspend, sigtimedwait or a signalfd";
     31 TTY "tty" Idle "terminal or other character device";
     32 NOTIFY "notify" Idle "inotify, fanotify or another notification descriptor";
-    33 KERNEL_THREAD "kernel_thread" Idle "kernel thread, waiting for work";
+    33 KERNEL_THREAD "kernel_thread" Idle "kernel thread or io_uring worker, waiting for work";
     34 EXIT "exit" Ipc "exiting, waiting for its other threads or for its memory to be freed";
     35 UNKNOWN "unknown" Unknown "blocked for a reason that the ledger cannot name";
     36 EXEC "exec" Disk "execve, waiting for the device, a lock or its other threads";
-    37 KERNEL_IO "kernel_io" Disk "kernel thread, waiting for a device";
+    37 KERNEL_IO "kernel_io" Disk "kernel thread or io_uring worker, waiting for a device";
 }
 
 /// The state with this code, or none if the code is not in use.

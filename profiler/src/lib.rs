@@ -3,4 +3,5 @@
 //! The modules stand in the order of the data's path: from the kernel to the report. ARCHITECTURE.md says what each
 //! may know of the others.
 
+pub mod kernel;
 pub mod recording;

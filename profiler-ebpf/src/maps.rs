@@ -1,0 +1,134 @@
+//! Each map, with its capacity and its memory.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use profiler_common::{
+    config::{Config, Control, PassCounts},
+    ledger::ThreadRecord,
+    offsets::Offsets,
+    sample::SampleRecord,
+    stat::Stat,
+    syscall,
+};
+
+/// Constants of this run. The loader overwrites it before the programs are verified.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    target: 0,
+    children: 0,
+    cgroup_id: 0,
+    cgroup_level: 0,
+    stack_bytes: 0,
+    switch_has_state: 0,
+    has_task_pt_regs: 0,
+    kernel_stack_bytes: 0,
+    tell_every_exec: 0,
+    own_tgid: 0,
+    captures_per_pass: 0,
+};
+
+/// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::absent();
+
+/// A constant of this run.
+#[macro_export]
+macro_rules! config {
+    ($field:ident) => {
+        $crate::maps::constant(&$crate::maps::CONFIG.$field)
+    };
+}
+
+/// An offset in a kernel struct.
+#[macro_export]
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::maps::constant(&$crate::maps::OFFSETS.$field)
+    };
+}
+
+/// Reads a load-time constant. Volatile, because the loader replaces the value that the compiler sees.
+#[inline(always)]
+pub fn constant<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::read_volatile(value) }
+}
+
+/// The account of each recorded thread, by tid. Preallocated: it is written under the run queue's lock, where
+/// memory cannot be allocated. The loader sets the capacity to twice the threads that it finds, at least 4,096:
+/// 4,096 × (676 B + about 64 B of bucket and links) ≈ 3 MiB.
+#[map]
+pub static THREADS: HashMap<u32, ThreadRecord> = HashMap::with_max_entries(4096, 0);
+
+/// Ids of the processes or threads to record, in the profiler's PID namespace, with bits of `target_bits`. Read only
+/// by the seeding pass. The loader sets the capacity to what was asked for.
+#[map]
+pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
+
+/// A zeroed account, from which a new one is made: it is larger than the 512 bytes of a program's stack.
+#[map]
+static BLANK: Array<ThreadRecord> = Array::with_max_entries(1, 0);
+
+/// Switched by userspace while the programs run.
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// What one pass of the off-CPU sampler saw.
+#[map]
+static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
+
+/// Where the off-CPU sampler builds a sample. One, because only the profiler runs that iterator, one pass at a time.
+#[map]
+static SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
+
+/// Samples and the ends of accounts. The loader sets the size. 17 KiB a sample: the default 2 MiB hold 120, more than
+/// half a second of two busy CPUs at 99 Hz, and are emptied at each tick.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
+
+/// Counted causes of loss, by [`Stat`].
+#[map]
+pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::ALL.len() as u32, 0);
+
+/// What a thread waits for that blocks in a system call, by its number. 512 B.
+#[map]
+static SYSCALL_CLASSES: Array<u8> = Array::with_max_entries(syscall::SLOTS, 0);
+
+/// The blank account.
+#[inline(always)]
+pub fn blank() -> Option<&'static ThreadRecord> {
+    BLANK.get(0)
+}
+
+/// The switches of this run.
+#[inline(always)]
+pub fn control() -> Option<*mut Control> {
+    CONTROL.get_ptr_mut(0)
+}
+
+/// Whether the recording is over.
+#[inline(always)]
+pub fn stopped() -> bool {
+    // SAFETY: non-null pointer into the map; volatile, since userspace writes it meanwhile.
+    control().is_none_or(|control| unsafe { core::ptr::read_volatile(&raw const (*control).stopped) } != 0)
+}
+
+/// The counts of the present pass.
+#[inline(always)]
+pub fn pass() -> Option<*mut PassCounts> {
+    PASS.get_ptr_mut(0)
+}
+
+/// The off-CPU sampler's buffer.
+#[inline(always)]
+pub fn scratch() -> Option<*mut SampleRecord> {
+    SCRATCH.get_ptr_mut(0)
+}
+
+/// The class of a system call.
+#[inline(always)]
+pub fn syscall_class(number: u32) -> u8 {
+    SYSCALL_CLASSES.get(number).copied().unwrap_or(syscall::OTHER)
+}

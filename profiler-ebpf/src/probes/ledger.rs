@@ -1,0 +1,240 @@
+//! How long is each thread in which state? Two look-ups a switch and one a wake-up; no stack is walked here.
+//!
+//! An account is charged whenever its thread changes state, so its totals cover its whole life without a gap.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use profiler_common::{
+    event_kind,
+    ledger::{ThreadEnd, ThreadRecord, flags},
+    stat::Stat,
+    state,
+};
+
+use crate::{
+    classify::classify,
+    emit::{NO_WAKEUP, count},
+    filter,
+    maps::{self, EVENTS, THREADS},
+    task::{Task, Wait},
+};
+
+/// `TASK_DEAD`: the thread has left a CPU for the last time.
+const TASK_DEAD: u32 = 0x80;
+
+/// CLOCK_MONOTONIC.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// One thread's account in `THREADS`.
+///
+/// Only the CPU that switches the thread, or the one that wakes it while it is off the CPU, writes to it; the scheduler
+/// orders the two. The one overlap is a wake-up that comes while the thread is still leaving its CPU: that wake-up
+/// changes nothing here (see [`Account::woken`]).
+#[derive(Clone, Copy)]
+pub struct Account(*mut ThreadRecord);
+
+impl Account {
+    /// The account of this very task, if it is recorded.
+    #[inline(always)]
+    pub fn of(task: Task, tid: u32) -> Option<Self> {
+        let record = THREADS.get_ptr_mut(tid)?;
+        // SAFETY: non-null pointer into the map. 0 is an account that is still being opened.
+        let owner = unsafe { (*record).task };
+        if owner == task.identity() { Some(Self(record)) } else { None }
+    }
+
+    /// The account that stands under a tid, whoever it belongs to.
+    #[inline(always)]
+    pub fn under(tid: u32) -> Option<Self> {
+        THREADS.get_ptr_mut(tid).map(Self)
+    }
+
+    /// The record itself.
+    #[inline(always)]
+    pub fn record(self) -> *mut ThreadRecord {
+        self.0
+    }
+
+    #[inline(always)]
+    fn state(self) -> u32 {
+        // SAFETY: the pointer into the map is not null.
+        unsafe { (*self.0).state }
+    }
+
+    /// Charges the time since the last change to `state`, and goes over to `next`.
+    #[inline(always)]
+    pub fn charge(self, state: u32, next: u32, now: u64) {
+        let record = self.0;
+        // SAFETY: the pointer into the map is not null, and the index is checked: the verifier does not know that
+        // codes are small.
+        unsafe {
+            let since = (*record).since_ns;
+            // Two CPUs' clocks may differ by a little: never wrap, say how often.
+            let passed = if now >= since { now - since } else { 0 };
+            if now < since {
+                count(Stat::ClockBackwards);
+            }
+            if (state as usize) < state::SLOTS {
+                (*record).state_ns[state as usize] += passed;
+                (*record).state_count[state as usize] += 1;
+            }
+            (*record).since_ns = now;
+            (*record).state = next;
+        }
+    }
+
+    #[inline(always)]
+    fn left_cpu(self, next: u32, now: u64) {
+        self.charge(state::ON_CPU, next, now);
+        // SAFETY: the pointer into the map is not null.
+        unsafe { (*self.0).wait_seq = (*self.0).wait_seq.wrapping_add(1) };
+    }
+
+    #[inline(always)]
+    fn entered_cpu(self, now: u64) {
+        let mut was = self.state();
+        if state::is_blocked(was) || was == state::ON_CPU {
+            // Nobody woke it since it left the CPU, so it was ready all the time: it was woken while it was still
+            // leaving (the wake-up came before the switch), or a signal kept it from blocking, which the tracepoint's
+            // state shows only since 6.14.
+            count(Stat::WakeBeforeSwitch);
+            was = state::RUNQ_WAKE;
+        }
+        self.charge(was, state::ON_CPU, now);
+    }
+
+    /// A waker came. Counts only for a thread that is blocked: one that is still on its CPU either does not block at all
+    /// or is caught by `entered_cpu`.
+    #[inline(always)]
+    fn woken(self, now: u64) {
+        let was = self.state();
+        if state::is_blocked(was) {
+            self.charge(was, state::RUNQ_WAKE, now);
+        }
+    }
+
+    /// Closes the account and sends it. The caller removes it from the map.
+    #[inline(always)]
+    pub fn close(self, task: Option<Task>, now: u64) {
+        let Some(mut entry) = EVENTS.reserve::<ThreadEnd>(0) else {
+            return count(Stat::EndsDropped);
+        };
+        // SAFETY: both pointers are valid for a whole record; the verifier knows their sizes.
+        unsafe {
+            (*self.0).ended_ns = now;
+            if let Some(task) = task {
+                task.read_comm(&raw mut (*self.0).comm);
+            }
+            let end = entry.as_mut_ptr();
+            (*end).kind = event_kind::THREAD_END;
+            (*end).reserved = 0;
+            core::ptr::copy_nonoverlapping(self.0, &raw mut (*end).record, 1);
+        }
+        entry.submit(NO_WAKEUP);
+    }
+}
+
+/// A new account: whose, in which state, since when.
+pub struct Opening {
+    pub tid: u32,
+    pub state: u32,
+    pub flags: u32,
+    pub at_ns: u64,
+}
+
+/// Opens an account.
+#[inline(always)]
+pub fn open(task: Task, opening: &Opening) -> Option<Account> {
+    let tid = opening.tid;
+    // BPF_NOEXIST: two CPUs may see a thread for the first time at once (`-a`).
+    if let Err(error) = THREADS.insert(tid, maps::blank()?, 1) {
+        const EEXIST: i32 = -17;
+        if error != EEXIST {
+            count(Stat::ThreadsFull);
+        }
+        return None;
+    }
+    let record = THREADS.get_ptr_mut(tid)?;
+    // SAFETY: the pointers into the maps are not null. `task` is written last: until then the account counts as nobody's.
+    unsafe {
+        let level = maps::control().map_or(0, |control| (*control).ns_level);
+        let (ns_tid, ns_tgid) = task.ids_at_level(level);
+        (*record).since_ns = opening.at_ns;
+        (*record).opened_ns = opening.at_ns;
+        (*record).tid = tid;
+        (*record).tgid = task.tgid();
+        (*record).ns_tid = ns_tid;
+        (*record).ns_tgid = ns_tgid;
+        (*record).state = opening.state;
+        (*record).flags = opening.flags | if task.is_kernel_thread() { flags::KERNEL_THREAD } else { 0 };
+        (*record).wait_seq = 1;
+        task.read_comm(&raw mut (*record).comm);
+        core::ptr::write_volatile(&raw mut (*record).task, task.identity());
+    }
+    Some(Account(record))
+}
+
+/// `prev` leaves the CPU and `next` enters it.
+#[inline(always)]
+pub fn on_switch(preempt: bool, prev: Task, next: Task, prev_state: u32) {
+    let (prev_tid, next_tid) = (prev.tid(), next.tid());
+    // All idle threads have tid 0; none is recorded.
+    let leaving = if prev_tid == 0 { None } else { account_or_open(prev, prev_tid) };
+    let entering = if next_tid == 0 { None } else { Account::of(next, next_tid) };
+    if leaving.is_none() && entering.is_none() || maps::stopped() {
+        return;
+    }
+    let now = now_ns();
+    if let Some(account) = leaving {
+        switched_out(account, preempt, prev, prev_tid, prev_state, now);
+    }
+    if let Some(account) = entering {
+        account.entered_cpu(now);
+    }
+}
+
+#[inline(always)]
+fn switched_out(account: Account, preempt: bool, prev: Task, tid: u32, prev_state: u32, now: u64) {
+    count(Stat::Switches);
+    // A preempted thread stays ready whatever its state says: it may have been about to block.
+    if preempt || prev_state == 0 {
+        account.left_cpu(state::RUNQ_PREEMPT, now);
+        // SAFETY: the pointer into the map is not null.
+        unsafe { (*account.record()).preemptions += 1 };
+    } else if prev_state & TASK_DEAD != 0 {
+        account.left_cpu(state::EXIT, now);
+        account.close(Some(prev), now);
+        let _ = THREADS.remove(tid);
+    } else {
+        account.left_cpu(classify(&Wait::new(prev, prev_state)), now);
+    }
+}
+
+#[inline(always)]
+fn account_or_open(task: Task, tid: u32) -> Option<Account> {
+    let account = Account::of(task, tid);
+    if account.is_some() || !filter::enters_at_first_sight(task) || maps::stopped() {
+        return account;
+    }
+    if let Some(stale) = Account::under(tid) {
+        // Another thread had this tid and its end was not seen, or the tid changed hands in an exec.
+        count(Stat::TidReused);
+        stale.close(None, now_ns());
+        let _ = THREADS.remove(tid);
+    }
+    // It was on the CPU; since when is not known, so its account begins here.
+    open(task, &Opening { tid, state: state::ON_CPU, flags: 0, at_ns: now_ns() })
+}
+
+/// Somebody wakes `task`.
+#[inline(always)]
+pub fn on_waking(task: Task) -> Option<()> {
+    let account = Account::of(task, task.tid())?;
+    if !maps::stopped() {
+        account.woken(now_ns());
+    }
+    Some(())
+}

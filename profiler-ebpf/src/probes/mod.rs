@@ -1,0 +1,7 @@
+//! What each hook is for: one question a file.
+
+pub mod ledger;
+pub mod offcpu;
+pub mod oncpu;
+pub mod process;
+pub mod seed;

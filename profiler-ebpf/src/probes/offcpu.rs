@@ -1,0 +1,111 @@
+//! Which code is waiting? Userspace runs this iterator over all tasks at the sampling rate.
+//!
+//! An interval of which the stack was already taken costs nothing more than a count: it gains weight.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use profiler_common::{
+    event_kind,
+    sample::{KERNEL_FRAMES, STACK_BYTES, SampleRecord},
+    stat::Stat,
+    state,
+};
+
+use super::ledger::{Account, now_ns};
+use crate::{
+    config,
+    emit::{count, emit_bytes},
+    maps,
+    stack::{self, UserMemory},
+    task::Task,
+};
+
+/// Bytes of a sample without its user stack.
+const FIXED_BYTES: usize = size_of::<SampleRecord>() - STACK_BYTES;
+
+/// Looks at one task.
+#[inline(always)]
+pub fn on_task(task: Task) -> Option<()> {
+    let account = Account::of(task, task.tid())?;
+    let record = account.record();
+    // SAFETY: the pointers into the maps are not null. The thread may run meanwhile on another CPU; that is checked again
+    // after the stack was taken.
+    unsafe {
+        if (*record).state == state::ON_CPU || task.is_on_cpu() {
+            return None;
+        }
+        let pass = maps::pass()?;
+        (*pass).off_cpu += 1;
+        let wait_seq = (*record).wait_seq;
+        if (*record).sampled_seq == wait_seq {
+            (*record).repeats += 1;
+            return None;
+        }
+        (*pass).candidates += 1;
+        let threshold = (*maps::control()?).threshold;
+        if bpf_get_prandom_u32() > threshold {
+            return None;
+        }
+        if (*pass).captured >= config!(captures_per_pass) {
+            (*pass).over_limit += 1;
+            return None;
+        }
+        (*pass).captured += 1;
+        let state_before = (*record).state;
+        let sample = maps::scratch()?;
+        fill(sample, task, account, threshold);
+        if core::ptr::read_volatile(&raw const (*record).wait_seq) != wait_seq
+            || core::ptr::read_volatile(&raw const (*record).state) == state::ON_CPU
+        {
+            count(Stat::OffCpuRaced);
+            return None;
+        }
+        (*sample).header.state = state_before;
+        (*sample).header.wait_seq = wait_seq;
+        send(sample).then(|| {
+            (*record).sampled_seq = wait_seq;
+            (*record).repeats = 0;
+        })
+    }
+}
+
+/// # Safety
+/// `sample` points to a whole writable record.
+#[inline(always)]
+unsafe fn fill(sample: *mut SampleRecord, task: Task, account: Account, threshold: u32) {
+    let record = account.record();
+    // SAFETY: by the caller's word, and the account's pointer is not null.
+    unsafe {
+        let header = &raw mut (*sample).header;
+        (*header).kind = event_kind::OFF_CPU_SAMPLE;
+        (*header).tid = (*record).tid;
+        (*header).ns_tgid = (*record).ns_tgid;
+        (*header).at_ns = now_ns();
+        (*header).threshold = threshold;
+        (*header).repeated_seq = (*record).sampled_seq;
+        (*header).repeats = (*record).repeats;
+        stack::read_user_part(sample, task, UserMemory::Of(task));
+        stack::read_task_kernel_part(sample, task);
+    }
+}
+
+/// Sends the part of the buffer that is filled.
+///
+/// # Safety
+/// `sample` points to a whole record.
+#[inline(always)]
+unsafe fn send(sample: *mut SampleRecord) -> bool {
+    // SAFETY: by the caller's word; the length is bounded right here, where the verifier can see it.
+    unsafe {
+        let mut stack_bytes = (*sample).header.stack_bytes as usize;
+        if stack_bytes > STACK_BYTES {
+            stack_bytes = STACK_BYTES;
+        }
+        let sent = emit_bytes(sample.cast(), (FIXED_BYTES + stack_bytes) as u64, Stat::OffCpuDropped);
+        if sent {
+            count(Stat::OffCpuSamples);
+        }
+        sent
+    }
+}
+
+const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES);

@@ -1,0 +1,48 @@
+//! Which code is on the CPU? A perf event fires at the sampling rate on each CPU.
+
+use aya_ebpf::{EbpfContext as _, helpers::bpf_get_current_pid_tgid, programs::PerfEventContext};
+use profiler_common::{event_kind, stat::Stat, state};
+
+use super::ledger::{Account, now_ns};
+use crate::{
+    emit::{NO_WAKEUP, count},
+    maps::{self, EVENTS},
+    stack::{self, UserMemory},
+    task::Task,
+};
+
+/// Takes a sample if the interrupted thread is recorded.
+#[inline(always)]
+pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    if tid == 0 {
+        return None;
+    }
+    let account = Account::under(tid)?;
+    if maps::stopped() {
+        return None;
+    }
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        count(Stat::OnCpuDropped);
+        return None;
+    };
+    let sample: *mut profiler_common::sample::SampleRecord = entry.as_mut_ptr();
+    // SAFETY: the reserved entry is a whole record, and the account's pointer is not null.
+    unsafe {
+        let header = &raw mut (*sample).header;
+        (*header).kind = event_kind::ON_CPU_SAMPLE;
+        (*header).tid = tid;
+        (*header).ns_tgid = (*account.record()).ns_tgid;
+        (*header).state = state::ON_CPU;
+        (*header).at_ns = now_ns();
+        (*header).threshold = u32::MAX;
+        (*header).wait_seq = 0;
+        (*header).repeated_seq = 0;
+        (*header).repeats = 0;
+        stack::read_user_part(sample, Task::current(), UserMemory::Current);
+        stack::read_kernel_part(sample, ctx.as_ptr());
+    }
+    entry.submit(NO_WAKEUP);
+    count(Stat::OnCpuSamples);
+    Some(())
+}

@@ -1,0 +1,91 @@
+//! Which processes and threads come, go and change? Membership passes from a thread to what it creates.
+
+use profiler_common::{
+    config::target,
+    event_kind,
+    ledger::{COMM_BYTES, flags},
+    process::ProcessEvent,
+    stat::Stat,
+    state,
+};
+
+use super::ledger::{Account, Opening, now_ns, open};
+use crate::{
+    config,
+    emit::emit,
+    maps::{self, THREADS},
+    task::Task,
+};
+
+/// A recorded thread creates a thread, or a process.
+#[inline(always)]
+pub fn on_fork(parent: Task, child: Task) -> Option<()> {
+    let _member = Account::of(parent, parent.tid())?;
+    let is_thread = child.tgid() == parent.tgid();
+    if maps::stopped() || !(is_thread || config!(children) != 0 || config!(target) != target::LISTED) {
+        return None;
+    }
+    let now = now_ns();
+    let tid = child.tid();
+    if let Some(stale) = Account::under(tid) {
+        crate::emit::count(Stat::TidReused);
+        stale.close(None, now);
+        let _ = THREADS.remove(tid);
+    }
+    // It is ready at once: `wake_up_new_task` follows without an event that the ledger sees.
+    open(child, &Opening { tid, state: state::RUNQ_WAKE, flags: flags::BORN_INSIDE, at_ns: now })?;
+    if !is_thread {
+        tell(event_kind::FORK, child, Some(parent), now);
+    }
+    Some(())
+}
+
+/// A thread runs a new image. If it was not the leader of its process it has the leader's tid from here on.
+#[inline(always)]
+pub fn on_exec(task: Task, old_tid: u32) -> Option<()> {
+    if maps::stopped() {
+        return None;
+    }
+    let (now, tid) = (now_ns(), task.tid());
+    if old_tid != tid && Account::of(task, old_tid).is_some() {
+        moved_to_leader(task, old_tid, tid, now);
+    }
+    if config!(tell_every_exec) != 0 || Account::of(task, tid).is_some() {
+        tell(event_kind::EXEC, task, None, now);
+    }
+    Some(())
+}
+
+/// Closes the accounts of the thread under its old tid and of the leader that it replaces, and opens one under the new
+/// tid (`de_thread` and `exchange_tids` in fs/exec.c; all other threads of the process are dead by now).
+#[inline(always)]
+fn moved_to_leader(task: Task, old_tid: u32, tid: u32, now: u64) {
+    if let Some(account) = Account::under(old_tid) {
+        account.charge(state::ON_CPU, state::ON_CPU, now);
+        account.close(Some(task), now);
+        let _ = THREADS.remove(old_tid);
+    }
+    if let Some(leader) = Account::under(tid) {
+        leader.charge(state::EXIT, state::EXIT, now);
+        leader.close(None, now);
+        let _ = THREADS.remove(tid);
+    }
+    let _ = open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now });
+}
+
+#[inline(always)]
+fn tell(kind: u32, task: Task, parent: Option<Task>, now: u64) {
+    // SAFETY: the pointer into the map is not null.
+    let level = maps::control().map_or(0, |control| unsafe { (*control).ns_level });
+    let mut event = ProcessEvent {
+        kind,
+        tid: task.tid(),
+        ns_tgid: task.ids_at_level(level).1,
+        parent_ns_tgid: parent.map_or(0, |parent| parent.ids_at_level(level).1),
+        at_ns: now,
+        comm: [0; COMM_BYTES],
+    };
+    // SAFETY: `comm` is `COMM_BYTES` long.
+    unsafe { task.read_comm(&raw mut event.comm) };
+    emit(event, Stat::ProcessEventsDropped);
+}

@@ -1,0 +1,134 @@
+//! Fills a sample: registers, kernel frames, and a snapshot of the user stack.
+
+use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_stack, bpf_get_task_stack, bpf_probe_read_user};
+use core::ffi::c_void;
+use profiler_common::{
+    sample::{KERNEL_FRAMES, PAGE_BYTES, STACK_BYTES, SampleRecord},
+    stat::Stat,
+};
+
+use crate::{config, emit::count, offset, task::Task};
+
+/// Bytes for kernel frames.
+const KERNEL_BYTES: u32 = (KERNEL_FRAMES * 8) as u32;
+/// Whole pages that a snapshot can hold behind its first, mostly partial one.
+const FULL_PAGES: usize = STACK_BYTES / PAGE_BYTES - 1;
+
+/// Where a snapshot of a user stack is read from.
+#[derive(Clone, Copy)]
+pub enum UserMemory {
+    /// The current task's; its pages must be present.
+    Current,
+    /// That of another task, from a sleepable program.
+    Of(Task),
+}
+
+impl UserMemory {
+    /// Reads `bytes` bytes, whole or not at all.
+    #[inline(always)]
+    fn read(self, to: *mut c_void, bytes: u32, from: u64) -> bool {
+        // SAFETY: the verifier checks the destination, the helpers check the source.
+        let result = unsafe {
+            match self {
+                Self::Current => bpf_probe_read_user(to, bytes, from as *const c_void),
+                Self::Of(task) => bpf_copy_from_user_task(to, bytes, from as *const c_void, task.as_ptr(), 0),
+            }
+        };
+        result == 0
+    }
+}
+
+/// Sets the registers and the snapshot of the user stack; zero for a thread that has none.
+///
+/// # Safety
+/// `sample` points to a whole writable record.
+#[inline(always)]
+pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: UserMemory) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let header = &raw mut (*sample).header;
+        (*header).stack_bytes = 0;
+        if task.is_kernel_thread() {
+            (*header).ip = 0;
+            (*header).sp = 0;
+            (*header).fp = 0;
+            (*header).lr = 0;
+            return;
+        }
+        let registers = task.user_registers();
+        let sp = registers.read(offset!(regs_sp));
+        (*header).ip = registers.read(offset!(regs_ip));
+        (*header).sp = sp;
+        (*header).fp = registers.read(offset!(regs_fp));
+        (*header).lr = registers.read(offset!(regs_lr));
+        let bytes = read_stack((&raw mut (*sample).stack).cast(), sp, memory);
+        (*header).stack_bytes = bytes;
+        if bytes == 0 {
+            count(Stat::UserStackUnreadable);
+        }
+    }
+}
+
+/// Copies the stack from `sp` upward, page by page, because a read that touches an unmapped page fails whole. The first
+/// read ends at the page's end.
+#[inline(always)]
+unsafe fn read_stack(to: *mut u8, sp: u64, memory: UserMemory) -> u32 {
+    let first = PAGE_BYTES - (sp as usize & (PAGE_BYTES - 1));
+    if !memory.read(to.cast(), first as u32, sp) {
+        return 0;
+    }
+    let mut bytes = first;
+    let mut page = 0;
+    while page < FULL_PAGES {
+        // The verifier does not derive the bound of a running sum, so the offset is made anew and masked each time
+        // (a page's remainder is at most 4,096, hence 13 bits).
+        let offset = (first & 0x1fff) + page * PAGE_BYTES;
+        if offset > STACK_BYTES - PAGE_BYTES || offset + PAGE_BYTES > config!(stack_bytes) as usize {
+            break;
+        }
+        // SAFETY: inside the snapshot by the check above.
+        if !memory.read(unsafe { to.add(offset) }.cast(), PAGE_BYTES as u32, sp + offset as u64) {
+            break;
+        }
+        bytes = offset + PAGE_BYTES;
+        page += 1;
+    }
+    bytes as u32
+}
+
+/// Sets the kernel frames of the interrupted code. None if the interrupt came from user mode.
+///
+/// # Safety
+/// `sample` points to a whole writable record, and `context` is that of a perf event program.
+#[inline(always)]
+pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let frames = (&raw mut (*sample).kernel).cast();
+        let bytes = bpf_get_stack(context, frames, KERNEL_BYTES, 0) as i32;
+        // -EFAULT is the answer for an interrupt from user mode: there are no kernel frames.
+        (*sample).header.kernel_bytes = if bytes == -14 { 0 } else { kernel_bytes(bytes) };
+    }
+}
+
+/// Sets the kernel frames of a task that is off the CPU.
+///
+/// # Safety
+/// `sample` points to a whole writable record.
+#[inline(always)]
+pub unsafe fn read_task_kernel_part(sample: *mut SampleRecord, task: Task) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let frames = (&raw mut (*sample).kernel).cast();
+        let bytes = bpf_get_task_stack(task.as_ptr(), frames, KERNEL_BYTES, 0) as i32;
+        (*sample).header.kernel_bytes = kernel_bytes(bytes);
+    }
+}
+
+#[inline(always)]
+fn kernel_bytes(result: i32) -> i32 {
+    if result < 0 {
+        count(Stat::KernelStackFailed);
+    }
+    result
+}

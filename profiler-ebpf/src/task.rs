@@ -1,0 +1,314 @@
+//! The only reader of kernel structs: `task_struct`, its files and its saved user registers.
+//!
+//! Tasks come from BTF-typed arguments, so the verifier lets their fields be loaded directly, at offsets that are
+//! constants in frozen read-only data (seen on 6.18; a helper call a field costs some 15 ns each). A load through a
+//! stale pointer reads zero instead of faulting.
+
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel as probe_read_raw, bpf_task_pt_regs},
+};
+use profiler_common::{ledger::COMM_BYTES, offsets::ABSENT};
+
+use crate::{
+    classify::{FileKind, WaitFacts},
+    config, maps, offset,
+};
+
+/// Thread of the kernel (`PF_KTHREAD`, include/linux/sched.h).
+pub const PF_KTHREAD: u32 = 0x0020_0000;
+/// io_uring worker: born of a user thread, but without a user stack or registers (`PF_IO_WORKER`).
+pub const PF_IO_WORKER: u32 = 0x10;
+
+/// Context of a program that iterates over tasks (`struct bpf_iter__task`).
+#[repr(C)]
+pub struct IteratorContext {
+    meta: *const u8,
+    task: *const u8,
+}
+
+/// The task of this run of an iterator program; none at the end of the iteration.
+///
+/// # Safety
+/// `context` is the one that the kernel gave to the program.
+#[inline(always)]
+pub unsafe fn iterated(context: *const IteratorContext) -> Option<Task> {
+    // SAFETY: by the caller's word.
+    let task = unsafe { (*context).task };
+    if task.is_null() { None } else { Some(Task(task)) }
+}
+
+/// A pointer to a `task_struct` that the verifier knows as one.
+#[derive(Clone, Copy)]
+pub struct Task(*const u8);
+
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: `base` is typed by BTF, so the verifier checks the load and the kernel survives a bad address.
+    // Volatile, so that LLVM does not merge two loads into one that crosses a field's border.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
+#[inline(always)]
+fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+}
+
+impl Task {
+    /// Wraps a task argument of a BTF tracepoint.
+    #[inline(always)]
+    pub fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// The task that this program interrupts or runs for.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper takes nothing and always answers.
+        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
+    /// For helpers that take a task.
+    #[inline(always)]
+    pub fn as_ptr(self) -> *mut aya_ebpf::bindings::task_struct {
+        self.0.cast_mut().cast()
+    }
+
+    /// Tells this task from any other that is alive.
+    #[inline(always)]
+    pub fn identity(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Thread id in the initial PID namespace; 0 for the idle threads.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        load(self.0, offset!(task_pid))
+    }
+
+    /// Process id in the initial PID namespace.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        load(self.0, offset!(task_tgid))
+    }
+
+    /// State bits. Before 5.14 the field is a `long`, of which these are the low half.
+    #[inline(always)]
+    pub fn state(self) -> u32 {
+        load(self.0, offset!(task_state))
+    }
+
+    /// `PF_*` bits.
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        load(self.0, offset!(task_flags))
+    }
+
+    /// Whether the thread belongs to the kernel and has no user stack.
+    #[inline(always)]
+    pub fn is_kernel_thread(self) -> bool {
+        self.flags() & (PF_KTHREAD | PF_IO_WORKER) != 0
+    }
+
+    /// Whether a CPU executes it at this moment.
+    #[inline(always)]
+    pub fn is_on_cpu(self) -> bool {
+        load::<u32>(self.0, offset!(task_on_cpu)) != 0
+    }
+
+    /// Copies the thread's name.
+    ///
+    /// # Safety
+    /// `to` points to `COMM_BYTES` writable bytes.
+    #[inline(always)]
+    pub unsafe fn read_comm(self, to: *mut [u8; COMM_BYTES]) {
+        // SAFETY: the destination by the caller's word; the helper checks the source.
+        unsafe {
+            let from = self.0.add(offset!(task_comm) as usize);
+            probe_read_raw(to.cast(), COMM_BYTES as u32, from.cast());
+        }
+    }
+
+    /// Ids (thread, process) in the PID namespace that lies `level` below the initial one.
+    #[inline(always)]
+    pub fn ids_at_level(self, level: u32) -> (u32, u32) {
+        if level == 0 {
+            return (self.tid(), self.tgid());
+        }
+        let leader: u64 = load(self.0, offset!(task_group_leader));
+        let leader_pid: u64 = probe(leader, offset!(task_thread_pid)).unwrap_or(0);
+        let own_pid: u64 = load(self.0, offset!(task_thread_pid));
+        (pid_number(own_pid, level), pid_number(leader_pid, level))
+    }
+
+    /// Depth of the task's own PID namespace below the initial one.
+    #[inline(always)]
+    pub fn ns_level(self) -> u32 {
+        let pid: u64 = load(self.0, offset!(task_thread_pid));
+        probe(pid, offset!(pid_level)).unwrap_or(0)
+    }
+
+    /// The registers with which the thread entered the kernel.
+    #[inline(always)]
+    pub fn user_registers(self) -> UserRegisters {
+        if config!(has_task_pt_regs) != 0 {
+            // SAFETY: the pointer is a task by BTF.
+            return UserRegisters(unsafe { bpf_task_pt_regs(self.as_ptr()) } as *const u8);
+        }
+        let stack: u64 = load(self.0, offset!(task_stack));
+        let top = stack + u64::from(config!(kernel_stack_bytes)) - u64::from(offset!(regs_bytes));
+        UserRegisters(top as *const u8)
+    }
+
+    #[inline(always)]
+    fn bit(self, byte_offset: u32, bit: u32) -> bool {
+        byte_offset != ABSENT && load::<u8>(self.0, byte_offset) >> (bit & 7) & 1 != 0
+    }
+}
+
+#[inline(always)]
+fn pid_number(pid: u64, level: u32) -> u32 {
+    let upid = offset!(pid_numbers) + level * offset!(upid_bytes);
+    probe(pid, upid + offset!(upid_nr)).unwrap_or(0)
+}
+
+/// Saved user registers of a thread.
+#[derive(Clone, Copy)]
+pub struct UserRegisters(*const u8);
+
+impl UserRegisters {
+    /// One register, at an offset of [`profiler_common::offsets::Offsets`].
+    #[inline(always)]
+    pub fn read(self, offset: u32) -> u64 {
+        if offset == ABSENT {
+            return 0;
+        }
+        if config!(has_task_pt_regs) != 0 { load(self.0, offset) } else { probe(self.0 as u64, offset).unwrap_or(0) }
+    }
+}
+
+/// The code segment of 32-bit programs on x86_64 (`__USER32_CS`): their system calls have other numbers.
+const USER32_CS: u64 = 0x23;
+
+/// A thread at the moment at which it blocks.
+pub struct Wait {
+    task: Task,
+    state: u32,
+    registers: UserRegisters,
+}
+
+impl Wait {
+    /// `state`: the state bits with which the thread leaves the CPU.
+    #[inline(always)]
+    pub fn new(task: Task, state: u32) -> Self {
+        Self { task, state, registers: task.user_registers() }
+    }
+}
+
+impl WaitFacts for Wait {
+    #[inline(always)]
+    fn task_state(&self) -> u32 {
+        self.state
+    }
+
+    #[inline(always)]
+    fn task_flags(&self) -> u32 {
+        self.task.flags()
+    }
+
+    #[inline(always)]
+    fn is_frozen(&self) -> bool {
+        self.task.bit(offset!(task_frozen_byte), offset!(task_frozen_bit))
+    }
+
+    #[inline(always)]
+    fn in_iowait(&self) -> bool {
+        self.task.bit(offset!(task_in_iowait_byte), offset!(task_in_iowait_bit))
+    }
+
+    #[inline(always)]
+    fn syscall_class(&self) -> Option<u8> {
+        let number = self.registers.read(offset!(regs_syscall)) as i32;
+        if number < 0 {
+            return None;
+        }
+        let is_compat = offset!(regs_cs) != ABSENT && self.registers.read(offset!(regs_cs)) & 0xffff == USER32_CS;
+        Some(if is_compat { profiler_common::syscall::OTHER } else { maps::syscall_class(number as u32) })
+    }
+
+    #[inline(always)]
+    fn argument(&self, index: u32) -> u64 {
+        self.registers.read(match index {
+            0 => offset!(regs_arg0),
+            1 => offset!(regs_arg1),
+            2 => offset!(regs_arg2),
+            _ => offset!(regs_arg3),
+        })
+    }
+
+    #[inline(always)]
+    fn file_kind(&self, descriptor: i32) -> FileKind {
+        file_kind(self.task, descriptor).unwrap_or(FileKind::Unknown)
+    }
+}
+
+/// Magic numbers of the kernel's internal file systems (include/uapi/linux/magic.h). Asked before the file type,
+/// because anonymous inodes carry `S_IFREG` since 6.16 and no type before.
+const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
+const S_IFMT: u16 = 0o170_000;
+
+#[inline(always)]
+fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
+    let files: *const u8 = load(task.0, offset!(task_files));
+    if files.is_null() {
+        return None;
+    }
+    let table: *const u8 = load(files, offset!(files_fdt));
+    if table.is_null() {
+        return None;
+    }
+    if descriptor as u32 >= load::<u32>(table, offset!(fdt_max_fds)) {
+        return None;
+    }
+    let slots: u64 = load(table, offset!(fdt_fd));
+    let file: u64 = probe(slots + u64::from(descriptor as u32) * 8, 0)?;
+    let inode: u64 = probe(file, offset!(file_inode))?;
+    Some(match probe::<u16>(inode, offset!(inode_mode))? & S_IFMT {
+        0o010_000 => FileKind::Pipe,
+        0o020_000 => FileKind::CharacterDevice,
+        0o060_000 => FileKind::Block,
+        0o140_000 => socket_kind(file)?,
+        _ => regular_or_anonymous(file, inode)?,
+    })
+}
+
+#[inline(always)]
+fn socket_kind(file: u64) -> Option<FileKind> {
+    let socket: u64 = probe(file, offset!(file_private_data))?;
+    let sock: u64 = probe(socket, offset!(socket_sk))?;
+    Some(match probe::<u16>(sock, offset!(sock_family))? {
+        1 => FileKind::UnixSocket,
+        2 | 10 => FileKind::InternetSocket,
+        _ => FileKind::OtherSocket,
+    })
+}
+
+#[inline(always)]
+fn regular_or_anonymous(file: u64, inode: u64) -> Option<FileKind> {
+    let super_block: u64 = probe(inode, offset!(inode_sb))?;
+    if probe::<u64>(super_block, offset!(sb_magic))? != ANON_INODE_FS_MAGIC {
+        return Some(FileKind::Regular);
+    }
+    let dentry: u64 = probe(file, offset!(file_dentry))?;
+    let name: u64 = probe(dentry, offset!(dentry_name))?;
+    Some(match &probe::<[u8; 8]>(name, 0)? {
+        b"[eventfd" => FileKind::Eventfd,
+        b"[timerfd" => FileKind::Timerfd,
+        b"[signalf" => FileKind::Signalfd,
+        b"[eventpo" => FileKind::Epoll,
+        b"[io_urin" => FileKind::IoUring,
+        b"inotify\0" | b"[fanotif" | b"[userfau" | b"[perf_ev" => FileKind::Notification,
+        _ => FileKind::Unknown,
+    })
+}

@@ -1,0 +1,124 @@
+//! Loads the object and attaches each program: one row a hook.
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{
+        BtfTracePoint, PerfEvent, ProgramError,
+        perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
+    util::online_cpus,
+};
+use profiler_common::config::Config;
+
+use super::{Settings, btf::Btf, offsets};
+
+/// Where the kernel publishes its types.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A kernel stack of x86_64 and aarch64 without KASAN (`THREAD_SIZE`), for kernels without `bpf_task_pt_regs`.
+const KERNEL_STACK_BYTES: u32 = 16 * 1024;
+
+/// What attaching needs to know of the kernel's types.
+pub struct KernelBtf {
+    /// For aya.
+    pub aya: AyaBtf,
+    switch_has_state: bool,
+}
+
+/// Hooks by program name. Cost each event of a recorded thread, measured: docs/overhead.md.
+const TRACEPOINTS: &[(&str, &str)] = &[
+    ("sched_waking", "sched_waking"),
+    ("sched_process_fork", "sched_process_fork"),
+    ("sched_process_exec", "sched_process_exec"),
+];
+
+/// Loads the object with the constants of this run.
+pub fn load(settings: &Settings) -> Result<(Ebpf, KernelBtf)> {
+    let bytes = std::fs::read(KERNEL_BTF).with_context(|| {
+        format!(
+            "cannot read the kernel's type information (BTF) from {KERNEL_BTF}\n  \
+             try: a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all current distributions ship"
+        )
+    })?;
+    let btf = Btf::parse(&bytes).with_context(|| format!("cannot use {KERNEL_BTF}"))?;
+    let offsets = offsets::resolve(&btf)?;
+    let Some(switch_arguments) = btf.tracepoint_arguments("sched_switch") else {
+        bail!("the kernel's type information (BTF) does not list the tracepoint `sched_switch`");
+    };
+    // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
+    let switch_has_state = switch_arguments >= 4;
+    let config = Config {
+        switch_has_state: u32::from(switch_has_state),
+        has_task_pt_regs: u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs")),
+        kernel_stack_bytes: KERNEL_STACK_BYTES,
+        ..settings.config
+    };
+    let aya = AyaBtf::from_sys_fs().with_context(|| format!("cannot use {KERNEL_BTF}"))?;
+    let ebpf = EbpfLoader::new()
+        .btf(Some(&aya))
+        // Verifier logs cost hundreds of milliseconds; aya asks for one by itself when a program is refused.
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("CONFIG", &config, true)
+        .override_global("OFFSETS", &offsets, true)
+        .map_max_entries("THREADS", settings.thread_capacity)
+        .map_max_entries("TARGETS", settings.thread_capacity)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
+        .context("cannot load the kernel programs")?;
+    Ok((ebpf, KernelBtf { aya, switch_has_state }))
+}
+
+/// Attaches the ledger's hooks.
+pub fn tracepoints(ebpf: &mut Ebpf, btf: &KernelBtf) -> Result<()> {
+    let switch = if btf.switch_has_state { "sched_switch" } else { "sched_switch_without_state" };
+    for &(name, hook) in [(switch, "sched_switch")].iter().chain(TRACEPOINTS) {
+        let program: &mut BtfTracePoint = super::program(ebpf, name)?;
+        program.load(hook, &btf.aya).map_err(|error| refused(name, error))?;
+        program.attach().map_err(|error| refused(name, error))?;
+    }
+    Ok(())
+}
+
+/// Attaches the on-CPU sampler to each CPU: hardware cycles if there are any, else the CPU's clock. Returns which.
+pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'static str> {
+    let program: &mut PerfEvent = super::program(ebpf, "on_cpu_tick")?;
+    program.load().map_err(|error| refused("on_cpu_tick", error))?;
+    let cpus = online_cpus().map_err(|(path, error)| error_on(&path, &error))?;
+    let cycles = PerfEventConfig::Hardware(HardwareEvent::CpuCycles);
+    let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+    let mut source = ("cycles", cycles);
+    for cpu in cpus {
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        let policy = SamplePolicy::Frequency(u64::from(hz));
+        let mut attached = program.attach(source.1, scope, policy, false);
+        if attached.is_err() && source.0 == "cycles" {
+            source = ("cpu-clock", clock);
+            attached = program.attach(source.1, scope, policy, false);
+        }
+        attached.map_err(|error| refused("on_cpu_tick", error)).with_context(|| format!("on CPU {cpu}"))?;
+    }
+    if source.0 == "cpu-clock" {
+        skipped.push(
+            "no hardware cycle counter: the CPU's clock samples instead, which cannot see into code that runs with \
+             interrupts off"
+                .to_owned(),
+        );
+    }
+    Ok(source.0)
+}
+
+fn error_on(path: &str, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot read {path}: {error}")
+}
+
+/// A program that the kernel refuses, with the verifier's words if it was the verifier.
+pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
+    let hint = match &error {
+        ProgramError::LoadError { io_error, .. } if io_error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "\n  try: run as root, or see `kernel.unprivileged_bpf_disabled` and the kernel's lockdown mode"
+        }
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("the kernel refuses the program `{name}`{hint}"))
+}

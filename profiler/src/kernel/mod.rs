@@ -1,0 +1,225 @@
+//! The kernel side: loads the programs, attaches them, and moves their records and maps out. The only importer of aya.
+//!
+//! In: [`Settings`]. Out: raw records ([`Kernel::drain`]), accounts, counts and costs. Decides nothing about them.
+
+mod attach;
+mod btf;
+mod cost;
+mod iterate;
+mod offsets;
+mod privileges;
+mod sys;
+mod syscalls;
+
+pub use btf::{Btf, BtfError};
+pub use cost::{MapMemory, ProgramRun, StatsBurst};
+pub use privileges::{Denied, check as check_privileges};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+};
+use profiler_common::{
+    config::{Config, Control, PassCounts, target_bits},
+    ledger::ThreadRecord,
+    stat::Stat,
+};
+
+use iterate::{Passes, Seeder};
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Constants of the programs; the loader fills in what depends on the kernel.
+    pub config: Config,
+    /// On-CPU samples a second.
+    pub sample_hz: u32,
+    /// Most threads with an account at one time.
+    pub thread_capacity: u32,
+    /// Size of the ring; a power of two.
+    pub ring_bytes: u32,
+    /// If the targets are a fixed, small set of processes: their ids, so that passes look at nothing else.
+    pub only_processes: Vec<u32>,
+}
+
+/// The loaded programs. Dropping it, or the end of this process in any way, detaches everything: the kernel holds the
+/// programs by this process's descriptors alone.
+pub struct Kernel {
+    ebpf: Ebpf,
+    events: RingBuf<MapData>,
+    threads: HashMap<MapData, u32, ThreadRecord>,
+    targets: HashMap<MapData, u32, u32>,
+    control: Array<MapData, Control>,
+    pass: Array<MapData, PassCounts>,
+    stats: PerCpuArray<MapData, u64>,
+    seeder: Seeder,
+    passes: Passes,
+    sample_source: &'static str,
+    skipped: Vec<String>,
+}
+
+impl Kernel {
+    /// Loads and attaches everything; nothing is recorded until [`Kernel::start`].
+    ///
+    /// # Errors
+    /// What could not be loaded or attached, with the kernel's words.
+    pub fn attach(settings: &Settings) -> Result<Self> {
+        let (mut ebpf, kernel_btf) = attach::load(settings)?;
+        let mut skipped = vec![];
+        let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
+        control.set(0, Control { stopped: 1, threshold: u32::MAX, ..Control::default() }, 0)?;
+        let mut classes: Array<_, u8> = take_map(&mut ebpf, "SYSCALL_CLASSES")?.try_into()?;
+        for (number, class) in syscalls::classes() {
+            classes.set(number, class, 0)?;
+        }
+        attach::tracepoints(&mut ebpf, &kernel_btf)?;
+        let sample_source = attach::sampler(&mut ebpf, settings.sample_hz, &mut skipped)?;
+        let seeder = Seeder::new(&mut ebpf, &kernel_btf.aya)?;
+        let passes = Passes::new(&mut ebpf, &kernel_btf.aya, &settings.only_processes)?;
+        Ok(Self {
+            events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
+            threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
+            targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
+            pass: take_map(&mut ebpf, "PASS")?.try_into()?,
+            stats: take_map(&mut ebpf, "STATS")?.try_into()?,
+            control,
+            seeder,
+            passes,
+            sample_source,
+            skipped,
+            ebpf,
+        })
+    }
+
+    /// Names whole processes as targets, by ids of this PID namespace. They are recorded from the next
+    /// [`Kernel::seed`] on.
+    ///
+    /// # Errors
+    /// The map of targets is full.
+    pub fn add_processes(&mut self, tgids: &[u32]) -> Result<()> {
+        for &tgid in tgids {
+            self.targets
+                .insert(tgid, target_bits::PROCESS, 0)
+                .with_context(|| format!("cannot add process {tgid} to the recorded ones"))?;
+        }
+        Ok(())
+    }
+
+    /// Names single threads as targets.
+    ///
+    /// # Errors
+    /// The map of targets is full.
+    pub fn add_threads(&mut self, tids: &[u32]) -> Result<()> {
+        for &tid in tids {
+            self.targets
+                .insert(tid, target_bits::THREAD, 0)
+                .with_context(|| format!("cannot add thread {tid} to the recorded ones"))?;
+        }
+        Ok(())
+    }
+
+    /// Begins: from here on the programs record.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map or the pass.
+    pub fn start(&mut self) -> Result<()> {
+        self.update_control(|control| control.stopped = 0)?;
+        self.seed()
+    }
+
+    /// Opens the accounts of all targets that are there and have none yet.
+    ///
+    /// # Errors
+    /// The kernel refuses the pass.
+    pub fn seed(&mut self) -> Result<()> {
+        self.seeder.run().context("cannot list the threads to record")
+    }
+
+    /// Ends: no account changes any more, and nothing more is sent.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn stop(&mut self) -> Result<()> {
+        self.update_control(|control| control.stopped = 1)
+    }
+
+    fn update_control(&mut self, change: impl FnOnce(&mut Control)) -> Result<()> {
+        let mut control = self.control.get(&0, 0)?;
+        change(&mut control);
+        Ok(self.control.set(0, control, 0)?)
+    }
+
+    /// One pass of the off-CPU sampler. `threshold`: see [`Control::threshold`].
+    ///
+    /// # Errors
+    /// The kernel refuses the pass.
+    pub fn sample_off_cpu(&mut self, threshold: u32) -> Result<PassCounts> {
+        self.update_control(|control| control.threshold = threshold)?;
+        self.pass.set(0, PassCounts::default(), 0)?;
+        self.passes.run().context("cannot run the off-CPU sampler")?;
+        Ok(self.pass.get(&0, 0)?)
+    }
+
+    /// Gives each record that has arrived to `take`.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+        while let Some(record) = self.events.next() {
+            take(&record);
+        }
+    }
+
+    /// All accounts that are open.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn accounts(&self) -> Result<Vec<ThreadRecord>> {
+        self.threads
+            .iter()
+            .map(|entry| entry.map(|(_, record)| record))
+            .collect::<Result<_, _>>()
+            .context("cannot read the accounts")
+    }
+
+    /// Each counted cause, summed over the CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn stats(&self) -> Result<Vec<(Stat, u64)>> {
+        Stat::ALL
+            .iter()
+            .map(|&stat| Ok((stat, self.stats.get(&(stat as u32), 0)?.iter().sum())))
+            .collect::<Result<_>>()
+            .context("cannot read the counters")
+    }
+
+    /// Run time and run count of each program, as far as the kernel measured them ([`StatsBurst`]).
+    ///
+    /// # Errors
+    /// The kernel refuses to tell.
+    pub fn program_runs(&self) -> Result<Vec<ProgramRun>> {
+        cost::program_runs(&self.ebpf)
+    }
+
+    /// What drives the on-CPU sampler.
+    pub fn sample_source(&self) -> &'static str {
+        self.sample_source
+    }
+
+    /// What is off or degraded, as sentences.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
+    ebpf.take_map(name).with_context(|| format!("the kernel programs have no map `{name}`"))
+}
+
+/// A program of the object by name and kind.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program = ebpf.program_mut(name).with_context(|| format!("there is no kernel program `{name}`"))?;
+    <&mut P>::try_from(program).with_context(|| format!("the kernel program `{name}` is of another kind"))
+}

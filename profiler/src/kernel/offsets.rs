@@ -1,0 +1,96 @@
+//! Finds the offsets of the kernel fields that are read, by name, with their renames.
+
+use anyhow::{Context as _, Result};
+use profiler_common::offsets::{ABSENT, Offsets};
+
+use super::btf::Btf;
+
+/// Resolves each field.
+///
+/// # Errors
+/// A field without which the ledger cannot work is missing; says which.
+pub fn resolve(btf: &Btf) -> Result<Offsets> {
+    let need = |name: &str, path: &str| {
+        btf.member(name, path).map(|member| member.bytes()).with_context(|| {
+            format!("the kernel's type information (BTF) has no field `{path}` in `struct {name}`")
+        })
+    };
+    let task = |path: &str| need("task_struct", path);
+    let (task_in_iowait_byte, task_in_iowait_bit) = bit(btf, "task_struct", "in_iowait");
+    let (task_frozen_byte, task_frozen_bit) = bit(btf, "task_struct", "frozen");
+    Ok(Offsets {
+        task_pid: task("pid")?,
+        task_tgid: task("tgid")?,
+        task_flags: task("flags")?,
+        // Renamed in 5.14 (2f064a59a11ff9bc22e52e9678bc601404c7cb34).
+        task_state: task("__state").or_else(|_| task("state"))?,
+        task_on_cpu: task("on_cpu")?,
+        task_comm: task("comm")?,
+        task_stack: task("stack")?,
+        task_files: task("files")?,
+        task_thread_pid: task("thread_pid")?,
+        task_group_leader: task("group_leader")?,
+        task_in_iowait_byte,
+        task_in_iowait_bit,
+        task_frozen_byte,
+        task_frozen_bit,
+        pid_level: need("pid", "level")?,
+        pid_numbers: need("pid", "numbers")?,
+        upid_bytes: btf.size_of("upid").context("the kernel's type information (BTF) has no `struct upid`")?,
+        upid_nr: need("upid", "nr")?,
+        files_fdt: need("files_struct", "fdt")?,
+        fdt_max_fds: need("fdtable", "max_fds")?,
+        fdt_fd: need("fdtable", "fd")?,
+        file_inode: need("file", "f_inode")?,
+        file_private_data: need("file", "private_data")?,
+        file_dentry: need("file", "f_path.dentry")?,
+        dentry_name: need("dentry", "d_name.name").or_else(|_| need("dentry", "__d_name.name"))?,
+        inode_mode: need("inode", "i_mode")?,
+        inode_sb: need("inode", "i_sb")?,
+        sb_magic: need("super_block", "s_magic")?,
+        socket_sk: need("socket", "sk")?,
+        sock_family: need("sock", "__sk_common.skc_family")?,
+        ..registers()
+    })
+}
+
+/// A bit field as byte and bit; absent if the kernel does not have it.
+fn bit(btf: &Btf, struct_name: &str, path: &str) -> (u32, u32) {
+    btf.member(struct_name, path).map_or((ABSENT, ABSENT), |member| (member.bits / 8, member.bits % 8))
+}
+
+/// `struct pt_regs` of x86_64 (arch/x86/include/asm/ptrace.h): part of the system-call interface, never changed.
+#[cfg(target_arch = "x86_64")]
+fn registers() -> Offsets {
+    Offsets {
+        regs_ip: 128,
+        regs_sp: 152,
+        regs_fp: 32,
+        regs_cs: 136,
+        regs_syscall: 120,
+        regs_arg0: 112,
+        regs_arg1: 104,
+        regs_arg2: 96,
+        regs_arg3: 56,
+        regs_bytes: 168,
+        ..Offsets::absent()
+    }
+}
+
+/// `struct pt_regs` of aarch64 (arch/arm64/include/asm/ptrace.h): x0 to x30, sp, pc, pstate, orig_x0, syscallno.
+#[cfg(target_arch = "aarch64")]
+fn registers() -> Offsets {
+    Offsets {
+        regs_ip: 256,
+        regs_sp: 248,
+        regs_fp: 29 * 8,
+        regs_lr: 30 * 8,
+        regs_syscall: 280,
+        regs_arg0: 272,
+        regs_arg1: 8,
+        regs_arg2: 16,
+        regs_arg3: 24,
+        regs_bytes: 336,
+        ..Offsets::absent()
+    }
+}
