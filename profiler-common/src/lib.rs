@@ -33,6 +33,9 @@ pub mod event_kind {
 /// The type is `repr(C)`, of fixed-width integers (or such types) only, without padding.
 pub unsafe trait Plain: Copy {}
 
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {$(
         // SAFETY: `repr(C)`, fixed-width integers only, and its size is asserted beside the type.

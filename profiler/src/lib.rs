@@ -4,4 +4,5 @@
 //! may know of the others.
 
 pub mod kernel;
+pub mod decode;
 pub mod recording;
