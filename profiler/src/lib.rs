@@ -3,4 +3,7 @@
 //! The modules stand in the order of the data's path: from the kernel to the report. ARCHITECTURE.md says what each
 //! may know of the others.
 
+pub mod process;
+pub mod unwind;
+
 pub mod recording;
