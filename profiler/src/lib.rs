@@ -5,4 +5,7 @@
 
 pub mod kernel;
 pub mod decode;
+pub mod process;
+pub mod unwind;
+pub mod collect;
 pub mod recording;

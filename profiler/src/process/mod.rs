@@ -1,0 +1,231 @@
+//! The address spaces of the recorded processes: which file lies where, and the stacks in them.
+//!
+//! In: process ids, and `/proc` and the mapped files of those processes. Out: [`Location`]s, and the
+//! [`ImageInfo`]s that they refer to. This is the rim of [`crate::unwind`]: it does the I/O. Files stay open, so that
+//! they can be symbolized after their process has ended or they are deleted; nothing is symbolized here.
+
+mod images;
+mod maps;
+mod open;
+mod spaces;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+
+use images::{Backing, Images};
+pub use images::{Counts, ImageInfo};
+pub use maps::{MapsLine, parse_line};
+use spaces::{SpaceId, Spaces};
+
+use crate::recording::{Broken, StackEnd};
+use crate::unwind::{Location, Mapping, Registers};
+
+/// Longest line of `/proc/PID/maps` that is read: a path has up to 4096 bytes, of which each may be escaped.
+const LINE_BYTES: u64 = 5 * 4096;
+/// How long a layout is trusted after it was read, though an address lies outside of it. Doubles with each reading
+/// that found nothing new, so that a program which keeps leading unwinding astray costs little.
+const FIRST_PAUSE_NS: u64 = 100_000_000;
+const LONGEST_PAUSE_NS: u64 = 32 * FIRST_PAUSE_NS;
+
+/// Bounds on what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of unwind tables, over all images. What comes later is unwound by frame pointers.
+    pub unwind_bytes: u64,
+    /// Files kept open.
+    pub open_files: usize,
+    /// Different images.
+    pub images: usize,
+    /// Executable mappings of one process.
+    pub mappings: usize,
+    /// Frames of one stack.
+    pub frames: usize,
+    /// Processes whose layout is known. The one that was sampled longest ago is forgotten.
+    pub processes: usize,
+    /// Layouts with an unwinder of their own, some 60 KiB each. Rebuilt when needed again.
+    pub unwinders: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unwind_bytes: 48 << 20,
+            open_files: 512,
+            images: 16_384,
+            mappings: 4096,
+            frames: 512,
+            processes: 8192,
+            unwinders: 64,
+        }
+    }
+}
+
+/// The address spaces of all recorded processes, and the images in them.
+pub struct Processes {
+    limits: Limits,
+    by_tgid: HashMap<u32, Process>,
+    spaces: Spaces,
+    images: Images,
+    /// Counts uses, to find what was not used for long.
+    clock: u64,
+}
+
+struct Process {
+    space: SpaceId,
+    used: u64,
+    /// When the layout was last read, and for how long it is trusted.
+    read_at_ns: u64,
+    pause_ns: u64,
+}
+
+impl Processes {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            by_tgid: HashMap::new(),
+            spaces: Spaces::new(limits.unwinders),
+            images: Images::new(limits),
+            clock: 0,
+        }
+    }
+
+    /// Reads the mappings of a process. On an error (it is gone), what was known before stays.
+    pub fn refresh(&mut self, tgid: u32, now_ns: u64) -> io::Result<()> {
+        let mappings = self.read_mappings(tgid)?;
+        let space = self.spaces.enter(mappings);
+        let before = self.by_tgid.get(&tgid);
+        let pause_ns = match before {
+            Some(before) if before.space == space => (2 * before.pause_ns).min(LONGEST_PAUSE_NS),
+            _ => FIRST_PAUSE_NS,
+        };
+        self.place(tgid, space, now_ns, pause_ns);
+        Ok(())
+    }
+
+    /// The process runs another program: forgets its mappings and reads the new ones.
+    pub fn replaced(&mut self, tgid: u32, now_ns: u64) {
+        self.forget(tgid);
+        // When it is gone already, its samples end with `ProcessGone`, which the stacks themselves report.
+        let _ = self.refresh(tgid, now_ns);
+    }
+
+    /// The child starts with its parent's mappings, so that it need not live until they are read.
+    pub fn forked(&mut self, parent: u32, child: u32) {
+        let Some(parent) = self.by_tgid.get(&parent) else { return };
+        let (space, read_at_ns) = (parent.space, parent.read_at_ns);
+        self.spaces.share(space);
+        self.place(child, space, read_at_ns, FIRST_PAUSE_NS);
+    }
+
+    /// Unwinds one stack, whose bytes were read from `registers.sp` upward. Appends its frames to `out`, innermost
+    /// first. A process that is not known yet is read now; so is one in which an address lies in no mapping (`dlopen`,
+    /// JIT), if it was not read just before, and its stack is then unwound anew.
+    pub fn unwind(
+        &mut self,
+        tgid: u32,
+        registers: Registers,
+        stack: &[u8],
+        now_ns: u64,
+        out: &mut Vec<Location>,
+    ) -> StackEnd {
+        let first = out.len();
+        self.clock += 1;
+        if !self.by_tgid.contains_key(&tgid) {
+            // An error leaves it unknown, which is what is looked at next.
+            let _ = self.refresh(tgid, now_ns);
+        }
+        let Some(process) = self.by_tgid.get_mut(&tgid) else {
+            out.push(Location::Unmapped { address: registers.ip });
+            return StackEnd::Broken(Broken::ProcessGone);
+        };
+        process.used = self.clock;
+        let space = process.space;
+        let may_read = now_ns.saturating_sub(process.read_at_ns) >= process.pause_ns;
+        let unwinder = self.spaces.unwinder(space, self.clock, &self.images);
+        let unwound = unwinder.unwind(registers, stack, self.limits.frames, out);
+        if !(unwound.met_unmapped && may_read) || self.refresh(tgid, now_ns).is_err() {
+            return unwound.end;
+        }
+        let renewed = self.by_tgid.get(&tgid).map_or(space, |process| process.space);
+        if renewed == space {
+            return unwound.end;
+        }
+        out.truncate(first);
+        let unwinder = self.spaces.unwinder(renewed, self.clock, &self.images);
+        unwinder.unwind(registers, stack, self.limits.frames, out).end
+    }
+
+    /// Every image seen; [`Location::File`] counts them in this order.
+    pub fn images(&self) -> &[ImageInfo] {
+        self.images.infos()
+    }
+
+    /// What a bound or a missing permission kept from being read.
+    pub fn counts(&self) -> &Counts {
+        &self.images.counts
+    }
+
+    fn place(&mut self, tgid: u32, space: SpaceId, read_at_ns: u64, pause_ns: u64) {
+        self.clock += 1;
+        let process = Process { space, used: self.clock, read_at_ns, pause_ns };
+        if let Some(before) = self.by_tgid.insert(tgid, process) {
+            self.spaces.leave(before.space);
+        }
+        if self.by_tgid.len() > self.limits.processes {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget(&mut self, tgid: u32) {
+        if let Some(process) = self.by_tgid.remove(&tgid) {
+            self.spaces.leave(process.space);
+        }
+    }
+
+    /// Forgets an eighth of the processes at once, so that the search for them is rare.
+    fn forget_oldest(&mut self) {
+        let mut by_use: Vec<(u64, u32)> = self.by_tgid.iter().map(|(tgid, p)| (p.used, *tgid)).collect();
+        by_use.sort_unstable();
+        for (_, tgid) in by_use.into_iter().take(self.limits.processes / 8 + 1) {
+            self.images.counts.processes_forgotten += 1;
+            self.forget(tgid);
+        }
+    }
+
+    /// The executable mappings of a process, sorted by address as the kernel lists them. A process that has ended
+    /// but was not waited for has an empty list: that is an error too.
+    fn read_mappings(&mut self, tgid: u32) -> io::Result<Vec<Mapping>> {
+        let mut reader = BufReader::new(File::open(format!("/proc/{tgid}/maps"))?);
+        let mut mappings: Vec<Mapping> = Vec::new();
+        let mut line = Vec::new();
+        let mut any = false;
+        loop {
+            line.clear();
+            if reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let Some(parsed) = parse_line(&line) else { continue };
+            any = true;
+            // The list is read in pieces, between which the process may have changed it.
+            let sorted = mappings.last().is_none_or(|last| last.end <= parsed.start);
+            if !parsed.executable || !sorted {
+                continue;
+            }
+            if mappings.len() == self.limits.mappings {
+                self.images.counts.mappings_over_limit += 1;
+                continue;
+            }
+            let image = match self.images.backing(tgid, &parsed) {
+                Backing::Image(image) => Some(image),
+                Backing::Memory => None,
+            };
+            let file_offset = if image.is_some() && !parsed.is_vdso() { parsed.offset } else { 0 };
+            mappings.push(Mapping { start: parsed.start, end: parsed.end, file_offset, image });
+        }
+        if any { Ok(mappings) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended")) }
+    }
+}

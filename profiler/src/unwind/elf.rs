@@ -1,0 +1,261 @@
+//! What unwinding needs of an ELF file, read with a few bounded reads.
+//!
+//! In: a file as [`ReadAt`]. Out: an [`Image`]. Nothing is mapped into memory, because a file that its owner cuts short
+//! would then kill the profiler (SIGBUS), and no read is longer than a stated bound, because the file may be hostile.
+//! Only 64-bit little-endian files; symbols are not read here.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use object::LittleEndian as LE;
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::pod::{self, Pod};
+use object::read::elf::{NoteIterator, ProgramHeader as _};
+use thiserror::Error;
+
+use super::tables::{INDEXED_BYTES, Section, Tables};
+
+/// Program headers that are looked at: real files have 10 to 15.
+const PROGRAM_HEADERS: usize = 256;
+/// Section headers that are looked at: real executables have 30 to 60, kernel-like objects some hundred.
+const SECTION_HEADERS: usize = 4096;
+/// Bytes of section names that are read.
+const NAME_BYTES: u64 = 256 * 1024;
+/// Bytes of one note segment that are read: the build id stands in the first hundred.
+const NOTE_BYTES: u64 = 16 * 1024;
+/// Bytes of a build id that are kept: SHA-1 has 20.
+const BUILD_ID_BYTES: usize = 64;
+
+/// Bytes that can be read from any offset: a file, or memory.
+pub trait ReadAt {
+    /// Fills `bytes` from `offset` or fails.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+    /// How many bytes there are.
+    fn size(&self) -> io::Result<u64>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl ReadAt for [u8] {
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
+        let slice = from.checked_add(bytes.len()).and_then(|to| self.get(from..to));
+        bytes.copy_from_slice(slice.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
+/// Why a file is no image.
+#[derive(Debug, Error)]
+pub enum Malformed {
+    #[error("cannot read the file")]
+    Unreadable(#[from] io::Error),
+    #[error("not a 64-bit little-endian ELF file")]
+    NotElf,
+    #[error("the ELF header points outside of the file")]
+    Truncated,
+}
+
+/// What unwinding needs of one file.
+#[derive(Debug, Default)]
+pub struct Image {
+    /// GNU build id; empty if there is none.
+    pub build_id: Vec<u8>,
+    /// Unwind tables; `None` if the file has none, or none within the budget.
+    pub tables: Option<Tables>,
+    /// The file has unwind tables, but they did not fit into the budget.
+    pub over_budget: bool,
+    executable: Vec<Segment>,
+}
+
+/// One executable `PT_LOAD`.
+#[derive(Debug)]
+struct Segment {
+    file: Range<u64>,
+    svma: u64,
+}
+
+impl Image {
+    /// What to add to the file's own addresses to get those of a mapping at `start..end` from `file_offset` on.
+    ///
+    /// Of two segments that share a page, both may overlap the mapping: the larger part decides.
+    pub fn bias(&self, start: u64, end: u64, file_offset: u64) -> Option<u64> {
+        let mapped = file_offset..file_offset.saturating_add(end.saturating_sub(start));
+        let overlap =
+            |s: &&Segment| s.file.end.min(mapped.end).saturating_sub(s.file.start.max(mapped.start));
+        let segment = self.executable.iter().max_by_key(overlap).filter(|s| overlap(s) > 0)?;
+        Some(start.wrapping_sub(file_offset).wrapping_add(segment.file.start).wrapping_sub(segment.svma))
+    }
+}
+
+/// Reads headers, build id and unwind tables. Tables larger than `budget` bytes in all are left out.
+pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image, Malformed> {
+    let size = source.size()?;
+    let headers: Vec<FileHeader64<LE>> = read_array(source, size, 0, 1).map_err(|_| Malformed::NotElf)?;
+    let header = &headers[0];
+    let ident = &header.e_ident;
+    if ident.magic != elf::ELFMAG || ident.class != elf::ELFCLASS64 || ident.data != elf::ELFDATA2LSB {
+        return Err(Malformed::NotElf);
+    }
+    let count = usize::from(header.e_phnum.get(LE)).min(PROGRAM_HEADERS);
+    let segments: Vec<ProgramHeader64<LE>> = read_array(source, size, header.e_phoff.get(LE), count)?;
+    let mut image = Image { build_id: build_id(source, size, &segments), ..Image::default() };
+    for segment in &segments {
+        let flags = segment.p_flags(LE);
+        if segment.p_type(LE) == elf::PT_LOAD && flags & elf::PF_X == elf::PF_X {
+            let from = segment.p_offset(LE);
+            let file = from..from.saturating_add(segment.p_filesz(LE));
+            image.executable.push(Segment { file, svma: segment.p_vaddr(LE) });
+        }
+    }
+    // A file whose section headers are gone or damaged still has its segments and build id.
+    if let Ok(sections) = Sections::read(source, size, header) {
+        (image.tables, image.over_budget) = sections.tables(budget);
+    }
+    Ok(image)
+}
+
+fn build_id<R: ReadAt + ?Sized>(source: &R, size: u64, segments: &[ProgramHeader64<LE>]) -> Vec<u8> {
+    for segment in segments.iter().filter(|s| s.p_type(LE) == elf::PT_NOTE) {
+        let length = segment.p_filesz(LE).min(NOTE_BYTES);
+        let Ok(words) = read_words(source, size, segment.p_offset(LE), length as usize) else { continue };
+        let bytes = &pod::bytes_of_slice(&words)[..length as usize];
+        let align = segment.p_align.get(LE);
+        let Ok(notes) = NoteIterator::<FileHeader64<LE>>::new(LE, align.into(), bytes) else { continue };
+        for note in notes.map_while(Result::ok) {
+            if note.name() == b"GNU" && note.n_type(LE) == elf::NT_GNU_BUILD_ID {
+                return note.desc().iter().copied().take(BUILD_ID_BYTES).collect();
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// The section headers of a file, with their names.
+struct Sections<'a, R: ?Sized> {
+    source: &'a R,
+    size: u64,
+    headers: Vec<SectionHeader64<LE>>,
+    names: Vec<u8>,
+}
+
+impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
+    fn read(source: &'a R, size: u64, header: &FileHeader64<LE>) -> Result<Self, Malformed> {
+        let count = usize::from(header.e_shnum.get(LE)).min(SECTION_HEADERS);
+        let headers: Vec<SectionHeader64<LE>> = read_array(source, size, header.e_shoff.get(LE), count)?;
+        let names = headers.get(usize::from(header.e_shstrndx.get(LE).0)).ok_or(Malformed::Truncated)?;
+        let length = names.sh_size.get(LE).min(NAME_BYTES) as usize;
+        let names = read_bytes(source, size, names.sh_offset.get(LE), length)?;
+        Ok(Self { source, size, headers, names })
+    }
+
+    fn find(&self, name: &[u8]) -> Option<&SectionHeader64<LE>> {
+        self.headers.iter().find(|header| {
+            let from = header.sh_name.get(LE) as usize;
+            let rest = self.names.get(from..).unwrap_or_default();
+            rest.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
+        })
+    }
+
+    /// Bytes of a section that are in the file as they are: not those of `SHT_NOBITS`, nor compressed ones.
+    fn length(&self, name: &[u8]) -> u64 {
+        let plain = |h: &&SectionHeader64<LE>| {
+            let compressed = elf::SHF_COMPRESSED;
+            h.sh_type.get(LE) != elf::SHT_NOBITS && h.sh_flags.get(LE) & compressed != compressed
+        };
+        self.find(name).filter(plain).map_or(0, |h| h.sh_size.get(LE))
+    }
+
+    fn section(&self, name: &[u8]) -> Option<Section> {
+        let length = self.length(name);
+        let header = self.find(name).filter(|_| length > 0)?;
+        let offset = header.sh_offset.get(LE);
+        let bytes = read_bytes(self.source, self.size, offset, length as usize).ok()?;
+        Some(Section { svma: header.sh_addr.get(LE), bytes: Arc::from(bytes) })
+    }
+
+    fn svma(&self, name: &[u8]) -> Option<u64> {
+        self.find(name).map(|header| header.sh_addr.get(LE))
+    }
+
+    /// The tables, and whether they were left out because they are larger than `budget`.
+    fn tables(&self, budget: u64) -> (Option<Tables>, bool) {
+        let eh_bytes = self.length(b".eh_frame").saturating_add(self.length(b".eh_frame_hdr"));
+        let debug_bytes = self.length(b".debug_frame");
+        let mut tables =
+            Tables { text_svma: self.svma(b".text"), got_svma: self.svma(b".got"), ..Tables::default() };
+        if eh_bytes > 0 {
+            if eh_bytes > budget {
+                return (None, true);
+            }
+            tables.eh_frame = self.section(b".eh_frame");
+            tables.eh_frame_hdr = self.section(b".eh_frame_hdr");
+        } else if debug_bytes > 0 {
+            if debug_bytes > budget.min(INDEXED_BYTES) {
+                return (None, true);
+            }
+            tables.debug_frame = self.section(b".debug_frame");
+        }
+        tables.checked()
+    }
+}
+
+/// `count` values from `offset` on.
+fn read_array<T: Pod + Clone, R: ReadAt + ?Sized>(
+    source: &R,
+    size: u64,
+    offset: u64,
+    count: usize,
+) -> Result<Vec<T>, Malformed> {
+    let length = count.checked_mul(size_of::<T>()).ok_or(Malformed::Truncated)?;
+    let words = read_words(source, size, offset, length)?;
+    let (values, _) =
+        pod::slice_from_bytes(pod::bytes_of_slice(&words), count).map_err(|()| Malformed::Truncated)?;
+    Ok(values.to_vec())
+}
+
+/// `length` bytes in a buffer that is aligned for each kind of header, filled up with zeros to whole words.
+fn read_words<R: ReadAt + ?Sized>(
+    source: &R,
+    size: u64,
+    offset: u64,
+    length: usize,
+) -> Result<Vec<u64>, Malformed> {
+    check_range(size, offset, length)?;
+    let mut words = vec![0_u64; length.div_ceil(size_of::<u64>())];
+    source.read_at(offset, &mut pod::bytes_of_slice_mut(&mut words)[..length])?;
+    Ok(words)
+}
+
+fn read_bytes<R: ReadAt + ?Sized>(
+    source: &R,
+    size: u64,
+    offset: u64,
+    length: usize,
+) -> Result<Vec<u8>, Malformed> {
+    check_range(size, offset, length)?;
+    let mut bytes = vec![0; length];
+    source.read_at(offset, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Refuses what the file does not have before memory is allocated for it.
+fn check_range(size: u64, offset: u64, length: usize) -> Result<(), Malformed> {
+    let inside = offset.checked_add(length as u64).is_some_and(|end| end <= size);
+    if inside { Ok(()) } else { Err(Malformed::Truncated) }
+}

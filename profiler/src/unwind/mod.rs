@@ -1,0 +1,59 @@
+//! From registers and a snapshot of the stack to code addresses.
+//!
+//! In: ELF bytes through [`ReadAt`], the layout of an address space as [`Mapping`]s, and for each sample its
+//! [`Registers`] and stack bytes. Out: [`Location`]s and how the stack ended. Opens no file and reads no `/proc`; that
+//! is [`crate::process`]. This is the only importer of framehop.
+
+mod coverage;
+mod elf;
+mod stack;
+mod tables;
+mod unwinder;
+
+pub use elf::{Image, Malformed, ReadAt, parse_image};
+pub use tables::Tables;
+pub use unwinder::{Unwinder, Unwound};
+
+#[cfg(test)]
+mod tests;
+
+/// Registers of the user part of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    pub ip: u64,
+    pub sp: u64,
+    /// x86_64 `rbp`, aarch64 `x29`.
+    pub fp: u64,
+    /// aarch64 `x30`; not looked at on x86_64.
+    pub lr: u64,
+}
+
+/// Where a frame's code lies. A return address is already moved back into the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// In a file, or in the vDSO; `image` counts as [`crate::process::Processes::images`] does.
+    File { image: u32, file_offset: u64 },
+    /// In memory without a file (JIT code), or in no known mapping.
+    Unmapped { address: u64 },
+}
+
+/// One executable mapping of an address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    /// Where in the file the mapping starts; 0 without a file.
+    pub file_offset: u64,
+    pub image: Option<u32>,
+}
+
+impl Mapping {
+    fn locate(&self, address: u64) -> Location {
+        match self.image {
+            Some(image) => {
+                Location::File { image, file_offset: (address - self.start).wrapping_add(self.file_offset) }
+            }
+            None => Location::Unmapped { address },
+        }
+    }
+}

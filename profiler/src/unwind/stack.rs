@@ -1,0 +1,34 @@
+//! The snapshot of a stack, and what was asked of it in vain.
+
+/// Bytes of a stack from its pointer upward. Remembers the last address above its end that was asked for.
+pub struct Snapshot<'a> {
+    sp: u64,
+    bytes: &'a [u8],
+    beyond: Option<u64>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub fn new(sp: u64, bytes: &'a [u8]) -> Self {
+        Self { sp, bytes, beyond: None }
+    }
+
+    /// The eight bytes at `address`. Below the stack pointer there is nothing: unwinding asks for it at times, where a
+    /// function's end has popped what its table still calls saved.
+    pub fn read(&mut self, address: u64) -> Result<u64, ()> {
+        let Some(offset) = address.checked_sub(self.sp) else { return Err(()) };
+        let word = usize::try_from(offset).ok().and_then(|from| self.bytes.get(from..)?.first_chunk::<8>());
+        match word {
+            Some(word) => Ok(u64::from_le_bytes(*word)),
+            None => {
+                self.beyond = Some(address);
+                Err(())
+            }
+        }
+    }
+
+    /// How far above the snapshot's end the last refused address lay. Forgets it.
+    pub fn take_beyond(&mut self) -> Option<u64> {
+        let end = self.sp.wrapping_add(self.bytes.len() as u64);
+        Some(self.beyond.take()?.saturating_sub(end))
+    }
+}
