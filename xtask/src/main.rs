@@ -1,2 +1,45 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask TASK`.
+//!
+//! A task is a file. None of them is needed by a user of a released `profiler`.
+
+mod command;
+mod fuzz;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of profiler")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the build needs; does nothing when all is there
+    Setup(setup::Wanted),
+    /// Build the release and run it, as root: `cargo xtask run -- record -a -d 10`
+    Run(run::Args),
+    /// Run every check: format, lints, documentation, licences, tests, fuzzing
+    Test(test::Args),
+    /// Fuzz the readers of foreign bytes
+    Fuzz(fuzz::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Setup(wanted) => setup::setup(wanted).map(|()| ExitCode::SUCCESS),
+        Task::Run(args) => run::run(&args),
+        Task::Test(args) => test::test(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask setup`: what the build, the tests and the benchmarks need from the machine.
+//!
+//! Idempotent: it looks first, installs only what is missing, and says what and why before it does. When all is
+//! there it takes a fraction of a second and no network. It never upgrades or removes anything.
+
+mod compiler;
+mod packages;
+mod tracefs;
+
+use anyhow::Result;
+
+use crate::command;
+
+/// The version whose configuration `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// What to set up beyond what the build needs.
+#[derive(Clone, Copy, Default, clap::Args)]
+pub struct Wanted {
+    /// Also what the tests need: bpftool, perf, servers to profile, cargo-deny
+    #[arg(long)]
+    pub tests: bool,
+    /// Also the tools to compare with in benchmarks
+    #[arg(long)]
+    pub bench: bool,
+}
+
+/// Makes the machine ready. Safe to call before every task.
+pub fn setup(wanted: Wanted) -> Result<()> {
+    compiler::ensure()?;
+    tracefs::ensure();
+    if wanted.tests {
+        packages::ensure(packages::TESTS)?;
+        ensure_cargo_deny()?;
+    }
+    if wanted.bench {
+        packages::ensure(packages::BENCH)?;
+    }
+    Ok(())
+}
+
+fn ensure_cargo_deny() -> Result<()> {
+    if command::answer(&mut command::cargo(["deny", "--version"])).is_some() {
+        return Ok(());
+    }
+    eprintln!(
+        "xtask: installing cargo-deny {CARGO_DENY}, which checks the dependencies' licences and sources"
+    );
+    eprintln!("       (compiled from source: two minutes on two cores)");
+    command::run(&mut command::cargo(["install", "cargo-deny", "--locked", "--version", CARGO_DENY]))
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask test`: every check that a change must pass, in one command.
+//!
+//! A step that fails does not stop the others, so that one run shows all there is to mend. Debug builds serve lints,
+//! documentation and all tests, so that the dependencies are compiled once; only the fuzzer's are compiled again.
+
+mod outcome;
+mod steps;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::setup;
+use outcome::{Outcome, Summary};
+use steps::STEPS;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which steps, by name; all without it
+    steps: Vec<String>,
+}
+
+/// Sets up, runs the steps, prints the summary. Its last line is the count.
+pub fn test(args: &Args) -> Result<ExitCode> {
+    if let Some(unknown) = args.steps.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        bail!("there is no step `{unknown}`\n  try: {}", names.join(", "));
+    }
+    setup::setup(setup::Wanted { tests: true, bench: false })?;
+    let mut summary = Summary::default();
+    for step in STEPS.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|s| s == step.name))
+    {
+        eprintln!("\n== {}: {}", step.name, step.what);
+        let start = Instant::now();
+        let outcome = (step.run)().unwrap_or_else(|error| {
+            eprintln!("xtask: {error:#}");
+            Outcome::FAILED
+        });
+        summary.add(step.name, outcome, start.elapsed());
+    }
+    println!("\n{summary}");
+    Ok(if summary.is_failure() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

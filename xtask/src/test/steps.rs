@@ -1,0 +1,111 @@
+//! The steps of `cargo xtask test`, in the order in which a failure is cheap to find.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::outcome::{Outcome, TestCount};
+use crate::command::{self, Privilege, cargo, repository, root_prefix};
+use crate::{fuzz, run};
+
+pub struct Step {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub run: fn() -> Result<Outcome>,
+}
+
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", what: "the code is formatted", run: fmt },
+    Step { name: "clippy", what: "no lint complains", run: clippy },
+    Step { name: "doc", what: "the documentation builds without a warning", run: doc },
+    Step { name: "deny", what: "licences and sources of the dependencies are allowed", run: deny },
+    Step { name: "unit", what: "unit and property tests", run: unit },
+    Step { name: "live", what: "live tests: real recordings, as root", run: live },
+    Step { name: "fuzz", what: "the fuzzer finds nothing in a minute", run: fuzz_for_a_minute },
+];
+
+/// Runs all of them even if one fails; together they are one check.
+fn all(commands: impl IntoIterator<Item = Command>) -> Result<Outcome> {
+    let mut failed = 0;
+    for mut command in commands {
+        if let Err(error) = command::run(&mut command) {
+            eprintln!("xtask: {error:#}");
+            failed += 1;
+        }
+    }
+    ensure!(failed == 0, "{failed} of the step's commands failed");
+    Ok(Outcome::PASSED)
+}
+
+fn fmt() -> Result<Outcome> {
+    let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
+    all([cargo(["fmt", "--all", "--check"]), cargo(fuzz)])
+}
+
+/// The kernel crate's program compiles only for the BPF target, whose compiler brings no clippy; its library, which
+/// holds the logic, is linted for the host.
+fn clippy() -> Result<Outcome> {
+    let host =
+        ["clippy", "--workspace", "--all-targets", "--exclude", "profiler-ebpf", "--", "-D", "warnings"];
+    let kernel = ["clippy", "--package", "profiler-ebpf", "--lib", "--", "-D", "warnings"];
+    all([cargo(host), cargo(kernel)])
+}
+
+fn doc() -> Result<Outcome> {
+    let mut doc = cargo(["doc", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    all([doc])
+}
+
+/// Not the advisories: their database is downloaded, and a change must not fail for what was published today.
+fn deny() -> Result<Outcome> {
+    let with = |manifest| cargo(["deny", "--manifest-path", manifest, "check", "--hide-inclusion-graph"]);
+    let mut commands = ["Cargo.toml", "fuzz/Cargo.toml"].map(with);
+    for command in &mut commands {
+        command.args(["--config", "deny.toml", "licenses", "bans", "sources"]);
+    }
+    all(commands)
+}
+
+fn unit() -> Result<Outcome> {
+    let mut tests = cargo(["test", "--no-fail-fast", "--workspace"]);
+    count_tests(tests.args(["--exclude", "profiler-ebpf", "--exclude", "profiler-tests"]))
+}
+
+fn fuzz_for_a_minute() -> Result<Outcome> {
+    fuzz::fuzz(&fuzz::Args::all(60)).map(|()| Outcome::PASSED)
+}
+
+/// The tests that record need root. A machine that claims to run all tests (`CI=true`) must give it to them.
+fn live() -> Result<Outcome> {
+    let must_run = env::var("CI").is_ok_and(|value| value == "true");
+    if command::privilege() == Privilege::None && !must_run {
+        return Ok(Outcome::Skipped("recording needs root, and sudo is missing or wants a password".into()));
+    }
+    let prefix = root_prefix("to record in the live tests")?;
+    command::run(&mut cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]))?;
+    let profiler = run::target_directory(&repository().join("Cargo.toml"))?.join("debug/profiler");
+    // One at a time: they measure time, and would measure each other.
+    let mut tests = cargo(["test", "--no-fail-fast", "--package", "profiler-tests"]);
+    if !prefix.is_empty() {
+        // Built by the user, run by root, so that the target directory stays the user's.
+        tests.args(["--config", &format!("target.'cfg(all())'.runner={}", serde_json::to_string(&prefix)?)]);
+    }
+    count_tests(tests.args(["--", "--test-threads=1"]).env("PROFILER", profiler))
+}
+
+/// Runs `cargo test`, passes its output on, and counts the tests in it.
+fn count_tests(command: &mut Command) -> Result<Outcome> {
+    eprintln!("$ {}", command::shown(command));
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let output = child.stdout.take().context("cargo's output is not connected")?;
+    let mut count = TestCount::default();
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cannot read what the tests print")?;
+        println!("{line}");
+        count.see(&line);
+    }
+    Ok(count.outcome(child.wait().context("cannot wait for cargo")?.success()))
+}
