@@ -203,6 +203,8 @@ pub struct Quality {
     pub malformed_records: u64,
     /// Repeats of a wait whose sample was lost.
     pub repeats_without_sample: u64,
+    /// Samples left out because a table of the recording was full.
+    pub samples_over_limit: u64,
     /// What is off or degraded on this machine, and why, as sentences.
     pub skipped: Vec<String>,
     /// Events that a kernel program missed because it was already running on that CPU.

@@ -1,0 +1,175 @@
+//! From events to a recording: orders, counts and interns.
+//!
+//! In: raw ring records and, at the end, the open accounts. Out: a [`Recording`] without names. Reads no clock and does no
+//! I/O; what has to be read of a process while it lives comes through [`World`].
+
+mod intern;
+mod samples;
+mod threads;
+
+use std::collections::HashMap;
+
+use profiler_common::{
+    ledger::{COMM_BYTES, ThreadRecord},
+    process::ProcessEvent,
+};
+
+use crate::{
+    decode::{self, Event},
+    recording::{KernelCounters, Module, ProcessId, Quality, Recording, StackEnd},
+    unwind::{Location, Registers},
+};
+use intern::Stacks;
+use samples::Samples;
+use threads::Threads;
+
+/// What has to be read of processes while they live.
+pub trait World {
+    /// Unwinds a user stack; see [`crate::process::Processes::unwind`].
+    fn unwind(&mut self, tgid: u32, registers: Registers, stack: &[u8], now_ns: u64, out: &mut Vec<Location>)
+    -> StackEnd;
+    /// A process was forked.
+    fn forked(&mut self, parent: u32, child: u32);
+    /// A process runs a new image.
+    fn replaced(&mut self, tgid: u32, now_ns: u64);
+    /// Arguments of a process joined by spaces; empty if it is gone.
+    fn command_line(&mut self, tgid: u32) -> String;
+    /// Present name of a live thread.
+    fn thread_comm(&mut self, tgid: u32, tid: u32) -> Option<String>;
+}
+
+/// Builds one recording.
+pub struct Collector {
+    threads: Threads,
+    samples: Samples,
+    stacks: Stacks,
+    quality: Quality,
+    /// Processes whose image changed, for whoever matches processes by name.
+    execs: Vec<ProcessEvent>,
+    /// Reused from sample to sample.
+    locations: Vec<Location>,
+}
+
+/// What the end of a recording adds.
+pub struct Ending {
+    pub started_at_ns: u64,
+    /// When the first pass over the threads had ended: accounts opened up to then count from the start.
+    pub seeded_at_ns: u64,
+    pub ended_at_ns: u64,
+    /// Accounts of the threads that still live.
+    pub accounts: Vec<ThreadRecord>,
+    /// The kernel's own counters over the recording, by tid as `/proc` shows it.
+    pub kernel_counters: HashMap<u32, KernelCounters>,
+    /// By index of [`crate::process::Processes::images`].
+    pub modules: Vec<Module>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collector {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self {
+            threads: Threads::default(),
+            samples: Samples::default(),
+            stacks: Stacks::default(),
+            quality: Quality::default(),
+            execs: vec![],
+            locations: vec![],
+        }
+    }
+
+    /// Takes in one ring record.
+    pub fn take(&mut self, record: &[u8], world: &mut dyn World) {
+        match decode::decode(record) {
+            Ok(Event::Sample(sample)) => self.take_sample(&sample, world),
+            Ok(Event::ThreadEnd(record)) => self.take_end(&record, world),
+            Ok(Event::Fork(event)) => {
+                world.forked(event.parent_ns_tgid, event.ns_tgid);
+                self.threads.process(event.ns_tgid, world);
+            }
+            Ok(Event::Exec(event)) => self.take_exec(event, world),
+            Err(_) => self.quality.malformed_records += 1,
+        }
+    }
+
+    fn take_sample(&mut self, sample: &decode::Sample, world: &mut dyn World) {
+        let header = &sample.header;
+        let (thread, process) = self.threads.live(header.tid, header.ns_tgid, world);
+        self.locations.clear();
+        // A kernel thread has no user part at all.
+        let end = if header.ip == 0 {
+            StackEnd::NoUserStack
+        } else {
+            let registers = Registers { ip: header.ip, sp: header.sp, fp: header.fp, lr: header.lr };
+            world.unwind(header.ns_tgid, registers, sample.stack, header.at_ns, &mut self.locations)
+        };
+        let stack = self.stacks.intern(process, &sample.kernel, &self.locations, end);
+        let kept = stack.is_some_and(|stack| self.samples.add(thread, sample, stack, &mut self.quality));
+        if !kept {
+            self.quality.samples_over_limit += 1;
+        }
+    }
+
+    fn take_end(&mut self, record: &ThreadRecord, world: &mut dyn World) {
+        self.samples.thread_ended(record, &mut self.quality);
+        self.threads.ended(record, world);
+    }
+
+    fn take_exec(&mut self, event: ProcessEvent, world: &mut dyn World) {
+        world.replaced(event.ns_tgid, event.at_ns);
+        self.threads.exec(event.ns_tgid, text(&event.comm), world);
+        self.execs.push(event);
+    }
+
+    /// The execs since the last call.
+    pub fn take_execs(&mut self) -> Vec<ProcessEvent> {
+        std::mem::take(&mut self.execs)
+    }
+
+    /// Samples kept so far (on the CPU, off the CPU), for a progress line.
+    pub fn sample_counts(&self) -> (u64, u64) {
+        self.samples.counts()
+    }
+
+    /// Process ids seen so far.
+    pub fn tgids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.threads.processes().iter().map(|process| process.tgid)
+    }
+
+    /// Closes the accounts that are open, and hands over the tables.
+    pub fn finish(mut self, ending: Ending, world: &mut dyn World) -> Recording {
+        for account in &ending.accounts {
+            self.samples.thread_ended(account, &mut self.quality);
+            self.threads.open_at_end(account, &ending, world);
+        }
+        let (frames, stacks) = self.stacks.into_tables();
+        let (processes, threads) = self.threads.into_tables(&ending);
+        Recording {
+            processes,
+            threads,
+            modules: ending.modules,
+            frames,
+            stacks,
+            samples: self.samples.into_table(),
+            quality: self.quality,
+            ..Recording::default()
+        }
+    }
+}
+
+/// A name as the kernel keeps it: up to the first zero, any bytes.
+fn text(comm: &[u8; COMM_BYTES]) -> String {
+    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
+/// For tables that refer to a process.
+type Owner = ProcessId;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Adds up samples of the same thread, state and stack, and gives each its weight.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use profiler_common::ledger::ThreadRecord;
+
+use crate::{
+    decode,
+    recording::{Quality, Sample, StackId, ThreadId},
+};
+
+/// Distinct (thread, state, stack) that are kept: about 80 bytes each, 20 MiB.
+const MOST_SAMPLES: usize = 262_144;
+
+type Key = (ThreadId, u32, StackId);
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    weight: f64,
+    count: u32,
+}
+
+/// The off-CPU interval of a thread that was sampled last: later ticks that find it again only add to its weight.
+struct Last {
+    wait_seq: u32,
+    key: Key,
+}
+
+/// All samples so far.
+#[derive(Default)]
+pub struct Samples {
+    sums: IndexMap<Key, Sum>,
+    last: HashMap<u32, Last>,
+    on_cpu: u64,
+    off_cpu: u64,
+}
+
+impl Samples {
+    /// Adds one sample; false if it is of a new kind and the table is full.
+    pub fn add(
+        &mut self,
+        thread: ThreadId,
+        sample: &decode::Sample,
+        stack: StackId,
+        quality: &mut Quality,
+    ) -> bool {
+        let header = &sample.header;
+        if !sample.on_cpu {
+            self.add_repeats(header.tid, header.repeated_seq, header.repeats, quality);
+            self.last.remove(&header.tid);
+        }
+        let key = (thread, header.state, stack);
+        if self.sums.len() >= MOST_SAMPLES && !self.sums.contains_key(&key) {
+            return false;
+        }
+        let sum = self.sums.entry(key).or_default();
+        sum.weight += stands_for(header.threshold);
+        sum.count += 1;
+        if sample.on_cpu {
+            self.on_cpu += 1;
+        } else {
+            self.off_cpu += 1;
+            self.last.insert(header.tid, Last { wait_seq: header.wait_seq, key });
+        }
+        true
+    }
+
+    /// Takes in the last repeats of a thread, which no later sample carries.
+    pub fn thread_ended(&mut self, record: &ThreadRecord, quality: &mut Quality) {
+        self.add_repeats(record.tid, record.sampled_seq, record.repeats, quality);
+        self.last.remove(&record.tid);
+    }
+
+    fn add_repeats(&mut self, tid: u32, wait_seq: u32, repeats: u32, quality: &mut Quality) {
+        if repeats == 0 {
+            return;
+        }
+        let last = self.last.get(&tid).filter(|last| last.wait_seq == wait_seq);
+        match last.and_then(|last| self.sums.get_mut(&last.key)) {
+            Some(sum) => sum.weight += f64::from(repeats),
+            None => quality.repeats_without_sample += u64::from(repeats),
+        }
+    }
+
+    /// Samples so far (on the CPU, off the CPU).
+    pub fn counts(&self) -> (u64, u64) {
+        (self.on_cpu, self.off_cpu)
+    }
+
+    /// The table of a recording.
+    pub fn into_table(self) -> Vec<Sample> {
+        let sample = |((thread, state, stack), Sum { weight, count })| Sample { thread, state, stack, weight, count };
+        self.sums.into_iter().map(sample).collect()
+    }
+}
+
+/// A candidate was taken when a random 32-bit number was at most `threshold`, so it stands for the inverse of that
+/// probability (Horvitz and Thompson's estimator).
+fn stands_for(threshold: u32) -> f64 {
+    4_294_967_296.0 / (f64::from(threshold) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stands_for;
+
+    #[test]
+    fn the_weight_is_the_inverse_of_the_probability() {
+        assert!((stands_for(u32::MAX) - 1.0).abs() < 1e-9);
+        assert!((stands_for((1 << 30) - 1) - 4.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,188 @@
+//! Records by hand, and what the recording must say of them.
+
+use profiler_common::{
+    event_kind,
+    ledger::{ThreadEnd, ThreadRecord, flags},
+    process::ProcessEvent,
+    sample::{KERNEL_FRAMES, SampleHeader},
+    state,
+};
+
+use super::*;
+use crate::recording::{Frame, Sample, Stack};
+
+/// Every stack has one frame: the instruction pointer, in image 0.
+struct FakeWorld {
+    forks: Vec<(u32, u32)>,
+}
+
+impl World for FakeWorld {
+    fn unwind(&mut self, _: u32, registers: Registers, _: &[u8], _: u64, out: &mut Vec<Location>) -> StackEnd {
+        out.push(Location::File { image: 0, file_offset: registers.ip });
+        StackEnd::Complete
+    }
+    fn forked(&mut self, parent: u32, child: u32) {
+        self.forks.push((parent, child));
+    }
+    fn replaced(&mut self, _: u32, _: u64) {}
+    fn command_line(&mut self, tgid: u32) -> String {
+        format!("/bin/p{tgid}")
+    }
+    fn thread_comm(&mut self, _: u32, tid: u32) -> Option<String> {
+        Some(format!("t{tid}"))
+    }
+}
+
+fn bytes_of<T>(value: &T) -> Vec<u8> {
+    // SAFETY: only for the record types of the kernel border, which have no padding.
+    unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }.to_vec()
+}
+
+fn account(tid: u32) -> ThreadRecord {
+    ThreadRecord {
+        task: 1,
+        since_ns: 1000,
+        opened_ns: 1000,
+        ended_ns: 0,
+        tid,
+        tgid: 10,
+        ns_tid: tid,
+        ns_tgid: 10,
+        state: state::TIMER,
+        flags: 0,
+        wait_seq: 1,
+        sampled_seq: 0,
+        repeats: 0,
+        preemptions: 0,
+        comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+        state_ns: [0; state::SLOTS],
+        state_count: [0; state::SLOTS],
+    }
+}
+
+fn sample(kind: u32, tid: u32, ip: u64) -> SampleHeader {
+    SampleHeader {
+        kind,
+        tid,
+        ns_tgid: 10,
+        state: if kind == event_kind::ON_CPU_SAMPLE { state::ON_CPU } else { state::TIMER },
+        at_ns: 0,
+        ip,
+        sp: 0x7000,
+        fp: 0,
+        lr: 0,
+        kernel_bytes: 0,
+        stack_bytes: 0,
+        threshold: u32::MAX,
+        wait_seq: 0,
+        repeated_seq: 0,
+        repeats: 0,
+    }
+}
+
+fn with_stack(header: &SampleHeader) -> Vec<u8> {
+    let mut record = bytes_of(header);
+    record.extend([0; 8 * KERNEL_FRAMES]);
+    record
+}
+
+fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Recording {
+    let ending = Ending {
+        started_at_ns: 900,
+        seeded_at_ns: 1500,
+        ended_at_ns: 5000,
+        accounts,
+        kernel_counters: HashMap::new(),
+        modules: vec![Module::default()],
+    };
+    let recording = collector.finish(ending, &mut FakeWorld { forks: vec![] });
+    recording.validate().expect("the tables fit together");
+    recording
+}
+
+fn take_all(records: &[Vec<u8>]) -> Collector {
+    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    for record in records {
+        collector.take(record, &mut world);
+    }
+    collector
+}
+
+#[test]
+fn a_wait_that_outlasts_the_recording_counts_up_to_its_end() {
+    let recording = finish(take_all(&[]), vec![account(10)]);
+    let thread = &recording.threads[0];
+    assert_eq!((thread.from_ns, thread.to_ns), (900, 5000));
+    assert_eq!(thread.state_ns[state::TIMER as usize], 4000);
+    assert_eq!((&*thread.comm, &*recording.processes[0].command_line), ("t10", "/bin/p10"));
+}
+
+#[test]
+fn an_account_opened_after_the_seeding_counts_from_its_opening() {
+    let recording = finish(take_all(&[]), vec![ThreadRecord { opened_ns: 2000, since_ns: 2000, ..account(10) }]);
+    assert_eq!(recording.threads[0].from_ns, 2000);
+}
+
+#[test]
+fn a_tid_that_is_used_again_is_another_thread() {
+    let end = |opened_ns: u64, ended_ns: u64| {
+        let record = ThreadRecord { opened_ns, ended_ns, flags: flags::BORN_INSIDE, ..account(11) };
+        bytes_of(&ThreadEnd { kind: event_kind::THREAD_END, reserved: 0, record })
+    };
+    let recording = finish(take_all(&[end(1000, 2000), end(3000, 3500)]), vec![]);
+    let lives: Vec<_> = recording.threads.iter().map(|thread| (thread.tid, thread.from_ns, thread.to_ns)).collect();
+    assert_eq!(lives, [(11, 1000, 2000), (11, 3000, 3500)]);
+}
+
+#[test]
+fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() {
+    let off = |wait_seq, repeated_seq, repeats| {
+        with_stack(&SampleHeader { wait_seq, repeated_seq, repeats, ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20) })
+    };
+    let on = with_stack(&sample(event_kind::ON_CPU_SAMPLE, 11, 0x10));
+    // The second wait's sample tells of 5 more ticks in the first, and the account at the end of 2 more in the second.
+    let collector = take_all(&[off(1, 0, 0), off(2, 1, 5), on.clone(), on]);
+    let recording = finish(collector, vec![ThreadRecord { sampled_seq: 2, repeats: 2, ..account(11) }]);
+    let weights: Vec<_> = recording.samples.iter().map(|sample: &Sample| (sample.state, sample.weight, sample.count)).collect();
+    assert_eq!(weights, [(state::TIMER, 9.0, 2), (state::ON_CPU, 2.0, 2)]);
+    assert_eq!(recording.quality.repeats_without_sample, 0);
+}
+
+#[test]
+fn repeats_of_a_lost_sample_are_counted_as_such() {
+    let recording = finish(take_all(&[]), vec![ThreadRecord { sampled_seq: 2, repeats: 7, ..account(11) }]);
+    assert_eq!(recording.quality.repeats_without_sample, 7);
+}
+
+#[test]
+fn a_sample_of_a_thread_whose_account_was_lost_leaves_a_row_without_time() {
+    let recording = finish(take_all(&[with_stack(&sample(event_kind::ON_CPU_SAMPLE, 11, 0x10))]), vec![]);
+    let thread = &recording.threads[0];
+    assert_eq!((thread.tid, thread.to_ns - thread.from_ns), (11, 0));
+}
+
+#[test]
+fn a_fork_hands_on_the_address_space() {
+    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    let fork = ProcessEvent { kind: event_kind::FORK, tid: 12, ns_tgid: 12, parent_ns_tgid: 10, at_ns: 1, comm: [0; 16] };
+    collector.take(&bytes_of(&fork), &mut world);
+    assert_eq!(world.forks, [(10, 12)]);
+}
+
+#[test]
+fn kernel_return_addresses_move_back_into_the_call() {
+    let mut record = bytes_of(&SampleHeader { kernel_bytes: 16, ..sample(event_kind::ON_CPU_SAMPLE, 11, 0) });
+    for address in [0xffff_0010_u64, 0xffff_0020] {
+        record.extend(address.to_ne_bytes());
+    }
+    record.extend([0; 8 * (KERNEL_FRAMES - 2)]);
+    let recording = finish(take_all(&[record]), vec![]);
+    assert_eq!(recording.frames, [Frame::Kernel { address: 0xffff_0010 }, Frame::Kernel { address: 0xffff_001f }]);
+    assert_eq!(recording.stacks, [Stack { kernel: vec![0, 1], user: vec![], end: StackEnd::NoUserStack }]);
+}
+
+#[test]
+fn garbage_is_counted() {
+    let recording = finish(take_all(&[vec![9, 9], vec![]]), vec![]);
+    assert_eq!(recording.quality.malformed_records, 2);
+}

@@ -1,0 +1,118 @@
+//! The tables of processes and threads, and the accounts that go into them.
+
+use std::collections::HashMap;
+
+use profiler_common::{
+    ledger::{ThreadRecord, flags},
+    state,
+};
+
+use super::{Ending, World, text};
+use crate::recording::{Process, ProcessId, Thread, ThreadId};
+
+/// All processes and threads so far.
+#[derive(Default)]
+pub struct Threads {
+    processes: Vec<Process>,
+    process_by_tgid: HashMap<u32, ProcessId>,
+    threads: Vec<Thread>,
+    /// By tid of the initial PID namespace: the thread that has it now.
+    live: HashMap<u32, ThreadId>,
+}
+
+impl Threads {
+    /// The row of a process; read when it is seen for the first time.
+    pub fn process(&mut self, tgid: u32, world: &mut dyn World) -> ProcessId {
+        if let Some(&id) = self.process_by_tgid.get(&tgid) {
+            return id;
+        }
+        let id = self.processes.len() as ProcessId;
+        let comm = world.thread_comm(tgid, tgid).unwrap_or_default();
+        self.processes.push(Process { tgid, comm, command_line: world.command_line(tgid) });
+        self.process_by_tgid.insert(tgid, id);
+        id
+    }
+
+    /// All processes so far.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The rows of the thread that has this tid now, and of its process.
+    pub fn live(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> (ThreadId, ProcessId) {
+        let process = self.process(tgid, world);
+        let next = self.threads.len() as ThreadId;
+        let id = *self.live.entry(tid).or_insert(next);
+        if id == next {
+            self.threads.push(Thread { process, tid, ..Thread::default() });
+        }
+        (id, self.threads[id as usize].process)
+    }
+
+    /// A process has a new name and a new command line.
+    pub fn exec(&mut self, tgid: u32, comm: String, world: &mut dyn World) {
+        let id = self.process(tgid, world) as usize;
+        self.processes[id].comm = comm;
+        let command_line = world.command_line(tgid);
+        if !command_line.is_empty() {
+            self.processes[id].command_line = command_line;
+        }
+    }
+
+    /// The account of a thread that has ended.
+    pub fn ended(&mut self, record: &ThreadRecord, world: &mut dyn World) {
+        let thread = self.row(record, world);
+        thread.comm = text(&record.comm);
+        thread.to_ns = record.ended_ns;
+        thread.ended_inside = true;
+        self.live.remove(&record.tid);
+    }
+
+    /// The account of a thread that lives at the end: its present state counts up to there.
+    pub fn open_at_end(&mut self, record: &ThreadRecord, ending: &Ending, world: &mut dyn World) {
+        let comm = world.thread_comm(record.ns_tgid, record.ns_tid);
+        let thread = self.row(record, world);
+        thread.comm = comm.unwrap_or_else(|| text(&record.comm));
+        thread.to_ns = ending.ended_at_ns;
+        thread.kernel_counters = ending.kernel_counters.get(&record.ns_tid).copied();
+        let slot = record.state as usize;
+        if slot < state::SLOTS {
+            thread.state_ns[slot] += ending.ended_at_ns.saturating_sub(record.since_ns);
+            thread.state_count[slot] += 1;
+        }
+    }
+
+    fn row(&mut self, record: &ThreadRecord, world: &mut dyn World) -> &mut Thread {
+        let (id, _) = self.live(record.tid, record.ns_tgid, world);
+        let thread = &mut self.threads[id as usize];
+        thread.tid = record.ns_tid;
+        thread.from_ns = record.opened_ns;
+        thread.born_inside = record.flags & flags::BORN_INSIDE != 0;
+        thread.kernel_thread = record.flags & flags::KERNEL_THREAD != 0;
+        thread.state_ns = record.state_ns[..state::ALL.len()].to_vec();
+        thread.state_count = record.state_count[..state::ALL.len()].to_vec();
+        thread.preemptions = record.preemptions;
+        thread
+    }
+
+    /// The tables of a recording. A thread that was there from the start has to account for the time since then, though
+    /// its account was opened a little later.
+    pub fn into_tables(mut self, ending: &Ending) -> (Vec<Process>, Vec<Thread>) {
+        for thread in &mut self.threads {
+            if !thread.born_inside && thread.from_ns <= ending.seeded_at_ns {
+                thread.from_ns = ending.started_at_ns;
+            }
+            // A sample without an account: the account was lost, and with it from when to when the thread lived.
+            if thread.state_ns.is_empty() {
+                thread.to_ns = thread.from_ns;
+                thread.state_ns = vec![0; state::ALL.len()];
+                thread.state_count = vec![0; state::ALL.len()];
+            }
+            let process = &mut self.processes[thread.process as usize];
+            if thread.tid == process.tgid || process.comm.is_empty() {
+                process.comm.clone_from(&thread.comm);
+            }
+        }
+        (self.processes, self.threads)
+    }
+}
