@@ -8,4 +8,5 @@ pub mod decode;
 pub mod process;
 pub mod unwind;
 pub mod collect;
+pub mod session;
 pub mod recording;

@@ -1,0 +1,206 @@
+//! Starts a command for a recording: it exists, but has run nothing of its own, when the recording begins.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    process::{Child, ExitStatus},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Why a command cannot be run; the exit codes are those of a shell.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error("cannot run `{command}`: there is no such command")]
+    NotFound { command: String },
+    #[error("cannot run `{command}`")]
+    NotExecutable { command: String, #[source] source: io::Error },
+}
+
+impl CommandError {
+    /// 127 or 126.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::NotFound { .. } => 127,
+            Self::NotExecutable { .. } => 126,
+        }
+    }
+}
+
+/// A started command.
+pub struct Command {
+    id: u32,
+    name: String,
+    /// Closing it lets the command go on.
+    gate: Option<File>,
+    starter: Option<JoinHandle<io::Result<Child>>>,
+}
+
+/// How often the end of the command is looked for: `waitpid` without a signal handler of our own, so that the handler of
+/// the runtime stays the only one.
+const POLL: Duration = Duration::from_millis(5);
+
+impl Command {
+    /// Forks the command's process, which waits before it runs the command.
+    ///
+    /// `std` returns from `spawn` only after the exec, so a thread of its own calls it and waits with it.
+    pub fn spawn_paused(words: &[OsString]) -> anyhow::Result<Self> {
+        let name = words[0].to_string_lossy().into_owned();
+        let (told_id, tell_id) = pipe()?;
+        let (opened, gate) = pipe()?;
+        let mut command = std::process::Command::new(&words[0]);
+        command.args(&words[1..]);
+        let user = InvokingUser::from_sudo();
+        let parent_gate = gate.as_raw_fd();
+        let mut report = File::from(tell_id.try_clone()?);
+        let mut wait = File::from(opened);
+        // SAFETY: between fork and exec it only closes, reads and writes descriptors and changes ids: all
+        // async-signal-safe, nothing allocated.
+        unsafe {
+            command.pre_exec(move || {
+                // The child's copy of the writing end would keep the gate shut for ever.
+                libc::close(parent_gate);
+                report.write_all(&std::process::id().to_ne_bytes())?;
+                let mut nothing = [0; 1];
+                while wait.read(&mut nothing)? > 0 {}
+                user.as_ref().map_or(Ok(()), InvokingUser::become_it)
+            });
+        }
+        let starter = std::thread::spawn(move || command.spawn());
+        drop(tell_id);
+        let mut id = [0; 4];
+        let id = match File::from(told_id).read_exact(&mut id) {
+            Ok(()) => u32::from_ne_bytes(id),
+            // The fork itself failed: the starter says why.
+            Err(_) => 0,
+        };
+        Ok(Self { id, name, gate: Some(File::from(gate)), starter: Some(starter) })
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Lets the command run.
+    pub fn release(mut self) -> Self {
+        self.gate = None;
+        self
+    }
+
+    /// Waits for its end. Returns the exit code as a shell tells it.
+    pub async fn wait(&mut self) -> Result<i32, CommandError> {
+        loop {
+            if self.starter.as_ref().is_some_and(JoinHandle::is_finished) {
+                self.join_starter()?;
+            }
+            if self.starter.is_none()
+                && let Some(code) = self.reap()
+            {
+                return Ok(code);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn join_starter(&mut self) -> Result<(), CommandError> {
+        let Some(starter) = self.starter.take() else { return Ok(()) };
+        let result = starter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")));
+        result.map(drop).map_err(|source| {
+            let command = self.name.clone();
+            if source.kind() == io::ErrorKind::NotFound {
+                CommandError::NotFound { command }
+            } else {
+                CommandError::NotExecutable { command, source }
+            }
+        })
+    }
+
+    fn reap(&self) -> Option<i32> {
+        let mut status = 0;
+        // SAFETY: writes one integer to a valid place; the process is our child.
+        let reaped = unsafe { libc::waitpid(self.id as i32, &raw mut status, libc::WNOHANG) };
+        if reaped == 0 {
+            return None;
+        }
+        let status = ExitStatus::from_raw(status);
+        Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        // SAFETY: takes numbers; the process is our child and was not waited for.
+        unsafe { libc::kill(self.id as i32, libc::SIGTERM) };
+    }
+
+    /// Waits for its end after the recording.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub fn wait_to_end(mut self) -> anyhow::Result<i32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        Ok(runtime.block_on(self.wait())?)
+    }
+}
+
+/// The user who called sudo: the command is not to run as root because the profiler does.
+struct InvokingUser {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    groups: Vec<libc::gid_t>,
+}
+
+impl InvokingUser {
+    fn from_sudo() -> Option<Self> {
+        // SAFETY: takes nothing, returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return None;
+        }
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+        let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
+        let groups = std::env::var("SUDO_USER").map(|name| groups_of(&name, gid)).unwrap_or_else(|_| vec![gid]);
+        Some(Self { uid, gid, groups })
+    }
+
+    /// Groups first: the user may not change them.
+    fn become_it(&self) -> io::Result<()> {
+        // SAFETY: the pointer is valid for as many groups as are named; the others take numbers.
+        let done = unsafe {
+            libc::setgroups(self.groups.len(), self.groups.as_ptr()) == 0
+                && libc::setgid(self.gid) == 0
+                && libc::setuid(self.uid) == 0
+        };
+        if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+fn groups_of(user: &str, gid: libc::gid_t) -> Vec<libc::gid_t> {
+    /// `NGROUPS_MAX` of Linux is 65,536; nobody has more than a few dozen.
+    const MOST: usize = 1024;
+    let Ok(user) = std::ffi::CString::new(user) else { return vec![gid] };
+    let mut groups = vec![0; MOST];
+    let mut count = MOST as libc::c_int;
+    // SAFETY: the array has room for `count` groups.
+    let result = unsafe { libc::getgrouplist(user.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+    if result < 0 {
+        return vec![gid];
+    }
+    groups.truncate(count as usize);
+    groups
+}
+
+/// (reading end, writing end), closed by an exec.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: writes two descriptors to a valid place.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both are new, and nobody else owns them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}

@@ -1,0 +1,50 @@
+//! Facts about this machine and this process.
+
+use std::{fs, time::SystemTime};
+
+use super::Target;
+use crate::recording::Meta;
+
+/// CLOCK_MONOTONIC, the clock of the kernel programs (`bpf_ktime_get_ns`).
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one `timespec`, to a valid place; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What does not change during the recording.
+pub fn meta(target: &Target) -> Meta {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    Meta {
+        profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
+        target: target.to_string(),
+        started_unix_ns: since_1970.as_nanos() as u64,
+        hostname: line("/proc/sys/kernel/hostname"),
+        kernel_release: line("/proc/sys/kernel/osrelease"),
+        architecture: std::env::consts::ARCH.to_owned(),
+        cpus: online_cpus(),
+        ..Meta::default()
+    }
+}
+
+/// CPUs of the machine that are online, whichever of them this process may use.
+fn online_cpus() -> u32 {
+    // SAFETY: takes and returns numbers.
+    unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32
+}
+
+/// This process's id in the initial PID namespace, as far as `/proc` shows it: the first of its ids.
+pub fn initial_tgid() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let first = ids.and_then(|ids| ids.split_whitespace().next()?.parse().ok());
+    first.unwrap_or_else(std::process::id)
+}
+
+/// Lets a signal end the process again.
+pub fn restore_default(signal: libc::c_int) {
+    // SAFETY: sets the default action, no handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}

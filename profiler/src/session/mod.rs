@@ -1,0 +1,305 @@
+//! One recording from start to end: the loop that feeds the collector, and what is read at both of its edges.
+//!
+//! In: [`Options`]. Out: a [`Finished`] recording without names. All I/O on the target is here and in
+//! [`crate::process`]; all I/O on the kernel programs is in [`crate::kernel`].
+
+mod cgroup;
+mod command;
+mod counters;
+mod host;
+mod pacing;
+mod progress;
+mod target;
+mod usage;
+mod world;
+
+pub use command::CommandError;
+pub use target::{Target, TargetError};
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use profiler_common::{
+    config::{Config, target as target_kind},
+    sample::STACK_BYTES,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use crate::{
+    collect::{Collector, Ending},
+    kernel::{Kernel, MapMemory, Settings},
+    process::{ImageInfo, Limits, Processes},
+    recording::{Cost, Meta, Module, Quality, Recording},
+};
+use command::Command;
+use counters::Counters;
+use pacing::Pacing;
+use progress::Progress;
+use target::Resolved;
+use usage::{Bursts, Usage};
+use world::LiveWorld;
+
+/// What to record, for how long and how.
+#[derive(Debug)]
+pub struct Options {
+    pub target: Target,
+    /// Also the processes that the targets fork.
+    pub children: bool,
+    /// Until a signal, or the end of the target, without it.
+    pub duration: Option<Duration>,
+    pub sample_hz: u32,
+    /// Progress on stderr.
+    pub progress: bool,
+    /// When the program started.
+    pub program_start: Instant,
+}
+
+/// What a recording leaves behind.
+pub struct Finished {
+    pub recording: Recording,
+    /// The files of `recording.modules`, held open, so that they can be read after their processes have ended.
+    pub processes: Processes,
+    /// The command, if it still runs.
+    pub command: Option<Command>,
+}
+
+/// Records.
+///
+/// # Errors
+/// The target cannot be found, a command cannot be run, or the kernel refuses something.
+pub fn record(options: &Options) -> Result<Finished> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Session::start(options)?.run().await })
+}
+
+/// Signals that end a recording.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// Everything that can wake the loop.
+enum Input {
+    Tick,
+    CommandEnded,
+    Interrupted,
+    Terminated,
+    DurationOver,
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    target: Resolved,
+    kernel: Kernel,
+    collector: Collector,
+    processes: Processes,
+    command: Option<Command>,
+    signals: Signals,
+    pacing: Pacing,
+    progress: Progress,
+    bursts: Bursts,
+    counters: Counters,
+    usage: Usage,
+    meta: Meta,
+    quality: Quality,
+    seeded_at_ns: u64,
+    startup_ns: u64,
+}
+
+impl<'a> Session<'a> {
+    fn start(options: &'a Options) -> Result<Self> {
+        let target = Resolved::new(&options.target)?;
+        let signals = Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        let mut kernel = Kernel::attach(&settings(options, &target))?;
+        let command = target.command().map(Command::spawn_paused).transpose()?;
+        kernel.add_processes(target.tgids())?;
+        kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
+        kernel.add_threads(target.tids())?;
+        let mut processes = Processes::new(Limits::default());
+        let usage = Usage::now()?;
+        let started_at_ns = host::monotonic_ns();
+        let meta = Meta { started_at_ns, sample_hz: options.sample_hz, ..host::meta(&options.target) };
+        kernel.start()?;
+        let seeded_at_ns = host::monotonic_ns();
+        let startup_ns = options.program_start.elapsed().as_nanos() as u64;
+        let known = target.tgids().iter().copied().chain(command.as_ref().map(Command::id));
+        for tgid in known.clone() {
+            // One that has ended meanwhile has no samples either.
+            let _ = processes.refresh(tgid, seeded_at_ns);
+        }
+        let counters = Counters::read(if target.is_listed() { known.collect() } else { target.processes_now() });
+        let command = command.map(Command::release);
+        Ok(Self {
+            pacing: Pacing::new(),
+            progress: Progress::new(options.progress, options.duration),
+            bursts: Bursts::new(),
+            collector: Collector::new(),
+            quality: Quality::default(),
+            options,
+            target,
+            kernel,
+            processes,
+            command,
+            signals,
+            counters,
+            usage,
+            meta,
+            seeded_at_ns,
+            startup_ns,
+        })
+    }
+
+    async fn run(mut self) -> Result<Finished> {
+        let mut ticks = interval(Duration::from_secs(1) / self.options.sample_hz);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let end = self.options.duration.map(|duration| tokio::time::Instant::now() + duration);
+        loop {
+            match self.next_input(&mut ticks, end).await? {
+                Input::Tick => self.tick()?,
+                Input::Interrupted => {
+                    // The second one ends the program at once.
+                    host::restore_default(libc::SIGINT);
+                    // A terminal sends it to the command too, whose end is then the end of the recording.
+                    if self.command.is_none() {
+                        break;
+                    }
+                }
+                Input::Terminated => {
+                    host::restore_default(libc::SIGTERM);
+                    if let Some(command) = &self.command {
+                        command.terminate();
+                    }
+                    break;
+                }
+                Input::CommandEnded | Input::DurationOver => break,
+            }
+            if self.target.has_ended() {
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    async fn next_input(&mut self, ticks: &mut Interval, end: Option<tokio::time::Instant>) -> Result<Input> {
+        let over = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = async {
+            match &mut self.command {
+                Some(command) => command.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            biased;
+            () = over => Input::DurationOver,
+            code = ended => {
+                self.meta.command_exit_code = Some(code?);
+                Input::CommandEnded
+            }
+            _ = self.signals.interrupt.recv() => Input::Interrupted,
+            _ = self.signals.terminate.recv() => Input::Terminated,
+            _ = ticks.tick() => Input::Tick,
+        })
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        self.bursts.tick();
+        let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
+        self.pacing.passed(&pass, &mut self.quality);
+        self.drain();
+        let execs = self.collector.take_execs();
+        let new = self.target.matching(&execs);
+        if !new.is_empty() {
+            self.kernel.add_processes(&new)?;
+            self.kernel.seed()?;
+        }
+        self.progress.show(&self.collector, &self.kernel)?;
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        let mut world = LiveWorld { processes: &mut self.processes };
+        self.kernel.drain(|record| self.collector.take(record, &mut world));
+    }
+
+    /// The order matters: first the books are closed, then all that takes time is read.
+    fn finish(mut self) -> Result<Finished> {
+        self.kernel.stop()?;
+        self.meta.ended_at_ns = host::monotonic_ns();
+        let accounts = self.kernel.accounts()?;
+        let kernel_counters = self.counters.differences(&accounts);
+        let (own_cpu_ns, rss_bytes) = self.usage.since()?;
+        self.drain();
+        self.progress.clear();
+        self.quality.threads_unseen = counters::unseen(&accounts, self.target.tgids());
+        let memory = MapMemory::read()?;
+        let (programs, measured_ns) = self.bursts.finish(&self.kernel)?;
+        let ending = Ending {
+            started_at_ns: self.meta.started_at_ns,
+            seeded_at_ns: self.seeded_at_ns,
+            ended_at_ns: self.meta.ended_at_ns,
+            accounts,
+            kernel_counters,
+            modules: self.processes.images().iter().map(module).collect(),
+        };
+        self.meta.sample_source = self.kernel.sample_source().to_owned();
+        let mut recording = self.collector.finish(ending, &mut LiveWorld { processes: &mut self.processes });
+        recording.meta = self.meta;
+        recording.cost =
+            Cost { own_cpu_ns, rss_bytes, kernel_bytes: memory.bytes, programs, measured_ns, startup_ns: self.startup_ns };
+        let collected = std::mem::take(&mut recording.quality);
+        let counted = self.kernel.stats()?;
+        recording.quality = Quality {
+            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
+            recursion_misses: memory.recursion_misses,
+            skipped: [self.kernel.skipped(), &self.processes.counts().sentences()].concat(),
+            malformed_records: collected.malformed_records,
+            repeats_without_sample: collected.repeats_without_sample,
+            samples_over_limit: collected.samples_over_limit,
+            ..self.quality
+        };
+        recording.validate().context("the recording contradicts itself")?;
+        let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
+        Ok(Finished { recording, processes: self.processes, command })
+    }
+}
+
+fn module(image: &ImageInfo) -> Module {
+    Module { path: image.path.clone(), build_id: image.build_id.clone() }
+}
+
+/// Capacities for this target. An account takes about 740 bytes of kernel memory.
+fn settings(options: &Options, target: &Resolved) -> Settings {
+    let kind = target.kind();
+    let is_command = target.command().is_some();
+    let children = options.children || is_command || target.follows_names();
+    let floor = if kind == target_kind::LISTED && !children { 4096 } else { 16384 };
+    let thread_capacity = (2 * target.threads_now()).max(floor).next_power_of_two();
+    let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
+    let config = Config {
+        target: kind,
+        children: u32::from(children),
+        cgroup_id,
+        cgroup_level,
+        stack_bytes: STACK_BYTES as u32,
+        tell_every_exec: u32::from(target.follows_names()),
+        own_tgid: host::initial_tgid(),
+        captures_per_pass: pacing::MOST_CAPTURES,
+        ..Config::default()
+    };
+    let only_processes = if kind == target_kind::LISTED && !children { target.tgids().to_vec() } else { vec![] };
+    Settings {
+        config,
+        sample_hz: options.sample_hz,
+        thread_capacity,
+        ring_bytes: pacing::ring_bytes(options.sample_hz),
+        only_processes,
+    }
+}

@@ -1,0 +1,227 @@
+//! Which processes are recorded: from the words of the command line to ids.
+
+use std::{ffi::OsString, fmt, fs, path::PathBuf};
+
+use profiler_common::{config::target as kind, process::ProcessEvent};
+use regex::Regex;
+
+use super::cgroup::{Cgroup, CgroupError};
+
+/// What the user names.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// These processes, by ids of this PID namespace.
+    Processes(Vec<u32>),
+    /// Processes whose name matches, now or after an exec.
+    Comm(Regex),
+    /// Whoever is in this cgroup or below it.
+    Cgroup(PathBuf),
+    /// The whole machine.
+    All,
+    /// A command that is started for the recording.
+    Command(Vec<OsString>),
+}
+
+/// Why a target cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of the processes that run now")]
+    NoSuchProcess(u32),
+    #[error("{thread} is a thread of process {process}, and not a process\n  try: -p {process}")]
+    IsThread { thread: u32, process: u32 },
+    #[error("no process has a name that matches `{0}`\n  try: ps -A -o pid,comm, to see the names that the kernel keeps (15 bytes at most)")]
+    NoMatch(String),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Processes(tgids) => {
+                let ids: Vec<_> = tgids.iter().map(u32::to_string).collect();
+                write!(f, "pid {}", ids.join(","))
+            }
+            Self::Comm(regex) => write!(f, "comm {regex}"),
+            Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
+            Self::All => write!(f, "all processes"),
+            Self::Command(words) => {
+                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                write!(f, "command {}", words.join(" "))
+            }
+        }
+    }
+}
+
+/// A target found on this machine.
+pub struct Resolved {
+    target: Target,
+    tgids: Vec<u32>,
+    tids: Vec<u32>,
+    cgroup: Option<Cgroup>,
+}
+
+impl Resolved {
+    /// Finds it.
+    pub fn new(target: &Target) -> Result<Self, TargetError> {
+        let mut found = Self { target: target.clone(), tgids: vec![], tids: vec![], cgroup: None };
+        match target {
+            Target::Processes(tgids) => {
+                for &tgid in tgids {
+                    check_process(tgid)?;
+                }
+                found.tgids.clone_from(tgids);
+            }
+            Target::Comm(regex) => {
+                found.tgids = processes().filter(|&tgid| regex.is_match(&comm(tgid)) && !is_self(tgid)).collect();
+                if found.tgids.is_empty() {
+                    return Err(TargetError::NoMatch(regex.to_string()));
+                }
+            }
+            Target::Cgroup(path) => {
+                let cgroup = Cgroup::open(path)?;
+                found.tids = cgroup.members("cgroup.threads");
+                found.tgids = cgroup.members("cgroup.procs");
+                found.cgroup = Some(cgroup);
+            }
+            Target::All | Target::Command(_) => {}
+        }
+        Ok(found)
+    }
+
+    /// Code of `Config::target`.
+    pub fn kind(&self) -> u32 {
+        match self.target {
+            Target::All => kind::ALL,
+            Target::Cgroup(_) => kind::CGROUP,
+            _ => kind::LISTED,
+        }
+    }
+
+    /// Whether the processes are known by their ids from the start.
+    pub fn is_listed(&self) -> bool {
+        self.kind() == kind::LISTED
+    }
+
+    /// Processes that are recorded from the start.
+    pub fn tgids(&self) -> &[u32] {
+        &self.tgids
+    }
+
+    /// Threads that are recorded from the start, of a cgroup: it may hold some of a process's threads only.
+    pub fn tids(&self) -> &[u32] {
+        &self.tids
+    }
+
+    /// The cgroup, if it is one.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// The command to start, if it is one.
+    pub fn command(&self) -> Option<&[OsString]> {
+        if let Target::Command(words) = &self.target { Some(words) } else { None }
+    }
+
+    /// Whether processes become targets when they get a matching name.
+    pub fn follows_names(&self) -> bool {
+        matches!(self.target, Target::Comm(_))
+    }
+
+    /// Processes that have just got a matching name.
+    pub fn matching(&self, execs: &[ProcessEvent]) -> Vec<u32> {
+        let Target::Comm(regex) = &self.target else { return vec![] };
+        let tgids = execs.iter().map(|event| event.ns_tgid);
+        tgids.filter(|&tgid| regex.is_match(&comm(tgid)) && !is_self(tgid)).collect()
+    }
+
+    /// All processes that belong to it now.
+    pub fn processes_now(&self) -> Vec<u32> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.members("cgroup.procs"),
+            None => processes().filter(|&tgid| !is_self(tgid)).collect(),
+        }
+    }
+
+    /// Number of threads that belong to it now.
+    pub fn threads_now(&self) -> u32 {
+        match self.target {
+            Target::All => threads_on_machine(),
+            Target::Cgroup(_) => self.tids.len() as u32,
+            _ => self.tgids.iter().map(|&tgid| thread_count(tgid)).sum(),
+        }
+    }
+
+    /// Whether all processes that it named are gone.
+    pub fn has_ended(&self) -> bool {
+        match &self.target {
+            Target::Processes(tgids) => !tgids.iter().any(|&tgid| is_alive(tgid)),
+            _ => false,
+        }
+    }
+}
+
+fn check_process(tgid: u32) -> Result<(), TargetError> {
+    let status = fs::read_to_string(format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
+    let field = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    match field.and_then(|value| value.trim().parse().ok()) {
+        Some(process) if process != tgid => Err(TargetError::IsThread { thread: tgid, process }),
+        _ => Ok(()),
+    }
+}
+
+/// A process that has ended but was not waited for runs no more.
+fn is_alive(tgid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{tgid}/stat")).unwrap_or_default();
+    // pid (comm) state …: the name may hold anything, also parentheses.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    // A process whose first thread has ended shows as a zombie while others go on.
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X') || thread_count(tgid) > 1)
+}
+
+fn thread_count(tgid: u32) -> u32 {
+    fs::read_dir(format!("/proc/{tgid}/task")).map_or(0, |entries| entries.count() as u32)
+}
+
+/// `0.20 0.18 0.12 1/80 11206`: the number behind the slash.
+fn threads_on_machine() -> u32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let count = text.split_whitespace().nth(3).and_then(|field| field.split_once('/')?.1.parse().ok());
+    count.unwrap_or(0)
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn comm(tgid: u32) -> String {
+    fs::read(format!("/proc/{tgid}/comm"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+        .unwrap_or_default()
+}
+
+fn is_self(tgid: u32) -> bool {
+    tgid == std::process::id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_nobody_has_is_no_such_process() {
+        // The kernel's largest pid_max is 4,194,304.
+        let error = Resolved::new(&Target::Processes(vec![4_194_305])).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.starts_with("no such process: 4194305\n")));
+    }
+
+    #[test]
+    fn this_process_is_alive_and_has_threads() {
+        let own = std::process::id();
+        assert!(is_alive(own));
+        assert!(thread_count(own) >= 1);
+        assert!(threads_on_machine() >= 1);
+        assert!(processes().any(|tgid| tgid == own));
+    }
+}
