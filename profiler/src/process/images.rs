@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::maps::MapsLine;
 use super::{Limits, open};
-use crate::unwind::{Image, Malformed, parse_image};
+use crate::unwind::{Image, Malformed, Tables, parse_image};
 
 /// Most bytes of a vDSO: x86_64 has 8 KiB, with `CONFIG_TIME_NS` and on aarch64 not much more.
 const VDSO_BYTES: u64 = 1 << 20;
@@ -182,7 +182,7 @@ impl Images {
 
     fn add(&mut self, path: String, file: Option<File>, vdso: Option<Arc<[u8]>>, image: Image) -> u32 {
         self.counts.without_tables += u64::from(image.over_budget);
-        self.unwind_bytes += image.tables.as_ref().map_or(0, |tables| tables.bytes());
+        self.unwind_bytes += image.tables.as_ref().map_or(0, Tables::bytes);
         self.infos.push(ImageInfo { path, build_id: image.build_id.clone(), file, vdso });
         self.parsed.push(Arc::new(image));
         self.infos.len() as u32 - 1

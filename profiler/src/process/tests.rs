@@ -14,6 +14,7 @@ use crate::unwind::{ReadAt, parse_image};
 const ENOUGH: usize = 256 * 1024;
 
 #[cfg(target_arch = "x86_64")]
+#[expect(clippy::inline_always, reason = "a frame of its own would be gone when the stack is read")]
 #[inline(always)]
 fn own_registers() -> Registers {
     let (ip, sp, fp): (u64, u64, u64);
@@ -26,6 +27,7 @@ fn own_registers() -> Registers {
 }
 
 #[cfg(target_arch = "aarch64")]
+#[expect(clippy::inline_always, reason = "a frame of its own would be gone when the stack is read")]
 #[inline(always)]
 fn own_registers() -> Registers {
     let (ip, sp, fp, lr): (u64, u64, u64, u64);
@@ -294,7 +296,10 @@ fn code_that_is_mapped_later_is_found_once_the_pause_is_over() {
     let mut processes = Processes::new(Limits::default());
     let pid = std::process::id();
     processes.refresh(pid, 0).expect("own maps");
-    let code = map_code();
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("code");
+    fs::copy("/bin/cat", &program).expect("a copy");
+    let code = map_code(&program);
     let snapshot = Snapshot {
         registers: Registers { ip: code, sp: 0x1000, fp: 0x2000, lr: 0 },
         stack: vec![0; 4096 + 64],
@@ -302,32 +307,21 @@ fn code_that_is_mapped_later_is_found_once_the_pause_is_over() {
     let mut at = |now_ns| {
         let mut out = Vec::new();
         processes.unwind(pid, snapshot.registers, &snapshot.stack, now_ns, &mut out);
-        processes.images().iter().any(|image| image.path.ends_with("/code"))
+        processes.images().iter().any(|image| *image.path == *program.to_string_lossy())
     };
     assert!(!at(FIRST_PAUSE_NS - 1));
     assert!(at(FIRST_PAUSE_NS));
 }
 
-/// Maps a copy of a program as code, as `dlopen` does, and leaves it there.
-fn map_code() -> u64 {
+/// Maps a program as code, as `dlopen` does, and leaves it mapped.
+fn map_code(path: &std::path::Path) -> u64 {
     use std::os::fd::AsRawFd;
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("code");
-    fs::copy("/bin/cat", &path).expect("a copy");
-    let file = File::open(&path).expect("the copy");
+    let file = File::open(path).expect("the program");
+    let (start, flags) = (std::ptr::null_mut(), libc::MAP_PRIVATE);
     // SAFETY: a new private mapping of an open file, at a place that the kernel chooses.
-    let code = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ | libc::PROT_EXEC,
-            libc::MAP_PRIVATE,
-            file.as_raw_fd(),
-            0,
-        )
-    };
+    let code =
+        unsafe { libc::mmap(start, 4096, libc::PROT_READ | libc::PROT_EXEC, flags, file.as_raw_fd(), 0) };
     assert_ne!(code, libc::MAP_FAILED);
-    std::mem::forget(directory); // the path must stay for those who may not look at a mapping's file
     code as u64
 }
 

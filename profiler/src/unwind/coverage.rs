@@ -37,13 +37,10 @@ pub fn coverage(tables: &Tables, svma: u64) -> Coverage {
     };
     let bases = tables.bases();
     let section = EhFrame::new(&frames.bytes, LittleEndian);
-    let find = || {
-        let header = EhFrameHdr::new(&header.bytes, LittleEndian).parse(&bases, 8).ok()?;
-        let table = header.table()?;
-        let offset = table.pointer_to_offset(table.lookup(svma, &bases).ok()?).ok()?;
-        section.fde_from_offset(&bases, offset, EhFrame::cie_from_offset).ok()
+    let entry = match indexed_entry(&header.bytes, &section, &bases, svma) {
+        Ok(entry) => entry,
+        Err(coverage) => return coverage,
     };
-    let Some(entry) = find() else { return Coverage::None };
     if !entry_is_harmless(&entry, &section, &bases) {
         Coverage::Refused
     } else if !entry.contains(svma) {
@@ -53,6 +50,25 @@ pub fn coverage(tables: &Tables, svma: u64) -> Coverage {
     } else {
         Coverage::Function
     }
+}
+
+/// The entry that the index has for an address, or what it means that there is none.
+fn indexed_entry<'a>(
+    header: &'a [u8],
+    section: &EhFrame<Bytes<'a>>,
+    bases: &BaseAddresses,
+    svma: u64,
+) -> Result<FrameDescriptionEntry<Bytes<'a>>, Coverage> {
+    let nothing = |_| Coverage::None;
+    let header = EhFrameHdr::new(header, LittleEndian).parse(bases, 8).map_err(nothing)?;
+    let table = header.table().ok_or(Coverage::None)?;
+    let entry = table.lookup(svma, bases).map_err(nothing)?;
+    // gimli, and so framehop, subtracts the two without a check.
+    if entry.pointer() < header.eh_frame_ptr().pointer() {
+        return Err(Coverage::Refused);
+    }
+    let offset = table.pointer_to_offset(entry).map_err(nothing)?;
+    section.fde_from_offset(bases, offset, EhFrame::cie_from_offset).map_err(nothing)
 }
 
 /// Judges a whole table that has no index. False also for one that cannot be walked to its end.
@@ -91,11 +107,11 @@ fn all_expressions<'a, S: UnwindSection<Bytes<'a>>>(
     encoding: gimli::Encoding,
 ) -> bool {
     while let Ok(Some(instruction)) = instructions.next() {
-        let expression = match instruction {
-            CallFrameInstruction::DefCfaExpression { expression }
-            | CallFrameInstruction::Expression { expression, .. }
-            | CallFrameInstruction::ValExpression { expression, .. } => expression,
-            _ => continue,
+        let (CallFrameInstruction::DefCfaExpression { expression }
+        | CallFrameInstruction::Expression { expression, .. }
+        | CallFrameInstruction::ValExpression { expression, .. }) = instruction
+        else {
+            continue;
         };
         if !expression_is_harmless(&expression, section, encoding) {
             return false;

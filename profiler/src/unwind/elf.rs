@@ -136,7 +136,7 @@ fn build_id<R: ReadAt + ?Sized>(source: &R, size: u64, segments: &[ProgramHeader
         let Ok(words) = read_words(source, size, segment.p_offset(LE), length as usize) else { continue };
         let bytes = &pod::bytes_of_slice(&words)[..length as usize];
         let align = segment.p_align.get(LE);
-        let Ok(notes) = NoteIterator::<FileHeader64<LE>>::new(LE, align.into(), bytes) else { continue };
+        let Ok(notes) = NoteIterator::<FileHeader64<LE>>::new(LE, align, bytes) else { continue };
         for note in notes.map_while(Result::ok) {
             if note.name() == b"GNU" && note.n_type(LE) == elf::NT_GNU_BUILD_ID {
                 return note.desc().iter().copied().take(BUILD_ID_BYTES).collect();

@@ -17,13 +17,10 @@ impl<'a> Snapshot<'a> {
     pub fn read(&mut self, address: u64) -> Result<u64, ()> {
         let Some(offset) = address.checked_sub(self.sp) else { return Err(()) };
         let word = usize::try_from(offset).ok().and_then(|from| self.bytes.get(from..)?.first_chunk::<8>());
-        match word {
-            Some(word) => Ok(u64::from_le_bytes(*word)),
-            None => {
-                self.beyond = Some(address);
-                Err(())
-            }
+        if word.is_none() {
+            self.beyond = Some(address);
         }
+        word.map(|word| u64::from_le_bytes(*word)).ok_or(())
     }
 
     /// How far above the snapshot's end the last refused address lay. Forgets it.

@@ -25,6 +25,8 @@ pub struct Unwinder {
     /// Parallel to `mappings`: the image and its bias, where the image has tables.
     loaded: Vec<Option<(Arc<Image>, u64)>>,
     framehop: UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>,
+    /// Knows no tables: follows the frame pointer.
+    without_tables: UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>,
     rules: CacheNative<MayAllocateDuringUnwind>,
     /// By address modulo its length. `u64::MAX` lies in no mapping: a free place.
     judged: Box<[(u64, Coverage)]>,
@@ -54,6 +56,7 @@ impl Unwinder {
             mappings,
             loaded,
             framehop,
+            without_tables: UnwinderNative::new(),
             rules: CacheNative::new_in(),
             judged: vec![(u64::MAX, Coverage::None); JUDGED].into(),
         }
@@ -110,9 +113,19 @@ impl Unwinder {
         if coverage == Coverage::Refused {
             return Err(lacking);
         }
-        let before = registers.sp();
+        let before = *registers;
         let mut read = |address| snapshot.read(address);
-        let caller = self.framehop.unwind_frame(at, registers, &mut self.rules, &mut read);
+        let mut caller = self.framehop.unwind_frame(at, registers, &mut self.rules, &mut read);
+        // Between its entries a table says nothing, and framehop takes the innermost function there for a leaf that
+        // has saved nothing. Where that leads out of the code, the frame pointer is the better guess.
+        let astray = |caller: &Result<Option<u64>, Error>| {
+            caller
+                .is_ok_and(|caller| caller.is_none_or(|address| self.find(address.wrapping_sub(1)).is_none()))
+        };
+        if coverage == Coverage::None && in_file && !at.is_return_address() && astray(&caller) {
+            *registers = before;
+            caller = self.without_tables.unwind_frame(at, registers, &mut self.rules, &mut read);
+        }
         let covered = coverage != Coverage::None;
         if let Some(distance) = snapshot.take_beyond() {
             return Err(match covered {
@@ -125,10 +138,7 @@ impl Unwinder {
             Ok(Some(caller)) if coverage == Coverage::SignalFrame => {
                 Ok(FrameAddress::from_instruction_pointer(caller))
             }
-            // Only a leaf function of aarch64 has its caller's stack pointer.
-            Ok(Some(_)) if registers.sp() < before.saturating_add(u64::from(at.is_return_address())) => {
-                Err(lacking)
-            }
+            Ok(Some(_)) if stuck(at, before.sp(), registers.sp()) => Err(lacking),
             Ok(Some(caller)) => FrameAddress::from_return_address(caller).ok_or(StackEnd::Complete),
             // The frame pointer's chain ended where it had not begun.
             Ok(None) if !covered && !at.is_return_address() => Err(lacking),
@@ -155,6 +165,12 @@ impl Unwinder {
         }
         place.1
     }
+}
+
+/// Whether a step has not gone up the stack. Only a leaf function of aarch64 has its caller's stack pointer.
+fn stuck(at: FrameAddress, before: u64, after: u64) -> bool {
+    let may_stay = cfg!(target_arch = "aarch64") && !at.is_return_address();
+    after < before || (after == before && !may_stay)
 }
 
 #[cfg(target_arch = "x86_64")]
