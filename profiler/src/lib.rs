@@ -4,3 +4,4 @@
 //! may know of the others.
 
 pub mod recording;
+pub mod symbolize;
