@@ -5,3 +5,5 @@
 
 pub mod recording;
 pub mod symbolize;
+
+pub mod analyze;
