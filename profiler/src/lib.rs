@@ -7,3 +7,4 @@ pub mod recording;
 pub mod symbolize;
 
 pub mod analyze;
+pub mod report;
