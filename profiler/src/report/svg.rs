@@ -62,8 +62,8 @@ fn options<'a>(flame: &Flame, header: &Header, palette: &'a mut PaletteMap) -> O
     let mut options = Options::default();
     options.title = format!("{} of {}", title(flame.view), shortened(&escape::frame(&header.target)));
     options.subtitle = Some(subtitle(flame, header));
-    options.count_name = "µs of thread time".to_owned();
-    options.name_type = "Frame:".to_owned();
+    options.count_name = String::from("µs of thread time");
+    options.name_type = String::from("Frame:");
     options.palette_map = Some(palette);
     options.bgcolors = Some(BackgroundColor::Flat(Color::new(255, 255, 255)));
     options.text_truncate_direction = TextTruncateDirection::Right;

@@ -160,13 +160,43 @@ mod tests {
         assert_eq!(innermost_id("Name:\tjava\nNStgid:\t4711\t23\t1\n"), Some(1));
     }
 
-    #[test]
-    fn the_map_of_a_living_process_is_found() {
-        let tgid = std::process::id();
+    /// Process ids above the kernel's limit of 2^22, which no process has.
+    const GONE: u32 = 1 << 23;
+
+    /// Looks a name up in the map of a process; `make` puts the map at its path.
+    #[track_caller]
+    fn check_file(tgid: u32, make: impl FnOnce(&str), expected: Option<&str>) {
         let path = format!("/tmp/perf-{tgid}.map");
-        fs::write(&path, MAP).expect("write a map");
+        make(&path);
         let found = PerfMap::of_process(tgid, &[0x1000]);
         fs::remove_file(&path).expect("remove the map");
-        assert_eq!(found.function(0x1000), Some("first"));
+        assert_eq!(found.function(0x1000), expected);
+    }
+
+    #[test]
+    fn the_map_of_a_living_process_is_found() {
+        check_file(std::process::id(), |path| fs::write(path, MAP).expect("write"), Some("first"));
+    }
+
+    #[test]
+    fn the_map_that_a_process_left_behind_is_found() {
+        check_file(GONE, |path| fs::write(path, MAP).expect("write"), Some("first"));
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let target = std::env::temp_dir().join(format!("profiler-map-{}", std::process::id()));
+        fs::write(&target, MAP).expect("write");
+        check_file(GONE + 1, |path| std::os::unix::fs::symlink(&target, path).expect("link"), None);
+        fs::remove_file(target).expect("remove");
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_writes_to_is_not_waited_for() {
+        let make = |path: &str| {
+            let status = std::process::Command::new("mkfifo").arg(path).status().expect("start");
+            assert!(status.success());
+        };
+        check_file(GONE + 2, make, None);
     }
 }
