@@ -10,3 +10,7 @@ pub mod unwind;
 pub mod collect;
 pub mod session;
 pub mod recording;
+pub mod symbolize;
+
+pub mod analyze;
+pub mod report;

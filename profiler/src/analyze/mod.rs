@@ -1,0 +1,4 @@
+//! What a recording says: pure functions of its tables.
+
+pub mod flame;
+pub mod label;

@@ -1,0 +1,204 @@
+//! The library against files of known content: a C program that `cc`, which Rust needs as its linker, builds here.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Command;
+
+use object::{Object, ObjectSection, ObjectSymbol};
+
+use super::*;
+
+/// Line 3 is inlined into line 4. The other two have the names that C++ and Rust compilers would give them.
+const PROGRAM: &str = r#"
+volatile int sink;
+static inline __attribute__((always_inline)) void inner(void) { sink = sink * 3 + 1; }
+void outer(void) { inner(); }
+void cpp(void) __asm__("_ZN5store4openEi"); void cpp(void) { sink = 1; }
+void rust(void) __asm__("_ZN5cargo5build17h0123456789abcdefE"); void rust(void) { sink = 2; }
+"#;
+
+/// A fresh directory with the program in `fixture.c` and, built from it, `fixture.so`; gone when dropped.
+struct Fixture(PathBuf);
+
+impl Fixture {
+    fn build(test: &str, flags: &[&str]) -> Self {
+        let directory = std::env::temp_dir().join(format!("profiler-{test}-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("create a directory");
+        fs::write(directory.join("fixture.c"), PROGRAM).expect("write the program");
+        let fixture = Self(directory);
+        fixture.run("cc", &[flags, &["-O1", "-fPIC", "-shared", "-o", "fixture.so", "fixture.c"]].concat());
+        fixture
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let status = Command::new(program).args(arguments).current_dir(&self.0).status();
+        assert!(status.expect("start").success(), "{program} {arguments:?}");
+    }
+
+    fn library(&self) -> PathBuf {
+        self.0.join("fixture.so")
+    }
+
+    /// Offsets in the file of each byte of a function.
+    fn offsets_of(&self, symbol: &str) -> Vec<u64> {
+        let bytes = fs::read(self.library()).expect("read");
+        let elf = object::File::parse(&*bytes).expect("parse");
+        let symbol = elf.dynamic_symbols().find(|found| found.name() == Ok(symbol)).expect("find the symbol");
+        let section = elf.section_by_index(symbol.section_index().expect("defined")).expect("its section");
+        let start = symbol.address() - section.address() + section.file_range().expect("in the file").0;
+        (start..start + symbol.size()).collect()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+    Blazesym::new(Sources { modules: vec![source], processes: Vec::new() }).module(0, file_offsets)
+}
+
+#[track_caller]
+fn check_function(symbol: &str, expected: &str) {
+    let fixture = Fixture::build(expected.split(':').next().unwrap_or(expected), &[]);
+    for names in look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of(symbol)) {
+        let functions: Vec<_> = names.iter().map(|name| name.function.as_str()).collect();
+        assert_eq!(functions, [expected]);
+    }
+}
+
+#[test]
+fn a_cpp_name_is_demangled() {
+    check_function("_ZN5store4openEi", "store::open(int)");
+}
+
+#[test]
+fn a_rust_name_is_demangled_without_its_hash() {
+    check_function("_ZN5cargo5build17h0123456789abcdefE", "cargo::build");
+}
+
+#[test]
+fn a_file_without_debug_information_has_functions_and_no_lines() {
+    let fixture = Fixture::build("plain", &[]);
+    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
+    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
+}
+
+/// What each byte of `outer` is called, where it comes from the inlined function.
+#[track_caller]
+fn check_inlined(fixture: &Fixture, library: &Path) {
+    let names = look_up(ModuleSource::File(library.to_owned()), &fixture.offsets_of("outer"));
+    let inlined = names.iter().find(|names| names.len() == 2).expect("no byte of `outer` is inlined code");
+    let seen: Vec<_> = inlined.iter().map(|name| (name.function.as_str(), name.inlined, name.line)).collect();
+    assert_eq!(seen, [("inner", true, 3), ("outer", false, 4)]);
+    assert!(inlined.iter().all(|name| name.file.ends_with("fixture.c")), "{inlined:?}");
+}
+
+#[test]
+fn inlined_functions_come_first_each_with_its_line() {
+    let fixture = Fixture::build("inlined", &["-g"]);
+    check_inlined(&fixture, &fixture.library());
+}
+
+#[test]
+fn a_deleted_file_that_is_still_open_is_read() {
+    let fixture = Fixture::build("deleted", &["-g"]);
+    let offsets = fixture.offsets_of("outer");
+    let file = File::open(fixture.library()).expect("open");
+    fs::remove_file(fixture.library()).expect("remove");
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let names = look_up(ModuleSource::File(path), &offsets);
+    assert!(names.iter().any(|names| names.len() == 2), "{names:?}");
+}
+
+#[test]
+fn a_debug_link_is_followed_from_a_descriptor_to_the_directory_of_its_file() {
+    let fixture = Fixture::build("debuglink", &["-g"]);
+    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
+    fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+    let file = File::open(fixture.library()).expect("open");
+    check_inlined(&fixture, &PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+}
+
+#[test]
+fn a_debug_link_to_another_build_leaves_the_symbol_table() {
+    let fixture = Fixture::build("wronglink", &["-g"]);
+    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
+    fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+    fixture.run("objcopy", &["--add-section", ".other=fixture.c", "fixture.debug"]);
+    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
+    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
+}
+
+#[test]
+fn an_image_in_memory_is_read() {
+    let fixture = Fixture::build("bytes", &[]);
+    let bytes = fs::read(fixture.library()).expect("read");
+    let names = look_up(ModuleSource::Bytes(bytes.into()), &fixture.offsets_of("outer")[..1]);
+    assert_eq!(names[0][0].function, "outer");
+}
+
+#[test]
+fn a_file_that_is_no_elf_has_no_names() {
+    let fixture = Fixture::build("noelf", &[]);
+    assert_eq!(look_up(ModuleSource::File(fixture.0.join("fixture.c")), &[0, 1]), [[], []]);
+}
+
+#[test]
+fn a_truncated_file_has_no_names_and_does_no_harm() {
+    let fixture = Fixture::build("truncated", &["-g"]);
+    let offsets = fixture.offsets_of("outer");
+    let bytes = fs::read(fixture.library()).expect("read");
+    for length in (0..bytes.len()).step_by(509) {
+        for names in look_up(ModuleSource::Bytes(bytes[..length].into()), &offsets) {
+            assert_eq!(names, [], "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_module_that_is_not_in_the_list_has_no_names() {
+    assert_eq!(Blazesym::new(Sources::default()).module(7, &[1]), [] as [Vec<Name>; 0]);
+}
+
+#[test]
+fn an_address_of_the_kernel_has_the_name_that_kallsyms_gives() {
+    if let Some(why) = super::super::kernel_names_hidden() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("read");
+    let line =
+        symbols.lines().find(|line| line.ends_with(" T schedule")).expect("schedule is in every kernel");
+    let address = u64::from_str_radix(&line[..16], 16).expect("an address");
+    let names = Blazesym::new(Sources::default()).kernel(&[address + 1]);
+    assert_eq!(names[0][0].function, "schedule");
+}
+
+#[test]
+fn the_vdso_of_this_process_has_names() {
+    let (start, bytes) = own_vdso();
+    let elf = object::File::parse(&*bytes).expect("parse");
+    let symbol =
+        elf.dynamic_symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("clock_gettime")));
+    let symbol = symbol.expect("every vDSO has it");
+    assert!(symbol.address() < start, "the vDSO is linked at a low address");
+    let names = look_up(ModuleSource::Bytes(bytes.clone().into()), &[symbol.address() + 1]);
+    assert!(names[0][0].function.contains("clock_gettime"), "{names:?}");
+}
+
+/// Address and content of the vDSO.
+fn own_vdso() -> (u64, Vec<u8>) {
+    use std::os::unix::fs::FileExt;
+    let maps = fs::read_to_string("/proc/self/maps").expect("read");
+    let line = maps.lines().find(|line| line.ends_with("[vdso]")).expect("a vDSO");
+    let (start, end) = line.split_once(' ').expect("fields").0.split_once('-').expect("a range");
+    let start = u64::from_str_radix(start, 16).expect("start");
+    let end = u64::from_str_radix(end, 16).expect("end");
+    let mut bytes = vec![0; (end - start) as usize];
+    File::open("/proc/self/mem").expect("open").read_exact_at(&mut bytes, start).expect("read");
+    (start, bytes)
+}

@@ -1,0 +1,188 @@
+//! Names for the code addresses of a recording, looked up after the recording has ended.
+//!
+//! In: [`Recording::frames`] and a [`Symbolizer`]. Out: [`Recording::names`], parallel to the frames. Frames keep the
+//! address to look up (for a caller: an address inside the call instruction), so nothing is adjusted here. Names come
+//! from hostile files: they are cut to a bounded length, and are escaped only where they are printed.
+
+mod blazesym;
+#[cfg(test)]
+mod fixed;
+mod kernel_names;
+mod memory_file;
+mod perf_map;
+
+pub use self::blazesym::{Blazesym, ModuleSource, Sources};
+#[cfg(test)]
+pub use self::fixed::Fixed;
+pub use self::kernel_names::kernel_names_hidden;
+
+use std::collections::BTreeMap;
+
+use crate::recording::{Frame, ModuleId, Name, ProcessId, Recording};
+
+/// Most characters of a function's name or a source file's path that are kept. Template and closure names of real
+/// programs rarely pass 300.
+pub const NAME_CHARS: usize = 512;
+/// Most functions of one frame: inlined ones and the one that they were inlined into.
+pub const NAMES_PER_FRAME: usize = 64;
+
+/// Something that knows the names of functions.
+///
+/// Each method answers for a batch of addresses of one source, in their order: the functions at that address,
+/// innermost inlined one first, or nothing where it knows no name.
+pub trait Symbolizer {
+    /// Functions at kernel addresses of this boot.
+    fn kernel(&mut self, addresses: &[u64]) -> Vec<Vec<Name>>;
+    /// Functions at offsets in a module's file.
+    fn module(&mut self, module: ModuleId, file_offsets: &[u64]) -> Vec<Vec<Name>>;
+    /// Functions at addresses of a process that lie in no file: code that was compiled at run time.
+    fn process(&mut self, process: ProcessId, addresses: &[u64]) -> Vec<Vec<Name>>;
+}
+
+/// Where a frame's name is to be found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Kernel,
+    Module(ModuleId),
+    Process(ProcessId),
+}
+
+/// The frames of one source.
+#[derive(Default)]
+struct Batch {
+    /// Rows of [`Recording::frames`].
+    rows: Vec<usize>,
+    /// What to look up, parallel to `rows`.
+    addresses: Vec<u64>,
+}
+
+/// Fills [`Recording::names`], asking the symbolizer once for each source.
+pub fn symbolize(recording: &mut Recording, symbolizer: &mut dyn Symbolizer) {
+    let mut names = vec![Vec::new(); recording.frames.len()];
+    for (source, batch) in batches(&recording.frames) {
+        let found = match source {
+            Source::Kernel => symbolizer.kernel(&batch.addresses),
+            Source::Module(module) => symbolizer.module(module, &batch.addresses),
+            Source::Process(process) => symbolizer.process(process, &batch.addresses),
+        };
+        for (row, found) in batch.rows.into_iter().zip(found) {
+            names[row] = bounded(found);
+        }
+    }
+    recording.names = names;
+}
+
+fn batches(frames: &[Frame]) -> BTreeMap<Source, Batch> {
+    let mut batches = BTreeMap::<Source, Batch>::new();
+    for (row, frame) in frames.iter().enumerate() {
+        let (source, address) = match *frame {
+            Frame::Kernel { address } => (Source::Kernel, address),
+            Frame::User { module, file_offset } => (Source::Module(module), file_offset),
+            Frame::Unmapped { process, address } => (Source::Process(process), address),
+        };
+        let batch = batches.entry(source).or_default();
+        batch.rows.push(row);
+        batch.addresses.push(address);
+    }
+    batches
+}
+
+/// The names without empty ones, each cut to its bound.
+fn bounded(names: Vec<Name>) -> Vec<Name> {
+    names
+        .into_iter()
+        .filter(|name| !name.function.is_empty())
+        .take(NAMES_PER_FRAME)
+        .map(|name| Name { function: cut(name.function), file: cut(name.file), ..name })
+        .collect()
+}
+
+/// The text, or its first [`NAME_CHARS`] − 1 characters and an ellipsis.
+fn cut(mut text: String) -> String {
+    if text.chars().nth(NAME_CHARS).is_some() {
+        let end = text.char_indices().nth(NAME_CHARS - 1).map_or(text.len(), |(at, _)| at);
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(frame: Frame, expected: &[&str]) {
+        let mut recording = Recording { frames: vec![frame], ..Recording::default() };
+        let mut symbolizer = Fixed::default()
+            .with(Frame::Kernel { address: 0x10 }, &["schedule"])
+            .with(Frame::User { module: 3, file_offset: 0x10 }, &["inlined", "outer"])
+            .with(Frame::Unmapped { process: 1, address: 0x10 }, &["jit"]);
+        symbolize(&mut recording, &mut symbolizer);
+        let names: Vec<&str> = recording.names[0].iter().map(|name| name.function.as_str()).collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_kernel_address_is_looked_up_in_the_kernel() {
+        check(Frame::Kernel { address: 0x10 }, &["schedule"]);
+    }
+
+    #[test]
+    fn a_file_offset_is_looked_up_in_its_module_innermost_first() {
+        check(Frame::User { module: 3, file_offset: 0x10 }, &["inlined", "outer"]);
+    }
+
+    #[test]
+    fn the_same_offset_in_another_module_is_another_function() {
+        check(Frame::User { module: 2, file_offset: 0x10 }, &[]);
+    }
+
+    #[test]
+    fn an_address_in_no_file_is_looked_up_in_its_process() {
+        check(Frame::Unmapped { process: 1, address: 0x10 }, &["jit"]);
+    }
+
+    #[test]
+    fn names_stay_parallel_to_frames_of_mixed_sources() {
+        let frames = [
+            Frame::User { module: 0, file_offset: 1 },
+            Frame::Kernel { address: 2 },
+            Frame::User { module: 0, file_offset: 3 },
+        ];
+        let mut recording = Recording { frames: frames.to_vec(), ..Recording::default() };
+        let mut symbolizer = Fixed::default().with(frames[1], &["second"]).with(frames[2], &["third"]);
+        symbolize(&mut recording, &mut symbolizer);
+        let functions: Vec<_> =
+            recording.names.iter().map(|names| names.first().map(|n| &*n.function)).collect();
+        assert_eq!(functions, [None, Some("second"), Some("third")]);
+    }
+
+    #[track_caller]
+    fn check_cut(function: &str, expected: &str) {
+        let names = vec![Name { function: function.to_owned(), ..Name::default() }];
+        assert_eq!(bounded(names)[0].function, expected);
+    }
+
+    #[test]
+    fn a_name_at_the_bound_is_kept_whole() {
+        check_cut(&"é".repeat(512), &"é".repeat(512));
+    }
+
+    #[test]
+    fn a_longer_name_is_cut_at_a_character_and_says_so() {
+        check_cut(&"é".repeat(4096), &format!("{}…", "é".repeat(511)));
+    }
+
+    #[test]
+    fn an_empty_name_is_no_name() {
+        assert_eq!(bounded(vec![Name::default()]), []);
+    }
+
+    #[test]
+    fn the_inlined_functions_of_a_frame_are_bounded() {
+        let name = Name { function: "f".to_owned(), ..Name::default() };
+        assert_eq!(bounded(vec![name; 1000]).len(), 64);
+    }
+}
