@@ -162,7 +162,9 @@ fn futex(wait: &impl WaitFacts) -> u32 {
     let has_timeout = wait.argument(3) != 0;
     let state = match wait.argument(1) & 0xffff_ffff & !futex_op::FLAGS {
         futex_op::LOCK_PI | futex_op::LOCK_PI2 => state::FUTEX_LOCK,
-        futex_op::WAIT | futex_op::WAIT_BITSET | futex_op::WAIT_REQUEUE_PI if has_timeout => state::FUTEX_TIMED,
+        futex_op::WAIT | futex_op::WAIT_BITSET | futex_op::WAIT_REQUEUE_PI if has_timeout => {
+            state::FUTEX_TIMED
+        }
         futex_op::WAIT | futex_op::WAIT_BITSET if wait.argument(2) as u32 == CONTENDED => state::FUTEX_LOCK,
         futex_op::WAIT | futex_op::WAIT_BITSET | futex_op::WAIT_REQUEUE_PI => state::FUTEX_WAIT,
         _ => state::UNKNOWN,

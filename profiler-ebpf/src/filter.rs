@@ -12,7 +12,8 @@ pub fn enters_at_first_sight(task: Task) -> bool {
         target::ALL => task.tgid() != config!(own_tgid),
         // SAFETY: a helper without pointers. At a level that does not exist it answers 0, which is no cgroup's id.
         target::CGROUP => {
-            (unsafe { bpf_get_current_ancestor_cgroup_id(config!(cgroup_level) as i32) }) == config!(cgroup_id)
+            (unsafe { bpf_get_current_ancestor_cgroup_id(config!(cgroup_level) as i32) })
+                == config!(cgroup_id)
         }
         _ => false,
     }

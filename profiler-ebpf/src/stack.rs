@@ -1,6 +1,8 @@
 //! Fills a sample: registers, kernel frames, and a snapshot of the user stack.
 
-use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_stack, bpf_get_task_stack, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{
+    bpf_copy_from_user_task, bpf_get_stack, bpf_get_task_stack, bpf_probe_read_user,
+};
 use core::ffi::c_void;
 use profiler_common::{
     sample::{KERNEL_FRAMES, PAGE_BYTES, STACK_BYTES, SampleRecord},

@@ -184,7 +184,11 @@ impl UserRegisters {
         if offset == ABSENT {
             return 0;
         }
-        if config!(has_task_pt_regs) != 0 { load(self.0, offset) } else { probe(self.0 as u64, offset).unwrap_or(0) }
+        if config!(has_task_pt_regs) != 0 {
+            load(self.0, offset)
+        } else {
+            probe(self.0 as u64, offset).unwrap_or(0)
+        }
     }
 }
 
@@ -233,7 +237,8 @@ impl WaitFacts for Wait {
         if number < 0 {
             return None;
         }
-        let is_compat = offset!(regs_cs) != ABSENT && self.registers.read(offset!(regs_cs)) & 0xffff == USER32_CS;
+        let is_compat =
+            offset!(regs_cs) != ABSENT && self.registers.read(offset!(regs_cs)) & 0xffff == USER32_CS;
         Some(if is_compat { profiler_common::syscall::OTHER } else { maps::syscall_class(number as u32) })
     }
 

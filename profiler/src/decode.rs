@@ -127,7 +127,10 @@ mod tests {
         record.extend(99_u64.to_ne_bytes());
         record.extend(b"postgres\0\0\0\0\0\0\0\0");
         let Ok(Event::Exec(event)) = decode(&record) else { panic!("not an exec") };
-        assert_eq!((event.tid, event.ns_tgid, event.at_ns, &event.comm[..9]), (11, 10, 99, &b"postgres\0"[..]));
+        assert_eq!(
+            (event.tid, event.ns_tgid, event.at_ns, &event.comm[..9]),
+            (11, 10, 99, &b"postgres\0"[..])
+        );
     }
 
     #[test]

@@ -11,6 +11,5 @@ pub mod collect;
 pub mod session;
 pub mod recording;
 pub mod symbolize;
-
 pub mod analyze;
 pub mod report;

@@ -23,7 +23,13 @@ pub struct Stacks {
 
 impl Stacks {
     /// The id of a stack; none if it is new and the tables are full.
-    pub fn intern(&mut self, process: Owner, kernel: &[u64], user: &[Location], end: StackEnd) -> Option<StackId> {
+    pub fn intern(
+        &mut self,
+        process: Owner,
+        kernel: &[u64],
+        user: &[Location],
+        end: StackEnd,
+    ) -> Option<StackId> {
         let kernel = kernel
             .iter()
             .enumerate()

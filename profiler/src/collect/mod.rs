@@ -26,8 +26,14 @@ use threads::Threads;
 /// What has to be read of processes while they live.
 pub trait World {
     /// Unwinds a user stack; see [`crate::process::Processes::unwind`].
-    fn unwind(&mut self, tgid: u32, registers: Registers, stack: &[u8], now_ns: u64, out: &mut Vec<Location>)
-    -> StackEnd;
+    fn unwind(
+        &mut self,
+        tgid: u32,
+        registers: Registers,
+        stack: &[u8],
+        now_ns: u64,
+        out: &mut Vec<Location>,
+    ) -> StackEnd;
     /// A process was forked.
     fn forked(&mut self, parent: u32, child: u32);
     /// A process runs a new image.

@@ -90,7 +90,8 @@ impl Samples {
 
     /// The table of a recording.
     pub fn into_table(self) -> Vec<Sample> {
-        let sample = |((thread, state, stack), Sum { weight, count })| Sample { thread, state, stack, weight, count };
+        let sample =
+            |((thread, state, stack), Sum { weight, count })| Sample { thread, state, stack, weight, count };
         self.sums.into_iter().map(sample).collect()
     }
 }

@@ -17,7 +17,14 @@ struct FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn unwind(&mut self, _: u32, registers: Registers, _: &[u8], _: u64, out: &mut Vec<Location>) -> StackEnd {
+    fn unwind(
+        &mut self,
+        _: u32,
+        registers: Registers,
+        _: &[u8],
+        _: u64,
+        out: &mut Vec<Location>,
+    ) -> StackEnd {
         out.push(Location::File { image: 0, file_offset: registers.ip });
         StackEnd::Complete
     }
@@ -119,7 +126,8 @@ fn a_wait_that_outlasts_the_recording_counts_up_to_its_end() {
 
 #[test]
 fn an_account_opened_after_the_seeding_counts_from_its_opening() {
-    let recording = finish(take_all(&[]), vec![ThreadRecord { opened_ns: 2000, since_ns: 2000, ..account(10) }]);
+    let recording =
+        finish(take_all(&[]), vec![ThreadRecord { opened_ns: 2000, since_ns: 2000, ..account(10) }]);
     assert_eq!(recording.threads[0].from_ns, 2000);
 }
 
@@ -130,20 +138,27 @@ fn a_tid_that_is_used_again_is_another_thread() {
         bytes_of(&ThreadEnd { kind: event_kind::THREAD_END, reserved: 0, record })
     };
     let recording = finish(take_all(&[end(1000, 2000), end(3000, 3500)]), vec![]);
-    let lives: Vec<_> = recording.threads.iter().map(|thread| (thread.tid, thread.from_ns, thread.to_ns)).collect();
+    let lives: Vec<_> =
+        recording.threads.iter().map(|thread| (thread.tid, thread.from_ns, thread.to_ns)).collect();
     assert_eq!(lives, [(11, 1000, 2000), (11, 3000, 3500)]);
 }
 
 #[test]
 fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() {
     let off = |wait_seq, repeated_seq, repeats| {
-        with_stack(&SampleHeader { wait_seq, repeated_seq, repeats, ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20) })
+        with_stack(&SampleHeader {
+            wait_seq,
+            repeated_seq,
+            repeats,
+            ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20)
+        })
     };
     let on = with_stack(&sample(event_kind::ON_CPU_SAMPLE, 11, 0x10));
     // The second wait's sample tells of 5 more ticks in the first, and the account at the end of 2 more in the second.
     let collector = take_all(&[off(1, 0, 0), off(2, 1, 5), on.clone(), on]);
     let recording = finish(collector, vec![ThreadRecord { sampled_seq: 2, repeats: 2, ..account(11) }]);
-    let weights: Vec<_> = recording.samples.iter().map(|sample: &Sample| (sample.state, sample.weight, sample.count)).collect();
+    let weights: Vec<_> =
+        recording.samples.iter().map(|sample: &Sample| (sample.state, sample.weight, sample.count)).collect();
     assert_eq!(weights, [(state::TIMER, 9.0, 2), (state::ON_CPU, 2.0, 2)]);
     assert_eq!(recording.quality.repeats_without_sample, 0);
 }
@@ -164,7 +179,14 @@ fn a_sample_of_a_thread_whose_account_was_lost_leaves_a_row_without_time() {
 #[test]
 fn a_fork_hands_on_the_address_space() {
     let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
-    let fork = ProcessEvent { kind: event_kind::FORK, tid: 12, ns_tgid: 12, parent_ns_tgid: 10, at_ns: 1, comm: [0; 16] };
+    let fork = ProcessEvent {
+        kind: event_kind::FORK,
+        tid: 12,
+        ns_tgid: 12,
+        parent_ns_tgid: 10,
+        at_ns: 1,
+        comm: [0; 16],
+    };
     collector.take(&bytes_of(&fork), &mut world);
     assert_eq!(world.forks, [(10, 12)]);
 }
@@ -177,7 +199,10 @@ fn kernel_return_addresses_move_back_into_the_call() {
     }
     record.extend([0; 8 * (KERNEL_FRAMES - 2)]);
     let recording = finish(take_all(&[record]), vec![]);
-    assert_eq!(recording.frames, [Frame::Kernel { address: 0xffff_0010 }, Frame::Kernel { address: 0xffff_001f }]);
+    assert_eq!(
+        recording.frames,
+        [Frame::Kernel { address: 0xffff_0010 }, Frame::Kernel { address: 0xffff_001f }]
+    );
     assert_eq!(recording.stacks, [Stack { kernel: vec![0, 1], user: vec![], end: StackEnd::NoUserStack }]);
 }
 

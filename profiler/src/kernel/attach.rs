@@ -115,7 +115,9 @@ fn error_on(path: &str, error: &std::io::Error) -> anyhow::Error {
 /// A program that the kernel refuses, with the verifier's words if it was the verifier.
 pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
     let hint = match &error {
-        ProgramError::LoadError { io_error, .. } if io_error.kind() == std::io::ErrorKind::PermissionDenied => {
+        ProgramError::LoadError { io_error, .. }
+            if io_error.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
             "\n  try: run as root, or see `kernel.unprivileged_bpf_disabled` and the kernel's lockdown mode"
         }
         _ => "",

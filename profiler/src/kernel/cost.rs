@@ -10,7 +10,9 @@ use aya::{
 
 /// While this lives, the kernel measures each run of each program. That costs two readings of the clock a run, more than
 /// some of the programs themselves, so it is done in bursts.
-pub struct StatsBurst(#[expect(dead_code, reason = "held for its effect: closing it ends the burst")] OwnedFd);
+pub struct StatsBurst(
+    #[expect(dead_code, reason = "held for its effect: closing it ends the burst")] OwnedFd,
+);
 
 impl StatsBurst {
     /// Begins a burst. None where the kernel cannot (before 5.8).

@@ -36,7 +36,9 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
         task_frozen_bit,
         pid_level: need("pid", "level")?,
         pid_numbers: need("pid", "numbers")?,
-        upid_bytes: btf.size_of("upid").context("the kernel's type information (BTF) has no `struct upid`")?,
+        upid_bytes: btf
+            .size_of("upid")
+            .context("the kernel's type information (BTF) has no `struct upid`")?,
         upid_nr: need("upid", "nr")?,
         files_fdt: need("files_struct", "fdt")?,
         fdt_max_fds: need("fdtable", "max_fds")?,

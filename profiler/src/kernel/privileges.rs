@@ -14,7 +14,9 @@ const NEEDED: &[(u32, &str, &str)] = &[
 
 /// A privilege is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot record: this process lacks {missing}\n  try: sudo {command}\n  or:  sudo setcap {all}+ep {executable}")]
+#[error(
+    "cannot record: this process lacks {missing}\n  try: sudo {command}\n  or:  sudo setcap {all}+ep {executable}"
+)]
 pub struct Denied {
     missing: String,
     command: String,
@@ -28,7 +30,8 @@ pub struct Denied {
 /// What is missing and what it is for, and the line that mends it.
 pub fn check() -> Result<(), Denied> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let executable = std::env::current_exe().map_or_else(|_| "profiler".to_owned(), |path| path.display().to_string());
+    let executable =
+        std::env::current_exe().map_or_else(|_| "profiler".to_owned(), |path| path.display().to_string());
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     decide(effective(&status), command, executable)
 }
@@ -62,11 +65,17 @@ mod tests {
         let text = denied.to_string();
         assert!(text.contains("lacks cap_bpf (to load the kernel programs)\n"), "{text}");
         assert!(text.contains("try: sudo profiler record -a\n"), "{text}");
-        assert!(text.contains("setcap cap_bpf,cap_perfmon,") && text.ends_with("+ep /usr/bin/profiler"), "{text}");
+        assert!(
+            text.contains("setcap cap_bpf,cap_perfmon,") && text.ends_with("+ep /usr/bin/profiler"),
+            "{text}"
+        );
     }
 
     #[test]
     fn root_lacks_nothing() {
-        assert_eq!(decide(effective("Name:\tx\nCapEff:\t000001fffeffffff\n"), String::new(), String::new()), Ok(()));
+        assert_eq!(
+            decide(effective("Name:\tx\nCapEff:\t000001fffeffffff\n"), String::new(), String::new()),
+            Ok(())
+        );
     }
 }

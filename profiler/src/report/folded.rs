@@ -5,13 +5,13 @@
 
 use std::io;
 
-use super::escape;
+use super::frame_text;
 use crate::analyze::flame::Flame;
 
 /// Writes the lines, sorted.
 pub fn render(flame: &Flame, out: &mut dyn io::Write) -> io::Result<()> {
     let frames: Vec<String> =
-        flame.frames.iter().map(|frame| escape::frame(&frame.text) + frame.suffix()).collect();
+        flame.frames.iter().map(|frame| frame_text::escaped(&frame.text) + frame.suffix()).collect();
     for (path, microseconds) in flame.microseconds() {
         for (depth, &id) in path.iter().enumerate() {
             let separator = if depth == 0 { "" } else { ";" };

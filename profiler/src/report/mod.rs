@@ -1,5 +1,5 @@
 //! Renderers: one file a format.
 
-mod escape;
+mod frame_text;
 pub mod folded;
 pub mod svg;

@@ -13,7 +13,7 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 
 use self::colour::colour;
-use super::escape;
+use super::frame_text;
 use crate::analyze::flame::{Flame, FlameFrame, Kind, View};
 
 /// Most characters of the target's description in the title, which has one line.
@@ -60,7 +60,7 @@ const NOTHING: &str = concat!(
 
 fn options<'a>(flame: &Flame, header: &Header, palette: &'a mut PaletteMap) -> Options<'a> {
     let mut options = Options::default();
-    options.title = format!("{} of {}", title(flame.view), shortened(&escape::frame(&header.target)));
+    options.title = format!("{} of {}", title(flame.view), shortened(&frame_text::escaped(&header.target)));
     options.subtitle = Some(subtitle(flame, header));
     options.count_name = String::from("µs of thread time");
     options.name_type = String::from("Frame:");
@@ -105,7 +105,7 @@ const LAST_MARK: u8 = 0x1f;
 
 /// The name by which inferno knows the frame. The mark stands before the suffix, which inferno takes off.
 fn marked_name(frame: &FlameFrame) -> String {
-    format!("{}{}{}", escape::frame(&frame.text), mark(frame.kind), frame.suffix())
+    format!("{}{}{}", frame_text::escaped(&frame.text), mark(frame.kind), frame.suffix())
 }
 
 /// The same for frames that may have the same colour, and different for those that must not.

@@ -23,8 +23,15 @@ pub struct Cgroup {
 /// Why a path is no cgroup that can be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    #[error("cannot open the cgroup {path}\n  try: a directory below {mount}, as `systemd-cgls` or /proc/PID/cgroup names it")]
-    Missing { path: String, mount: String, #[source] source: io::Error },
+    #[error(
+        "cannot open the cgroup {path}\n  try: a directory below {mount}, as `systemd-cgls` or /proc/PID/cgroup names it"
+    )]
+    Missing {
+        path: String,
+        mount: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("{path} is not in a cgroup version 2 hierarchy\n  try: a directory below {mount}")]
     NotVersion2 { path: String, mount: String },
     #[error("no cgroup version 2 hierarchy is mounted\n  try: mount -t cgroup2 none /sys/fs/cgroup")]
@@ -44,7 +51,8 @@ impl Cgroup {
             mount: shown.clone(),
             source,
         })?;
-        let not_version_2 = || CgroupError::NotVersion2 { path: path.display().to_string(), mount: shown.clone() };
+        let not_version_2 =
+            || CgroupError::NotVersion2 { path: path.display().to_string(), mount: shown.clone() };
         if file_system_magic(&path) != Some(CGROUP2_SUPER_MAGIC) {
             return Err(not_version_2());
         }
@@ -66,7 +74,11 @@ impl Cgroup {
             let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
             ids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
             let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-            open.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+            open.extend(
+                entries
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
         }
         ids
     }

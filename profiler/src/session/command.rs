@@ -19,7 +19,11 @@ pub enum CommandError {
     #[error("cannot run `{command}`: there is no such command")]
     NotFound { command: String },
     #[error("cannot run `{command}`")]
-    NotExecutable { command: String, #[source] source: io::Error },
+    NotExecutable {
+        command: String,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl CommandError {
@@ -110,7 +114,8 @@ impl Command {
 
     fn join_starter(&mut self) -> Result<(), CommandError> {
         let Some(starter) = self.starter.take() else { return Ok(()) };
-        let result = starter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")));
+        let result =
+            starter.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")));
         result.map(drop).map_err(|source| {
             let command = self.name.clone();
             if source.kind() == io::ErrorKind::NotFound {
@@ -163,7 +168,8 @@ impl InvokingUser {
         }
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
-        let groups = std::env::var("SUDO_USER").map(|name| groups_of(&name, gid)).unwrap_or_else(|_| vec![gid]);
+        let groups =
+            std::env::var("SUDO_USER").map(|name| groups_of(&name, gid)).unwrap_or_else(|_| vec![gid]);
         Some(Self { uid, gid, groups })
     }
 

@@ -117,7 +117,14 @@ mod tests {
         let tick = tick_ns();
         assert_eq!(
             reading,
-            Reading { at_ns: 9, started: 5555, run_ns: 1000, run_queue_ns: 2000, user_ns: 250 * tick, system_ns: 30 * tick }
+            Reading {
+                at_ns: 9,
+                started: 5555,
+                run_ns: 1000,
+                run_queue_ns: 2000,
+                user_ns: 250 * tick,
+                system_ns: 30 * tick
+            }
         );
     }
 

@@ -112,7 +112,10 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn start(options: &'a Options) -> Result<Self> {
         let target = Resolved::new(&options.target)?;
-        let signals = Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        let signals = Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        };
         let mut kernel = Kernel::attach(&settings(options, &target))?;
         let command = target.command().map(Command::spawn_paused).transpose()?;
         kernel.add_processes(target.tgids())?;
@@ -130,7 +133,8 @@ impl<'a> Session<'a> {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
         }
-        let counters = Counters::read(if target.is_listed() { known.collect() } else { target.processes_now() });
+        let counters =
+            Counters::read(if target.is_listed() { known.collect() } else { target.processes_now() });
         let command = command.map(Command::release);
         Ok(Self {
             pacing: Pacing::new(),
@@ -252,8 +256,14 @@ impl<'a> Session<'a> {
         self.meta.sample_source = self.kernel.sample_source().to_owned();
         let mut recording = self.collector.finish(ending, &mut LiveWorld { processes: &mut self.processes });
         recording.meta = self.meta;
-        recording.cost =
-            Cost { own_cpu_ns, rss_bytes, kernel_bytes: memory.bytes, programs, measured_ns, startup_ns: self.startup_ns };
+        recording.cost = Cost {
+            own_cpu_ns,
+            rss_bytes,
+            kernel_bytes: memory.bytes,
+            programs,
+            measured_ns,
+            startup_ns: self.startup_ns,
+        };
         let collected = std::mem::take(&mut recording.quality);
         let counted = self.kernel.stats()?;
         recording.quality = Quality {
@@ -294,7 +304,8 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
-    let only_processes = if kind == target_kind::LISTED && !children { target.tgids().to_vec() } else { vec![] };
+    let only_processes =
+        if kind == target_kind::LISTED && !children { target.tgids().to_vec() } else { vec![] };
     Settings {
         config,
         sample_hz: options.sample_hz,

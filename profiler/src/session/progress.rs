@@ -35,7 +35,8 @@ impl Progress {
         }
         self.next = now + PERIOD;
         let (on_cpu, off_cpu) = collector.sample_counts();
-        let lost: u64 = kernel.stats()?.into_iter().filter(|(stat, _)| is_loss(*stat)).map(|(_, count)| count).sum();
+        let lost: u64 =
+            kernel.stats()?.into_iter().filter(|(stat, _)| is_loss(*stat)).map(|(_, count)| count).sum();
         let line = line(now - self.start, self.duration, on_cpu, off_cpu, lost);
         // A terminal that went away is no reason to lose the recording.
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
@@ -53,7 +54,11 @@ impl Progress {
 fn is_loss(stat: Stat) -> bool {
     matches!(
         stat,
-        Stat::OnCpuDropped | Stat::OffCpuDropped | Stat::ThreadsFull | Stat::EndsDropped | Stat::ProcessEventsDropped
+        Stat::OnCpuDropped
+            | Stat::OffCpuDropped
+            | Stat::ThreadsFull
+            | Stat::EndsDropped
+            | Stat::ProcessEventsDropped
     )
 }
 

@@ -29,7 +29,9 @@ pub enum TargetError {
     NoSuchProcess(u32),
     #[error("{thread} is a thread of process {process}, and not a process\n  try: -p {process}")]
     IsThread { thread: u32, process: u32 },
-    #[error("no process has a name that matches `{0}`\n  try: ps -A -o pid,comm, to see the names that the kernel keeps (15 bytes at most)")]
+    #[error(
+        "no process has a name that matches `{0}`\n  try: ps -A -o pid,comm, to see the names that the kernel keeps (15 bytes at most)"
+    )]
     NoMatch(String),
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -73,7 +75,8 @@ impl Resolved {
                 found.tgids.clone_from(tgids);
             }
             Target::Comm(regex) => {
-                found.tgids = processes().filter(|&tgid| regex.is_match(&comm(tgid)) && !is_self(tgid)).collect();
+                found.tgids =
+                    processes().filter(|&tgid| regex.is_match(&comm(tgid)) && !is_self(tgid)).collect();
                 if found.tgids.is_empty() {
                     return Err(TargetError::NoMatch(regex.to_string()));
                 }
@@ -162,7 +165,8 @@ impl Resolved {
 }
 
 fn check_process(tgid: u32) -> Result<(), TargetError> {
-    let status = fs::read_to_string(format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
+    let status =
+        fs::read_to_string(format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
     let field = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     match field.and_then(|value| value.trim().parse().ok()) {
         Some(process) if process != tgid => Err(TargetError::IsThread { thread: tgid, process }),

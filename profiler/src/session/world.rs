@@ -18,7 +18,14 @@ pub struct LiveWorld<'a> {
 }
 
 impl World for LiveWorld<'_> {
-    fn unwind(&mut self, tgid: u32, registers: Registers, stack: &[u8], now_ns: u64, out: &mut Vec<Location>) -> StackEnd {
+    fn unwind(
+        &mut self,
+        tgid: u32,
+        registers: Registers,
+        stack: &[u8],
+        now_ns: u64,
+        out: &mut Vec<Location>,
+    ) -> StackEnd {
         self.processes.unwind(tgid, registers, stack, now_ns, out)
     }
 

@@ -7,29 +7,29 @@ use std::fmt::Write;
 /// A semicolon, which separates frames, becomes a colon. What a terminal, an XML parser or a reader of lines would take
 /// for more than text is told by its code: `\u{1b}`. So is the space before a last word of digits, which would be read
 /// as a count, and a `#` at the start, which would make a comment. Spaces at the ends go; no text becomes `[no name]`.
-pub fn frame(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() {
         return "[no name]".to_owned();
     }
     let count_at =
         text.rfind(' ').filter(|&at| text[at + 1..].bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-    let mut escaped = String::with_capacity(text.len());
+    let mut safe = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
         match character {
-            ';' => escaped.push(':'),
-            '#' if at == 0 => push_code(&mut escaped, character),
-            ' ' if count_at == Some(at) => push_code(&mut escaped, character),
-            _ if is_unsafe(character) => push_code(&mut escaped, character),
-            _ => escaped.push(character),
+            ';' => safe.push(':'),
+            '#' if at == 0 => push_code(&mut safe, character),
+            ' ' if count_at == Some(at) => push_code(&mut safe, character),
+            _ if is_unsafe(character) => push_code(&mut safe, character),
+            _ => safe.push(character),
         }
     }
-    escaped
+    safe
 }
 
-fn push_code(escaped: &mut String, character: char) {
+fn push_code(safe: &mut String, character: char) {
     // Writing to a string cannot fail.
-    let _ = write!(escaped, "{}", character.escape_unicode());
+    let _ = write!(safe, "{}", character.escape_unicode());
 }
 
 /// Control characters, line and paragraph separators, those that reverse the direction of text, and those that XML
@@ -45,7 +45,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(frame(text), expected);
+        assert_eq!(escaped(text), expected);
     }
 
     #[test]
