@@ -4,3 +4,14 @@
 //! may know of the others.
 
 pub mod recording;
+
+pub mod capture;
+
+pub mod analyze;
+
+pub mod report;
+
+pub mod output;
+
+#[cfg(test)]
+mod testing;
