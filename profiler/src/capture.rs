@@ -71,7 +71,7 @@ pub fn save(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     write_section(out, "end", &())
 }
 
-/// Reads a recording and checks that its tables fit together. No input makes it panic, and it holds at most about 24
+/// Reads a recording and checks that its tables fit together. No input makes it panic, and it holds at most about 64
 /// bytes of memory for each byte of input: a length is believed only once that many bytes are there.
 ///
 /// # Errors

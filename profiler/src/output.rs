@@ -74,20 +74,20 @@ pub struct Written {
     pub owner_error: Option<io::Error>,
 }
 
-/// Writes one result with `fill`. A reader of standard output that goes away early has seen what it wanted: no error.
+/// Writes one result: what `content` writes. A reader of standard output that goes away early has seen what it wanted: no error.
 ///
 /// # Errors
-/// [`OutputError`], also for each error that `fill` returns.
+/// [`OutputError`], also for each error that `content` returns.
 pub fn write(
     destination: &Destination,
     owner: Option<Owner>,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<Written, OutputError> {
     match destination {
-        Destination::File(path) => write_file(path, owner, fill),
+        Destination::File(path) => write_file(path, owner, content),
         Destination::Stdout => {
             let mut out = io::BufWriter::new(io::stdout().lock());
-            match fill(&mut out).and_then(|()| out.flush()) {
+            match content(&mut out).and_then(|()| out.flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError::Stdout(error)),
                 _ => Ok(Written::default()),
             }
@@ -100,21 +100,21 @@ pub fn write(
 fn write_file(
     path: &Path,
     owner: Option<Owner>,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<Written, OutputError> {
     let failed = |error: io::Error| classify(path, error);
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => return Err(OutputError::IsDirectory(path.to_owned())),
         Ok(metadata) if !metadata.is_file() => {
             let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-            fill_buffered(&file, fill).map_err(failed)?;
+            write_buffered(&file, content).map_err(failed)?;
             return Ok(Written::default());
         }
         _ => {}
     }
     // Created with O_EXCL and mode 0600; removed when dropped before `persist`.
     let file = NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(failed)?;
-    fill_buffered(file.as_file(), fill).map_err(failed)?;
+    write_buffered(file.as_file(), content).map_err(failed)?;
     let owner_error = owner.and_then(|Owner { uid, gid }| fchown(file.as_file(), Some(uid), Some(gid)).err());
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
@@ -122,12 +122,12 @@ fn write_file(
     Ok(Written { owner_error })
 }
 
-fn fill_buffered(
+fn write_buffered(
     file: &std::fs::File,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut out = io::BufWriter::new(file);
-    fill(&mut out)?;
+    content(&mut out)?;
     out.flush()
 }
 
@@ -216,7 +216,10 @@ mod tests {
         }
         let _mounted = SmallTmpfs::mount(directory.path());
         let path = directory.path().join("out.prof");
-        check_error(write(&to(&path), None, |out| out.write_all(&[1; 1 << 20])), "no space is left there");
+        check_error(
+            write(&to(&path), None, |out| out.write_all(&vec![1; 1 << 20])),
+            "no space is left there",
+        );
         assert_eq!(names_in(directory.path()), [""; 0]);
     }
 

@@ -114,7 +114,7 @@ fn losses(recording: &Recording) -> Vec<Loss> {
                 .saturating_add(quality.threads_unseen as u64),
             arrived: recording.threads.len() as u64,
             about_time: true,
-            advice: "fewer targets: with less threads, or without --children",
+            advice: "fewer targets: -p rather than -a, or no --children",
         },
         Loss {
             what: "kernel events",

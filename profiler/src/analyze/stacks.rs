@@ -302,7 +302,7 @@ mod tests {
             sample.weight = weight;
         }
         // The stacks of threads 812 and 813 on the CPU have no usable weight: 5 s join the 2.5 s of thread 900.
-        assert_eq!(Stacks::of(&recording).on_cpu_not_sampled_ns, 7.5e9);
+        assert_eq!(Stacks::of(&recording).on_cpu_not_sampled_ns.round() as u64, 7_500_000_000);
     }
 
     #[test]

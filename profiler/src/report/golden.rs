@@ -73,7 +73,7 @@ fn json_is_the_golden_one() {
 fn text_tells_the_numbers_of_the_table() {
     let example = example();
     check_line(&example, "db (pid 812 and 1 more, 3 threads)");
-    check_line(&example, "10 s on web1 · Linux 6.18.5 x86_64, 4 CPUs · 2026-11-22 06:40:00 UTC");
+    check_line(&example, "10.0 s on web1 · Linux 6.18.5 x86_64, 4 CPUs · 2026-11-22 06:40:00 UTC");
     check_line(&example, "Where 25.00 s of thread time went");
     check_line(&example, "on CPU 7.50 s 30.0 %");
     check_line(&example, "waiting for a CPU 1.00 s 4.0 %");

@@ -5,7 +5,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(' ');
         }
         grouped.push(digit);
@@ -51,6 +51,11 @@ pub fn duration(ns: f64) -> String {
         number if number < 9.95 => format!("{number:.1} {unit}"),
         number => format!("{number:.0} {unit}"),
     }
+}
+
+/// The length of a recording: as [`duration`], but from a second on with one decimal, `10.0 s`.
+pub fn length(ns: u64) -> String {
+    if ns < 1_000_000_000 { duration(ns as f64) } else { format!("{:.1} s", ns as f64 / 1e9) }
 }
 
 /// A ratio with one decimal: `15.5 %`.
@@ -128,6 +133,12 @@ mod tests {
         check(&duration(2_583_000.0), "2.6 ms");
         check(&duration(9_960_000.0), "10 ms");
         check(&duration(61e9), "61 s");
+    }
+
+    #[test]
+    fn a_recording_of_seconds_has_a_decimal() {
+        check(&length(10_040_000_000), "10.0 s");
+        check(&length(250_000_000), "250 ms");
     }
 
     #[test]

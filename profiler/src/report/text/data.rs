@@ -36,7 +36,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 fn samples(report: &Report<'_>) -> String {
     let trust = &report.trust;
     let lost = trust.losses.iter().fold(0_u64, |sum, loss| sum.saturating_add(loss.lost));
-    let mut text = format!(
+    let samples = format!(
         "{} on the CPU and {} off it, {} Hz by {}; lost {} ({})",
         plural(trust.on_cpu_samples, "stack"),
         count(trust.off_cpu_samples),
@@ -45,14 +45,13 @@ fn samples(report: &Report<'_>) -> String {
         count(lost),
         small_percent(trust.lost_ratio),
     );
-    if let Some([complete, cut, broken]) = trust.ends.ratios() {
-        let [complete, cut, broken] = [complete, cut, broken].map(percent);
-        text.push_str(&format!("; stacks whole {complete}, cut {cut}, broken {broken}"));
-    }
-    if let Some(named) = trust.frames_named {
-        text.push_str(&format!("; frames with a name {}", percent(named)));
-    }
-    text
+    let ends = trust.ends.ratios().map_or(String::new(), |ends| {
+        let [complete, cut, broken] = ends.map(percent);
+        format!("; stacks whole {complete}, cut {cut}, broken {broken}")
+    });
+    let named =
+        trust.frames_named.map_or(String::new(), |named| format!("; frames with a name {}", percent(named)));
+    samples + &ends + &named
 }
 
 fn cross_check(check: Option<&CrossCheck>) -> String {

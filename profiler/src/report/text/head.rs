@@ -3,7 +3,7 @@
 use super::Page;
 use crate::analyze::{Loss, Report, Trust};
 use crate::report::escape::visible;
-use crate::report::numbers::{count, duration, percent, plural, utc};
+use crate::report::numbers::{count, length, percent, plural, utc};
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     let meta = &report.recording.meta;
@@ -11,7 +11,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     page.coloured("1", &who(report));
     page.line(&format!(
         "{} on {} · Linux {} {}, {} · {}",
-        duration(report.recording.elapsed_ns() as f64),
+        length(report.recording.elapsed_ns()),
         visible(&meta.hostname, 24),
         visible(&meta.kernel_release, 24),
         visible(&meta.architecture, 8),
@@ -27,6 +27,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 /// `db (pid 812 and 1 more, 3 threads)`: named after the process that was most active.
 fn who(report: &Report<'_>) -> String {
     let threads = plural(report.threads.len() as u64, "thread");
+    // Of equals `max_by_key` takes the last: reversed, the first.
     let Some(first) = report.processes.iter().rev().max_by_key(|process| process.account.active_ns()) else {
         return format!("{} (no process)", visible(&report.recording.meta.target, 70));
     };

@@ -88,7 +88,8 @@ impl Page {
 
     fn coloured(&mut self, code: &str, line: &str) {
         if self.style.colour {
-            self.text.push_str(&format!("\x1b[{code}m{}\x1b[0m\n", fitted(line)));
+            let line = format!("\x1b[{code}m{}\x1b[0m\n", fitted(line));
+            self.text.push_str(&line);
         } else {
             self.line(line);
         }
