@@ -10,6 +10,11 @@ pub mod unwind;
 pub mod collect;
 pub mod session;
 pub mod recording;
+pub mod capture;
 pub mod symbolize;
 pub mod analyze;
 pub mod report;
+pub mod output;
+
+#[cfg(test)]
+mod testing;

@@ -1,4 +1,74 @@
-//! What a recording says: pure functions of its tables.
+//! What a recording says: sums, shares and doubts, computed and not yet put into words or columns.
+//!
+//! In: a valid [`Recording`]. Out: a [`Report`], from which each format is written. Pure: no I/O, no clock, no
+//! environment, so that a saved capture gives the same report as the live run.
 
-pub mod flame;
+mod ledger;
+mod cross_check;
+mod quality;
+mod cost;
 pub mod label;
+mod stacks;
+pub mod flame;
+
+pub use cost::CostRatios;
+pub use cross_check::CrossCheck;
+pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};
+pub use quality::{Loss, StackEnds, Trust};
+pub use stacks::{FunctionTime, StackTime, Stacks};
+
+use crate::recording::Recording;
+
+/// Everything that the formats show, beside the recording itself.
+#[derive(Debug)]
+pub struct Report<'a> {
+    pub recording: &'a Recording,
+    pub ledger: Ledger,
+    /// In the order of the recording.
+    pub processes: Vec<ProcessAccount>,
+    /// Busiest first.
+    pub threads: Vec<ThreadAccount>,
+    pub cross_check: Option<CrossCheck>,
+    pub stacks: Stacks,
+    pub trust: Trust,
+    pub cost: CostRatios,
+}
+
+impl<'a> Report<'a> {
+    /// Computes everything. `recording` has passed [`Recording::validate`]; its numbers may be anything.
+    pub fn new(recording: &'a Recording) -> Self {
+        let threads = ledger::threads(recording);
+        Self {
+            recording,
+            ledger: Ledger::of(&threads),
+            processes: ledger::processes(recording, &threads),
+            cross_check: CrossCheck::of(recording),
+            stacks: Stacks::of(recording),
+            trust: Trust::of(recording),
+            cost: CostRatios::of(recording),
+            threads: ledger::busiest_first(threads),
+        }
+    }
+}
+
+/// `part / whole`, or none where there is nothing to divide by.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::any_recording;
+
+    proptest! {
+        #[test]
+        fn any_valid_recording_has_a_report(recording in any_recording()) {
+            let report = Report::new(&recording);
+            prop_assert_eq!(report.threads.len(), recording.threads.len());
+            prop_assert!((0.0..=1.0).contains(&report.trust.lost_ratio));
+        }
+    }
+}

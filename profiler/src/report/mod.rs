@@ -1,5 +1,115 @@
-//! Renderers: one file a format.
+//! The formats in which a report is written, one file each.
+//!
+//! In: a finished [`Report`] and a writer. Computes nothing that another format would want too, opens no files.
 
-mod frame_text;
+mod text;
+mod json;
 pub mod folded;
 pub mod svg;
+mod escape;
+mod frame_text;
+mod numbers;
+#[cfg(test)]
+mod golden;
+
+pub use json::Json;
+pub use text::{Style, Text};
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use profiler_common::state;
+
+use crate::analyze::Report;
+
+/// One way to write a report.
+pub trait Render {
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn render(&self, report: &Report<'_>, out: &mut dyn io::Write) -> io::Result<()>;
+}
+
+/// What can be asked for with `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+    Folded,
+    Svg,
+    /// The recording itself, see [`crate::capture`].
+    Capture,
+}
+
+/// Each format by the extension of its files.
+const FORMATS: &[(&str, Format)] = &[
+    ("txt", Format::Text),
+    ("json", Format::Json),
+    ("folded", Format::Folded),
+    ("svg", Format::Svg),
+    ("prof", Format::Capture),
+];
+
+/// A file name that names no format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` has no extension that names a format\n  try: one of {}", known())]
+pub struct UnknownFormat {
+    name: String,
+}
+
+impl Format {
+    /// The format that a file name asks for; text for `-`, which is standard output.
+    ///
+    /// # Errors
+    /// The name has another extension, or none.
+    pub fn of(name: &OsStr) -> Result<Self, UnknownFormat> {
+        if name == "-" {
+            return Ok(Self::Text);
+        }
+        let extension = Path::new(name).extension().unwrap_or_default().to_ascii_lowercase();
+        let row = FORMATS.iter().find(|(known, _)| extension == *known);
+        row.map(|&(_, format)| format)
+            .ok_or_else(|| UnknownFormat { name: name.to_string_lossy().into_owned() })
+    }
+}
+
+/// The name of a state; of one that a later version added, its code.
+fn state_name(code: u32) -> String {
+    state::by_code(code).map_or_else(|| format!("state_{code}"), |state| state.name.to_owned())
+}
+
+fn known() -> String {
+    FORMATS.iter().map(|(extension, _)| format!(".{extension}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Format) {
+        assert_eq!(Format::of(OsStr::new(name)), Ok(expected));
+    }
+
+    #[test]
+    fn the_extension_names_the_format() {
+        check("out.prof", Format::Capture);
+        check("/tmp/a.b/out.JSON", Format::Json);
+        check("out.folded", Format::Folded);
+        check("out.svg", Format::Svg);
+        check("out.txt", Format::Text);
+        check("-", Format::Text);
+    }
+
+    #[test]
+    fn another_extension_is_told_with_those_that_there_are() {
+        for name in ["out.png", "out", ".json"] {
+            let error = Format::of(OsStr::new(name)).expect_err("no such format").to_string();
+            let tail =
+                "has no extension that names a format\n  try: one of .txt, .json, .folded, .svg, .prof";
+            assert_eq!(error, format!("`{name}` {tail}"));
+        }
+    }
+}

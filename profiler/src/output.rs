@@ -1,0 +1,299 @@
+//! Where results are written: whole files or nothing.
+//!
+//! In: a destination and something that writes. Out: the finished file under its name, or an error and no file. Knows
+//! no format.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::fs::fchown;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Where one result goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// `-`.
+    Stdout,
+    File(PathBuf),
+}
+
+impl Destination {
+    /// Reads the argument of `-o`.
+    pub fn parse(argument: &OsStr) -> Self {
+        if argument == "-" { Self::Stdout } else { Self::File(argument.into()) }
+    }
+}
+
+/// Who is to own the files that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Owner {
+    /// The user who called sudo, from the values of `SUDO_UID` and `SUDO_GID`; none if either is not a number.
+    pub fn of_sudo(uid: Option<&str>, gid: Option<&str>) -> Option<Self> {
+        Some(Self { uid: uid?.parse().ok()?, gid: gid?.parse().ok()? })
+    }
+
+    /// [`Owner::of_sudo`] from this process's environment.
+    pub fn from_environment() -> Option<Self> {
+        Self::of_sudo(std::env::var("SUDO_UID").ok().as_deref(), std::env::var("SUDO_GID").ok().as_deref())
+    }
+}
+
+/// Why a result could not be written. No file is left under its name, unless an older one was there.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error("cannot write `{}`: the directory `{}` does not exist\n  try: mkdir -p `{}`", .0.display(), .1, .1)]
+    DirectoryMissing(PathBuf, String),
+    #[error(
+        "cannot write `{}`: the directory `{}` is not writable for this user\n  \
+         try: another directory with -o", .0.display(), .1
+    )]
+    NotWritable(PathBuf, String, #[source] io::Error),
+    #[error(
+        "cannot write `{}`: no space is left there; nothing is left under that name\n  \
+         try: free some space, or another directory with -o", .0.display()
+    )]
+    Full(PathBuf, #[source] io::Error),
+    #[error("cannot write `{}`: it is a directory\n  try: a file name with -o", .0.display())]
+    IsDirectory(PathBuf),
+    #[error("cannot write `{}`", .0.display())]
+    File(PathBuf, #[source] io::Error),
+    #[error("cannot write to standard output")]
+    Stdout(#[source] io::Error),
+}
+
+/// What is worth knowing about a result that was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The file is there, but could not be given to its owner.
+    pub owner_error: Option<io::Error>,
+}
+
+/// Writes one result: what `content` writes. A reader of standard output that goes away early has seen what it wanted: no error.
+///
+/// # Errors
+/// [`OutputError`], also for each error that `content` returns.
+pub fn write(
+    destination: &Destination,
+    owner: Option<Owner>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Written, OutputError> {
+    match destination {
+        Destination::File(path) => write_file(path, owner, content),
+        Destination::Stdout => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            match content(&mut out).and_then(|()| out.flush()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError::Stdout(error)),
+                _ => Ok(Written::default()),
+            }
+        }
+    }
+}
+
+/// Writes a file that only its owner may read: under a temporary name beside it, then synced, then renamed. A device
+/// or FIFO is written in place: renaming would replace `/dev/null` by a file.
+fn write_file(
+    path: &Path,
+    owner: Option<Owner>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Written, OutputError> {
+    let failed = |error: io::Error| classify(path, error);
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => return Err(OutputError::IsDirectory(path.to_owned())),
+        Ok(metadata) if !metadata.is_file() => {
+            let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+            write_buffered(&file, content).map_err(failed)?;
+            return Ok(Written::default());
+        }
+        _ => {}
+    }
+    // Created with O_EXCL and mode 0600; removed when dropped before `persist`.
+    let file = NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(failed)?;
+    write_buffered(file.as_file(), content).map_err(failed)?;
+    let owner_error = owner.and_then(|Owner { uid, gid }| fchown(file.as_file(), Some(uid), Some(gid)).err());
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    sync_directory(path).map_err(failed)?;
+    Ok(Written { owner_error })
+}
+
+fn write_buffered(
+    file: &std::fs::File,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = io::BufWriter::new(file);
+    content(&mut out)?;
+    out.flush()
+}
+
+/// Makes the rename last. Some file systems cannot sync a directory (`EINVAL`): then there is nothing to be done.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match std::fs::File::open(directory(path)).and_then(|directory| directory.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        // A directory may be writable and not readable.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn classify(path: &Path, error: io::Error) -> OutputError {
+    let (path, directory) = (path.to_owned(), directory(path).display().to_string());
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            OutputError::DirectoryMissing(path, directory)
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            OutputError::NotWritable(path, directory, error)
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OutputError::Full(path, error),
+        _ => OutputError::File(path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    fn to(path: &Path) -> Destination {
+        Destination::File(path.to_owned())
+    }
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).expect("readable");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[track_caller]
+    fn check_error(result: Result<Written, OutputError>, expected: &str) {
+        let error = result.expect_err("must fail").to_string();
+        assert!(error.contains(expected), "`{error}` does not contain `{expected}`");
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_private() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("out.json");
+        let written = write(&to(&path), None, |out| out.write_all(b"{}")).expect("writable");
+        assert!(written.owner_error.is_none());
+        assert_eq!(std::fs::read(&path).expect("there"), b"{}");
+        assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_failure_half_way_keeps_the_older_file_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("out.json");
+        std::fs::write(&path, "older").expect("writable");
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let result = write(&to(&path), None, |out| out.write_all(b"half").and(Err(full)));
+        check_error(
+            result,
+            "no space is left there; nothing is left under that name\n  try: free some space",
+        );
+        assert_eq!(std::fs::read(&path).expect("still there"), b"older");
+        assert_eq!(names_in(directory.path()), ["out.json"]);
+    }
+
+    #[test]
+    fn a_file_system_that_fills_up_is_told_and_left_clean() {
+        let directory = tempfile::tempdir().expect("a directory");
+        if directory.path().metadata().expect("there").uid() != 0 {
+            return eprintln!("skipped: only root can mount a small tmpfs");
+        }
+        let _mounted = SmallTmpfs::mount(directory.path());
+        let path = directory.path().join("out.prof");
+        check_error(
+            write(&to(&path), None, |out| out.write_all(&vec![1; 1 << 20])),
+            "no space is left there",
+        );
+        assert_eq!(names_in(directory.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_device_is_written_in_place() {
+        check_error(write(&to(Path::new("/dev/full")), None, |out| out.write_all(b"x")), "no space is left");
+        write(&to(Path::new("/dev/null")), None, |out| out.write_all(b"x")).expect("takes everything");
+        assert!(!Path::new("/dev/null").metadata().expect("there").is_file());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("no/such/out.json");
+        let expected = format!("the directory `{}/no/such` does not exist", directory.path().display());
+        check_error(write(&to(&path), None, |_| Ok(())), &expected);
+    }
+
+    #[test]
+    fn a_directory_as_file_is_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        check_error(write(&to(directory.path()), None, |_| Ok(())), "it is a directory");
+    }
+
+    #[test]
+    fn a_directory_that_refuses_files_is_named() {
+        // Root may write everywhere but in procfs.
+        let result = write(&to(Path::new("/proc/self/out.json")), None, |_| Ok(()));
+        check_error(result, "cannot write `/proc/self/out.json`: the directory");
+        let denied = classify(Path::new("/root/x"), io::ErrorKind::PermissionDenied.into());
+        assert!(denied.to_string().contains("the directory `/root` is not writable for this user"));
+    }
+
+    #[test]
+    fn the_file_belongs_to_the_user_who_called_sudo_or_says_why_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("out.json");
+        let owner = Owner { uid: 12_345, gid: 12_346 };
+        let written = write(&to(&path), Some(owner), |_| Ok(())).expect("written in any case");
+        let metadata = path.metadata().expect("there");
+        match written.owner_error {
+            None => assert_eq!((metadata.uid(), metadata.gid()), (12_345, 12_346)),
+            Some(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+
+    #[test]
+    fn sudo_is_believed_only_with_two_numbers() {
+        assert_eq!(Owner::of_sudo(Some("1000"), Some("100")), Some(Owner { uid: 1000, gid: 100 }));
+        assert_eq!(Owner::of_sudo(Some("1000"), None), None);
+        assert_eq!(Owner::of_sudo(Some("-1"), Some("0")), None);
+    }
+
+    #[test]
+    fn a_minus_is_standard_output() {
+        assert_eq!(Destination::parse(OsStr::new("-")), Destination::Stdout);
+        assert_eq!(Destination::parse(OsStr::new("./-")), to(Path::new("./-")));
+    }
+
+    /// A file system of 64 KiB, unmounted when dropped.
+    struct SmallTmpfs(PathBuf);
+
+    impl SmallTmpfs {
+        fn mount(directory: &Path) -> Self {
+            let mount = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+            let status = std::process::Command::new("mount").args(mount).arg(directory).status();
+            assert!(status.is_ok_and(|status| status.success()), "cannot mount a tmpfs");
+            Self(directory.to_owned())
+        }
+    }
+
+    impl Drop for SmallTmpfs {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg(&self.0).status();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Whole reports of the example, compared with the files in `profiler/tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
+//! The numbers in them are checked here once more as literals, from the table of the example.
+
+use serde_json::Value;
+
+use super::{Json, Render, Style, Text};
+use crate::analyze::Report;
+use crate::recording::Recording;
+use crate::testing::{any_recording, example};
+
+fn rendered(render: &dyn Render, recording: &Recording) -> String {
+    let mut out = Vec::new();
+    render.render(&Report::new(recording), &mut out).expect("a vector takes everything");
+    String::from_utf8(out).expect("reports are UTF-8")
+}
+
+fn text(recording: &Recording) -> String {
+    rendered(&Text::default(), recording)
+}
+
+fn json(recording: &Recording) -> Value {
+    serde_json::from_str(&rendered(&Json, recording)).expect("the report is JSON")
+}
+
+#[track_caller]
+fn check_golden(file: &str, rendered: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, rendered).expect("the golden file is writable");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert!(rendered == golden, "differs from {}; it is now:\n{rendered}", path.display());
+}
+
+#[track_caller]
+fn check_line(recording: &Recording, expected: &str) {
+    let text = text(recording);
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.lines().any(|line| squeezed(line).starts_with(expected)), "no line `{expected}` in\n{text}");
+}
+
+#[track_caller]
+fn check_number(pointer: &str, expected: f64) {
+    let document = json(&example());
+    let number = document.pointer(pointer).and_then(Value::as_f64).expect("a number stands there");
+    assert!((number - expected).abs() < 1e-9, "{pointer} is {number}, expected {expected}");
+}
+
+#[track_caller]
+fn check_schema(recording: &Recording) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report-schema.json");
+    let schema = std::fs::read_to_string(path).expect("the schema is there");
+    let schema = serde_json::from_str(&schema).expect("the schema is JSON");
+    jsonschema::meta::validate(&schema).expect("the schema is one");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    let document = json(recording);
+    let errors: Vec<_> =
+        validator.iter_errors(&document).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+#[test]
+fn text_is_the_golden_one() {
+    check_golden("example.txt", &text(&example()));
+}
+
+#[test]
+fn json_is_the_golden_one() {
+    check_golden("example.json", &rendered(&Json, &example()));
+}
+
+#[test]
+fn text_tells_the_numbers_of_the_table() {
+    let example = example();
+    check_line(&example, "db (pid 812 and 1 more, 3 threads)");
+    check_line(&example, "10.0 s on web1 · Linux 6.18.5 x86_64, 4 CPUs · 2026-11-22 06:40:00 UTC");
+    check_line(&example, "Where 25.00 s of thread time went");
+    check_line(&example, "on CPU 7.50 s 30.0 %");
+    check_line(&example, "waiting for a CPU 1.00 s 4.0 %");
+    check_line(&example, "0.50 s of it after a wake-up, 0.50 s after a preemption or yield");
+    check_line(&example, "disk fsync 3.00 s 12.0 %");
+    check_line(&example, "disk_write 1.00 s 4.0 %");
+    check_line(&example, "network net_recv 2.50 s 10.0 %");
+    check_line(&example, "unknown unknown 1.00 s 4.0 %");
+    check_line(&example, "1.00 s of it in odd_driver_wait");
+    check_line(&example, "idle futex_wait 7.00 s 28.0 %");
+    check_line(&example, "residual 0.10 s 0.4 %");
+    check_line(
+        &example,
+        "The kernel disagrees on time on the CPU: the ledger has 5.000 s, 9.1 % less than the 5.500 s",
+    );
+    check_line(&example, "db 812 8.00 s 4.00 s on_cpu 40.0 %, fsync 30.0 %");
+    check_line(&example, "4.00 s db: hash ← scan ← execute ← main");
+    check_line(&example, "3.00 s fsync db: flush ← execute ← main (kernel: jbd2_log_wait_commit)");
+    check_line(&example, "8.90 s idle: futex_wait, poll");
+    check_line(&example, "Profiler: 0.40 % of one CPU, 31 MiB resident, 12 MiB in the kernel");
+    check_line(
+        &example,
+        "Kernel programs: 0.06 % of one CPU, measured over 1.0 s: sched_switch 210 ns × 3 000",
+    );
+}
+
+#[test]
+fn json_tells_the_numbers_of_the_table() {
+    check_number("/elapsed_seconds", 10.0);
+    check_number("/ledger/thread_seconds", 25.0);
+    check_number("/ledger/states/on_cpu", 7.5);
+    check_number("/ledger/counts/fsync", 300.0);
+    check_number("/ledger/residual_ratio", 0.1 / 25.0);
+    check_number("/ledger/classified_ratio", 15.4 / 16.4);
+    check_number("/ledger/unknown_in/0/seconds", 1.0);
+    check_number("/ledger/cross_check/schedstat_run_seconds", 5.5);
+    check_number("/processes/0/states/futex_wait", 7.0);
+    check_number("/threads/0/tid", 812.0);
+    check_number("/threads/1/states/net_recv", 2.5);
+    check_number("/stacks/on_cpu/0/seconds", 4.0);
+    check_number("/stacks/on_cpu/0/ratio", 4.0 / 25.0);
+    check_number("/stacks/off_cpu/0/seconds", 3.0);
+    check_number("/quality/lost_ratio", 4.0 / 504.0);
+    check_number("/quality/stacks_complete_ratio", 0.96);
+    check_number("/cost/cpu_ratio", 0.004);
+    check_number("/cost/programs/0/ns_per_run", 210.0);
+    assert_eq!(json(&example()).pointer("/verdict"), Some(&Value::Null));
+}
+
+#[test]
+fn json_keeps_to_the_schema() {
+    check_schema(&example());
+    check_schema(&Recording::default());
+}
+
+#[test]
+fn the_schema_refuses_an_unknown_key() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report-schema.json");
+    let schema =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("the schema is there")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    let mut document = json(&example());
+    assert!(validator.is_valid(&document));
+    document["ledger"]["surprise"] = Value::Null;
+    assert!(!validator.is_valid(&document));
+}
+
+#[test]
+fn a_recording_that_lost_too_much_says_so_first() {
+    let mut recording = example();
+    recording.quality.kernel_counts[1].1 = 100;
+    let text = text(&recording);
+    let first =
+        "NOT RELIABLE: lost 101 of 601 samples (16.8 %). Try: a lower rate (-F 49), fewer targets, or more";
+    assert_eq!(text.lines().next(), Some(first), "{text}");
+}
+
+#[test]
+fn lost_stacks_stand_with_the_stacks() {
+    check_line(&example(), "Top stacks off the CPU (50 samples, 1 lost; 9.00 s not sampled)");
+}
+
+#[test]
+fn a_recording_of_milliseconds_is_told_in_milliseconds() {
+    let mut recording = example();
+    recording.threads.truncate(1);
+    recording.samples.clear();
+    let thread = &mut recording.threads[0];
+    thread.to_ns = thread.from_ns + 10_000_000;
+    thread.state_ns.iter_mut().for_each(|ns| *ns /= 1000);
+    check_line(&recording, "Where 10.00 ms of thread time went");
+    check_line(&recording, "disk fsync 3.00 ms 30.0 %");
+}
+
+#[test]
+fn lost_accounts_stand_with_the_times_they_lack() {
+    let mut recording = example();
+    recording.quality.threads_unseen = 1;
+    check_line(&recording, "Lost 25.0 % of the thread accounts.");
+}
+
+#[test]
+fn a_recording_without_threads_says_so() {
+    check_line(&Recording::default(), "No thread was seen: the target had ended, or nothing matched it.");
+    check_line(&Recording::default(), "The recording has no length");
+}
+
+#[test]
+fn a_recording_without_samples_says_so() {
+    let mut recording = example();
+    recording.samples.clear();
+    check_line(&recording, "No stack was sampled");
+    check_line(&recording, "Top stacks on the CPU (0 samples, 3 lost; 7.50 s not sampled)");
+}
+
+#[test]
+fn books_that_do_not_close_are_told() {
+    let mut recording = example();
+    recording.threads[0].to_ns += 900_000_000;
+    check_line(
+        &recording,
+        "The books do not close: the states differ from the threads' elapsed time by 3.9 %.",
+    );
+}
+
+#[test]
+fn names_of_four_kib_with_escapes_stay_within_the_page() {
+    let mut recording = example();
+    let name = "\x1b[31m\n".repeat(700);
+    recording.processes[0].comm.clone_from(&name);
+    recording.processes[0].command_line.clone_from(&name);
+    recording.threads[0].comm.clone_from(&name);
+    recording.meta.hostname.clone_from(&name);
+    recording.quality.skipped.push(name.clone());
+    for names in recording.names.iter_mut().flatten() {
+        names.function.clone_from(&name);
+    }
+    check_page(&text(&recording));
+}
+
+#[test]
+fn colour_is_used_only_when_asked_for() {
+    let coloured = rendered(&Text { style: Style { colour: true } }, &example());
+    assert!(coloured.contains("\x1b[1mBusiest threads"));
+    assert!(!text(&example()).contains('\x1b'));
+}
+
+/// No line is wider than the page, none holds a control character.
+#[track_caller]
+fn check_page(text: &str) {
+    for line in text.lines() {
+        assert!(super::escape::columns(line) <= 100, "wider than 100 columns: {line}");
+        assert!(!line.chars().any(char::is_control), "control character in {line:?}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    #[test]
+    fn any_valid_recording_is_a_page_and_keeps_to_the_schema(recording in any_recording()) {
+        check_page(&text(&recording));
+        check_schema(&recording);
+    }
+}

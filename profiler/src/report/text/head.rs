@@ -1,0 +1,70 @@
+//! Who was recorded, when and where, and whether the numbers can be relied on.
+
+use super::Page;
+use crate::analyze::{Loss, Report, Trust};
+use crate::report::escape::visible;
+use crate::report::numbers::{count, length, percent, plural, utc};
+
+pub(super) fn write(report: &Report<'_>, page: &mut Page) {
+    let meta = &report.recording.meta;
+    unreliable(&report.trust, page);
+    page.coloured("1", &who(report));
+    page.line(&format!(
+        "{} on {} · Linux {} {}, {} · {}",
+        length(report.recording.elapsed_ns()),
+        visible(&meta.hostname, 24),
+        visible(&meta.kernel_release, 24),
+        visible(&meta.architecture, 8),
+        plural(meta.cpus as u64, "CPU"),
+        utc(meta.started_unix_ns),
+    ));
+    if let Some(code) = meta.command_exit_code {
+        page.line(&format!("the command ended with exit code {code}"));
+    }
+    nothing(report, page);
+}
+
+/// `db (pid 812 and 1 more, 3 threads)`: named after the process that was most active.
+fn who(report: &Report<'_>) -> String {
+    let threads = plural(report.threads.len() as u64, "thread");
+    // Of equals `max_by_key` takes the last: reversed, the first.
+    let Some(first) = report.processes.iter().rev().max_by_key(|process| process.account.active_ns()) else {
+        return format!("{} (no process)", visible(&report.recording.meta.target, 70));
+    };
+    let process = &report.recording.processes[first.row];
+    let others = match report.processes.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {} more", count(others as u64)),
+    };
+    format!("{} (pid {}{others}, {threads})", visible(&process.comm, 48), process.tgid)
+}
+
+/// The first thing to read, if the recording lost too much.
+fn unreliable(trust: &Trust, page: &mut Page) {
+    if trust.reliable {
+        return;
+    }
+    let mut losses: Vec<&Loss> = trust.losses.iter().filter(|loss| loss.lost > 0).collect();
+    losses.sort_by(|a, b| b.ratio().total_cmp(&a.ratio()));
+    let Some(worst) = losses.first() else { return };
+    let lost = losses.iter().map(|loss| {
+        let all = loss.lost.saturating_add(loss.arrived);
+        format!("{} of {} {} ({})", count(loss.lost), count(all), loss.what, percent(loss.ratio()))
+    });
+    let lost = lost.collect::<Vec<_>>().join(", ");
+    page.warning(&format!("NOT RELIABLE: lost {lost}. Try: {}.", worst.advice));
+}
+
+/// What is not there to be shown, and what may be the reason.
+fn nothing(report: &Report<'_>, page: &mut Page) {
+    if report.recording.elapsed_ns() == 0 {
+        page.note(
+            "The recording has no length: it was stopped as it began, so there is nothing to share out.",
+        );
+    }
+    if report.threads.is_empty() {
+        page.note("No thread was seen: the target had ended, or nothing matched it.");
+    } else if report.trust.on_cpu_samples == 0 && report.trust.off_cpu_samples == 0 {
+        page.note("No stack was sampled: the times below are exact, but no code can be named for them.");
+    }
+}

@@ -1,0 +1,126 @@
+//! Where the thread time went, by group and state.
+
+use std::collections::BTreeMap;
+
+use profiler_common::state::{self, Group};
+
+use super::{Page, left, right};
+use crate::analyze::{Account, Report, StateTime, group};
+use crate::report::escape::visible;
+use crate::report::numbers::{bar, duration, percent, plural};
+use crate::report::state_name;
+
+/// Columns of a bar of 100 %.
+const BAR: usize = 24;
+/// States below this share of the thread time are summed up in one line.
+const SMALL: f64 = 0.001;
+/// Above this the residual is marked as a doubt.
+const RESIDUAL_LIMIT: f64 = 0.01;
+/// Rows of kernel functions in which unknown time waits.
+const UNKNOWN_ROWS: usize = 3;
+
+/// Groups of blocked time, in the order of the rows.
+const BLOCKED: &[(Group, &str)] = &[
+    (Group::Disk, "disk"),
+    (Group::Lock, "lock"),
+    (Group::Net, "network"),
+    (Group::Ipc, "ipc"),
+    (Group::Memory, "memory"),
+    (Group::Unknown, "unknown"),
+    (Group::Idle, "idle"),
+];
+
+pub(super) fn write(report: &Report<'_>, page: &mut Page) {
+    let account = &report.ledger.account;
+    page.heading(&format!("Where {} of thread time went", page.time(account.elapsed_ns)));
+    let on_cpu = account.state(state::ON_CPU);
+    page.line(&row(page, account, "on CPU", on_cpu.ns, &each(on_cpu, "time")));
+    run_queue(account, page);
+    for &(wanted, name) in BLOCKED {
+        blocked(account, wanted, name, page);
+        if wanted == Group::Unknown {
+            unknown_in(report, page);
+        }
+    }
+    page.line(&row(page, account, "residual", account.residual_ns, ""));
+    doubts(report, page);
+}
+
+fn row(page: &Page, account: &Account, label: &str, ns: u64, note: &str) -> String {
+    let share = ns as f64 / account.elapsed_ns.max(1) as f64;
+    let numbers = format!("{} {}", right(&page.time(ns), 12), right(&percent(share), 8));
+    format!("  {} {numbers}  {} {note}", left(label, 24), left(&bar(share, BAR), BAR))
+}
+
+fn run_queue(account: &Account, page: &mut Page) {
+    let (wake, preempt) = (account.state(state::RUNQ_WAKE), account.state(state::RUNQ_PREEMPT));
+    let both =
+        StateTime { ns: wake.ns.saturating_add(preempt.ns), count: wake.count.saturating_add(preempt.count) };
+    page.line(&row(page, account, "waiting for a CPU", both.ns, &each(both, "wait")));
+    if both.ns > 0 {
+        let [wake, preempt] = [wake, preempt].map(|time| page.time(time.ns));
+        page.line(&format!("    {wake} of it after a wake-up, {preempt} after a preemption or yield"));
+    }
+}
+
+/// One row for each state of a group that took time, the largest first; the small ones together.
+fn blocked(account: &Account, wanted: Group, name: &str, page: &mut Page) {
+    let limit = account.elapsed_ns as f64 * SMALL;
+    let mut label = name;
+    let mut small = BTreeMap::new();
+    for (code, time) in account.largest_first() {
+        if !state::is_blocked(code) || group(code) != wanted {
+            continue;
+        }
+        if (time.ns as f64) < limit && wanted != Group::Unknown {
+            small.insert(code, time);
+            continue;
+        }
+        let label = std::mem::take(&mut label);
+        page.line(&row(
+            page,
+            account,
+            &format!("{} {}", left(label, 8), state_name(code)),
+            time.ns,
+            &each(time, "wait"),
+        ));
+    }
+    if !small.is_empty() {
+        let ns = small.values().fold(0, |sum: u64, time| sum.saturating_add(time.ns));
+        let names: Vec<_> = small.keys().map(|&code| state_name(code)).collect();
+        let names = visible(&names.join(", "), 26);
+        page.line(&row(page, account, &format!("{} {}", left(label, 8), "small"), ns, &names));
+    }
+}
+
+/// `300 waits, 10 ms each`.
+fn each(time: StateTime, thing: &str) -> String {
+    match time.count {
+        0 if time.ns == 0 => String::new(),
+        0 => format!("no {thing} ended"),
+        count => format!("{}, {} each", plural(count, thing), duration(time.ns as f64 / count as f64)),
+    }
+}
+
+fn unknown_in(report: &Report<'_>, page: &mut Page) {
+    for row in report.stacks.unknown_in.iter().take(UNKNOWN_ROWS) {
+        page.line(&format!("    {} of it in {}", page.scale.show(row.ns), visible(&row.function, 60)));
+    }
+}
+
+/// What makes these numbers less sure.
+fn doubts(report: &Report<'_>, page: &mut Page) {
+    let ledger = &report.ledger;
+    if ledger.residual_ratio() > RESIDUAL_LIMIT {
+        page.note(&format!(
+            "The books do not close: the states differ from the threads' elapsed time by {}.",
+            percent(ledger.residual_ratio())
+        ));
+    }
+    for loss in report.trust.losses.iter().filter(|loss| loss.lost > 0 && loss.about_time) {
+        page.note(&format!("Lost {} of the {}.", percent(loss.ratio()), loss.what));
+    }
+    for sentence in report.cross_check.iter().flat_map(|check| &check.disagreements) {
+        page.note(&format!("The kernel disagrees on {sentence}."));
+    }
+}

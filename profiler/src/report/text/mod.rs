@@ -1,0 +1,145 @@
+//! The report for a terminal: at most 100 columns, to be understood in ten seconds.
+//!
+//! The order is that of an operator's questions: who, where did the time go, which thread, which code, how sure, at
+//! what cost. Each doubt stands with the numbers that it affects.
+
+mod data;
+mod head;
+mod ledger;
+mod stacks;
+mod threads;
+
+use std::io;
+
+use super::numbers::Scale;
+use super::{Render, escape};
+use crate::analyze::Report;
+
+/// Width of the longest line.
+const COLUMNS: usize = 100;
+
+/// How a report may look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Bold headings and red warnings: only for a terminal.
+    pub colour: bool,
+}
+
+/// Writes the report as text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text {
+    pub style: Style,
+}
+
+impl Render for Text {
+    fn render(&self, report: &Report<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+        let scale = Scale::for_total(report.ledger.account.elapsed_ns);
+        let mut page = Page { style: self.style, scale, text: String::new() };
+        head::write(report, &mut page);
+        if !report.threads.is_empty() {
+            ledger::write(report, &mut page);
+            threads::write(report, &mut page);
+            stacks::write(report, &mut page);
+        }
+        data::write(report, &mut page);
+        out.write_all(page.text.as_bytes())
+    }
+}
+
+/// The text so far.
+struct Page {
+    style: Style,
+    /// Of every column of times, so that they can be compared at a glance.
+    scale: Scale,
+    text: String,
+}
+
+impl Page {
+    /// One line, cut to the width of the page. Names in it are already made visible.
+    fn line(&mut self, line: &str) {
+        self.text.push_str(&fitted(line));
+        self.text.push('\n');
+    }
+
+    /// A time in a column.
+    fn time(&self, ns: u64) -> String {
+        self.scale.show(ns as f64)
+    }
+
+    /// Starts a section.
+    fn heading(&mut self, heading: &str) {
+        self.text.push('\n');
+        self.coloured("1", heading);
+    }
+
+    /// Something that the reader must not miss, wrapped.
+    fn warning(&mut self, warning: &str) {
+        for line in wrapped(warning, COLUMNS) {
+            self.coloured("1;31", &line);
+        }
+    }
+
+    /// A sentence below the numbers that it is about, wrapped.
+    fn note(&mut self, note: &str) {
+        for line in wrapped(note, COLUMNS - 2) {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    fn coloured(&mut self, code: &str, line: &str) {
+        if self.style.colour {
+            let line = format!("\x1b[{code}m{}\x1b[0m\n", fitted(line));
+            self.text.push_str(&line);
+        } else {
+            self.line(line);
+        }
+    }
+}
+
+/// `line` without spaces at its end, cut where it is wider than the page: numbers in a capture may have any length.
+fn fitted(line: &str) -> String {
+    let line = line.trim_end();
+    if escape::columns(line) <= COLUMNS {
+        return line.to_owned();
+    }
+    escape::take_columns(line, COLUMNS - 1) + "…"
+}
+
+/// `text` in lines of at most `columns`, all but the first indented by two; a longer word is cut.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let word = escape::visible(word, columns - 2);
+        let space = usize::from(!line.trim().is_empty());
+        if space == 1 && escape::columns(&line) + 1 + escape::columns(&word) > columns {
+            lines.push(std::mem::replace(&mut line, "  ".to_owned()));
+        } else if space == 1 {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// `text` filled up with spaces on the right to `columns`.
+fn left(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(escape::columns(text))))
+}
+
+/// `text` filled up with spaces on the left to `columns`.
+fn right(text: &str, columns: usize) -> String {
+    format!("{}{text}", " ".repeat(columns.saturating_sub(escape::columns(text))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sentences_are_wrapped_and_indented() {
+        assert_eq!(wrapped("aaa bbb ccc ddd", 7), ["aaa bbb", "  ccc", "  ddd"]);
+        assert_eq!(wrapped("abcdefghijkl", 8), ["ab…jkl".to_owned()]);
+    }
+}

@@ -1,0 +1,177 @@
+//! Any recording whose tables fit together, for property tests.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::recording::{
+    Broken, Cost, Frame, KernelCounters, Meta, Module, Name, Process, ProgramCost, Quality, Recording,
+    Sample, Stack, StackEnd, Thread,
+};
+
+/// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
+pub fn any_recording() -> impl Strategy<Value = Recording> {
+    let tables = (vec(process(), 1..4), vec(module(), 1..4));
+    (any_meta(), tables, quality(), cost()).prop_flat_map(|(meta, (processes, modules), quality, cost)| {
+        let threads = vec(thread(processes.len()), 1..6);
+        let frames = vec(frame(processes.len(), modules.len()), 1..12);
+        (threads, frames, any::<bool>()).prop_flat_map(move |(threads, frames, named)| {
+            let base = Recording {
+                meta: meta.clone(),
+                processes: processes.clone(),
+                modules: modules.clone(),
+                quality: quality.clone(),
+                cost: cost.clone(),
+                ..Recording::default()
+            };
+            let names = vec(vec(name(), 0..3), if named { frames.len() } else { 0 });
+            (names, vec(stack(frames.len()), 1..6)).prop_flat_map(move |(names, stacks)| {
+                let (base, threads, frames) = (base.clone(), threads.clone(), frames.clone());
+                vec(sample(threads.len(), stacks.len()), 0..12).prop_map(move |samples| Recording {
+                    threads: threads.clone(),
+                    frames: frames.clone(),
+                    names: names.clone(),
+                    stacks: stacks.clone(),
+                    samples,
+                    ..base.clone()
+                })
+            })
+        })
+    })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..20).prop_map(String::from_iter)
+}
+
+fn index(len: usize) -> impl Strategy<Value = u32> {
+    any::<Index>().prop_map(move |index| index.index(len) as u32)
+}
+
+fn any_meta() -> impl Strategy<Value = Meta> {
+    ((text(), text(), text()), any::<(u64, u64, u64)>(), any::<(u32, u32)>(), option::of(any::<i32>()))
+        .prop_map(
+            |(
+                (target, hostname, kernel_release),
+                (unix, start, end),
+                (cpus, sample_hz),
+                command_exit_code,
+            )| Meta {
+                profiler_version: "0.1.0".to_owned(),
+                target,
+                started_unix_ns: unix,
+                started_at_ns: start,
+                ended_at_ns: end,
+                hostname,
+                kernel_release,
+                architecture: "x86_64".to_owned(),
+                cpus,
+                sample_hz,
+                sample_source: "cycles".to_owned(),
+                command_exit_code,
+            },
+        )
+}
+
+fn process() -> impl Strategy<Value = Process> {
+    (any::<u32>(), text(), text()).prop_map(|(tgid, comm, command_line)| Process { tgid, comm, command_line })
+}
+
+fn module() -> impl Strategy<Value = Module> {
+    (text(), vec(any::<u8>(), 0..20)).prop_map(|(path, build_id)| Module { path, build_id })
+}
+
+fn thread(processes: usize) -> impl Strategy<Value = Thread> {
+    let totals = (vec(any::<u64>(), 0..50), vec(any::<u32>(), 0..50));
+    let counters = option::of(any::<[u64; 5]>());
+    let numbers = any::<(u32, u64, u64, u32, [bool; 3])>();
+    (index(processes), text(), totals, counters, numbers).prop_map(
+        |(process, comm, (state_ns, state_count), counters, (tid, from_ns, to_ns, preemptions, flags))| {
+            Thread {
+                process,
+                tid,
+                comm,
+                from_ns,
+                to_ns,
+                born_inside: flags[0],
+                ended_inside: flags[1],
+                kernel_thread: flags[2],
+                state_ns,
+                state_count,
+                preemptions,
+                kernel_counters: counters.map(|[run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns]| {
+                    KernelCounters { run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns }
+                }),
+            }
+        },
+    )
+}
+
+fn frame(processes: usize, modules: usize) -> impl Strategy<Value = Frame> {
+    prop_oneof![
+        any::<u64>().prop_map(|address| Frame::Kernel { address }),
+        (index(modules), any::<u64>()).prop_map(|(module, file_offset)| Frame::User { module, file_offset }),
+        (index(processes), any::<u64>()).prop_map(|(process, address)| Frame::Unmapped { process, address }),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    (text(), any::<bool>(), text(), any::<u32>()).prop_map(|(function, inlined, file, line)| Name {
+        function,
+        inlined,
+        file,
+        line,
+    })
+}
+
+fn stack(frames: usize) -> impl Strategy<Value = Stack> {
+    let end = prop_oneof![
+        Just(StackEnd::Complete),
+        Just(StackEnd::Cut),
+        Just(StackEnd::Broken(Broken::NoUnwindInfo)),
+        Just(StackEnd::NoUserStack),
+    ];
+    (vec(index(frames), 0..6), vec(index(frames), 0..6), end).prop_map(|(kernel, user, end)| Stack {
+        kernel,
+        user,
+        end,
+    })
+}
+
+fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
+    let weight = proptest::num::f64::NORMAL | proptest::num::f64::NEGATIVE | proptest::num::f64::ZERO;
+    (index(threads), 0_u32..60, index(stacks), weight, any::<u32>())
+        .prop_map(|(thread, state, stack, weight, count)| Sample { thread, state, stack, weight, count })
+}
+
+fn quality() -> impl Strategy<Value = Quality> {
+    (vec((text(), any::<u64>()), 0..4), any::<[u64; 6]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
+        |(kernel_counts, numbers, threads_unseen, skipped)| Quality {
+            kernel_counts,
+            threads_unseen,
+            offcpu_over_limit: numbers[0],
+            offcpu_passes: numbers[1],
+            offcpu_passes_missed: numbers[2],
+            malformed_records: numbers[3],
+            repeats_without_sample: numbers[4],
+            skipped,
+            recursion_misses: numbers[5],
+        },
+    )
+}
+
+fn cost() -> impl Strategy<Value = Cost> {
+    let program = (text(), any::<u64>(), any::<u64>());
+    (vec(program, 0..3), any::<[u64; 5]>()).prop_map(|(programs, numbers)| Cost {
+        own_cpu_ns: numbers[0],
+        rss_bytes: numbers[1],
+        kernel_bytes: numbers[2],
+        programs: programs
+            .into_iter()
+            .map(|(name, run_ns, runs)| ProgramCost { name, run_ns, runs })
+            .collect(),
+        measured_ns: numbers[3],
+        startup_ns: numbers[4],
+    })
+}

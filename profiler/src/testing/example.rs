@@ -1,0 +1,183 @@
+//! A small recording by hand, whose every number can be checked on paper.
+//!
+//! ```text
+//! thread          elapsed  on_cpu  runq_wake  runq_preempt  fsync  poll  disk_write  unknown  futex_wait  net_recv
+//! 812 db             10 s    4.0        0.5           0.5    3.0   1.9                                              0.1 s missing
+//! 813 db-log         10 s    1.0                                                1.0      1.0         7.0
+//! 900 evil            5 s    2.5                                                                              2.5
+//! sum                25 s    7.5        0.5           0.5    3.0   1.9         1.0      1.0         7.0       2.5   24.9 s
+//! ```
+
+use profiler_common::state;
+
+use crate::recording::{
+    Broken, Cost, Frame, KernelCounters, Meta, Module, Name, Process, ProgramCost, Quality, Recording,
+    Sample, Stack, StackEnd, Thread,
+};
+
+const MS: u64 = 1_000_000;
+const START: u64 = 1_000 * MS;
+
+/// See the table above.
+pub fn example() -> Recording {
+    Recording {
+        meta: meta(),
+        processes: vec![
+            Process { tgid: 812, comm: "db".into(), command_line: "/usr/bin/db -D /data".into() },
+            Process { tgid: 900, comm: "evil\x1b[31m".into(), command_line: "evil\n--now".into() },
+        ],
+        threads: threads(),
+        modules: vec![Module { path: "/usr/bin/db".into(), build_id: vec![0xab, 0xcd] }],
+        frames: frames().iter().map(|&(frame, _)| frame).collect(),
+        names: frames().iter().map(|(_, functions)| names(functions)).collect(),
+        stacks: stacks(),
+        samples: samples(),
+        quality: quality(),
+        cost: cost(),
+    }
+}
+
+fn meta() -> Meta {
+    Meta {
+        profiler_version: "0.1.0".into(),
+        target: "pid 812,900".into(),
+        // date -u -d '2026-11-22 06:40:00' +%s
+        started_unix_ns: 1_795_329_600_000_000_000,
+        started_at_ns: START,
+        ended_at_ns: START + 10_000 * MS,
+        hostname: "web1".into(),
+        kernel_release: "6.18.5".into(),
+        architecture: "x86_64".into(),
+        cpus: 4,
+        sample_hz: 99,
+        sample_source: "cycles".into(),
+        command_exit_code: None,
+    }
+}
+
+/// (state, milliseconds, intervals)
+fn thread(process: u32, tid: u32, comm: &str, ms: u64, states: &[(u32, u64, u32)]) -> Thread {
+    let mut thread = Thread {
+        process,
+        tid,
+        comm: comm.into(),
+        from_ns: START + 10_000 * MS - ms * MS,
+        to_ns: START + 10_000 * MS,
+        state_ns: vec![0; state::SLOTS],
+        state_count: vec![0; state::SLOTS],
+        ..Thread::default()
+    };
+    for &(code, ms, count) in states {
+        thread.state_ns[code as usize] = ms * MS;
+        thread.state_count[code as usize] = count;
+    }
+    thread
+}
+
+fn threads() -> Vec<Thread> {
+    use state::{DISK_WRITE, FSYNC, FUTEX_WAIT, NET_RECV, ON_CPU, POLL, RUNQ_PREEMPT, RUNQ_WAKE, UNKNOWN};
+    let db = [
+        (ON_CPU, 4_000, 1_450),
+        (RUNQ_WAKE, 500, 1_000),
+        (RUNQ_PREEMPT, 500, 100),
+        (FSYNC, 3_000, 300),
+        (POLL, 1_900, 50),
+    ];
+    let log = [(ON_CPU, 1_000, 117), (DISK_WRITE, 1_000, 100), (UNKNOWN, 1_000, 10), (FUTEX_WAIT, 7_000, 7)];
+    let counters = |run, run_queue, user, system| {
+        let [run_ns, run_queue_ns, user_ns, system_ns] = [run, run_queue, user, system].map(|ms| ms * MS);
+        Some(KernelCounters { run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns: 10_000 * MS })
+    };
+    vec![
+        Thread {
+            preemptions: 100,
+            kernel_counters: counters(4_000, 1_000, 3_000, 1_000),
+            ..thread(0, 812, "db", 10_000, &db)
+        },
+        Thread { kernel_counters: counters(1_500, 0, 500, 500), ..thread(0, 813, "db-log", 10_000, &log) },
+        Thread {
+            born_inside: true,
+            ..thread(1, 900, "evil\x1b[31m", 5_000, &[(ON_CPU, 2_500, 6), (NET_RECV, 2_500, 5)])
+        },
+    ]
+}
+
+/// Each frame with the functions there, the inlined ones first; a frame without a name at index 4.
+fn frames() -> [(Frame, &'static [&'static str]); 10] {
+    let user = |file_offset| Frame::User { module: 0, file_offset };
+    let kernel = |address| Frame::Kernel { address };
+    [
+        (user(0x1000), &["main"]),
+        (user(0x2000), &["execute"]),
+        (user(0x3000), &["hash", "scan"]),
+        (user(0x4000), &["flush"]),
+        (user(0x5010), &[]),
+        (kernel(0xffff_0001), &["schedule"]),
+        (kernel(0xffff_0002), &["io_schedule_timeout"]),
+        (kernel(0xffff_0003), &["jbd2_log_wait_commit"]),
+        (kernel(0xffff_0004), &["odd_driver_wait"]),
+        (kernel(0xffff_0005), &["inet_recv\x1b[31mmsg"]),
+    ]
+}
+
+fn names(functions: &[&str]) -> Vec<Name> {
+    let name = |(index, function): (usize, &&str)| Name {
+        function: (*function).into(),
+        inlined: index + 1 < functions.len(),
+        ..Name::default()
+    };
+    functions.iter().enumerate().map(name).collect()
+}
+
+fn stacks() -> Vec<Stack> {
+    let stack = |kernel: &[u32], user: &[u32], end| Stack { kernel: kernel.into(), user: user.into(), end };
+    vec![
+        stack(&[], &[2, 1, 0], StackEnd::Complete),
+        stack(&[], &[4, 0], StackEnd::Complete),
+        stack(&[5, 6, 7], &[3, 1, 0], StackEnd::Complete),
+        stack(&[5, 8], &[3], StackEnd::Cut),
+        stack(&[5], &[1, 0], StackEnd::Complete),
+        stack(&[5, 9], &[], StackEnd::Broken(Broken::NoUnwindInfo)),
+    ]
+}
+
+fn samples() -> Vec<Sample> {
+    let sample = |thread, state, stack, weight, count| Sample { thread, state, stack, weight, count };
+    vec![
+        sample(0, state::ON_CPU, 0, 300.0, 300),
+        sample(0, state::ON_CPU, 1, 100.0, 100),
+        sample(1, state::ON_CPU, 0, 50.0, 50),
+        sample(0, state::FSYNC, 2, 200.0, 20),
+        sample(0, state::POLL, 4, 180.0, 10),
+        sample(1, state::UNKNOWN, 3, 90.0, 10),
+        sample(2, state::NET_RECV, 5, 240.0, 10),
+    ]
+}
+
+/// 450 + 50 samples arrived and 4 were lost: 4 / 504.
+fn quality() -> Quality {
+    let count = |name: &str, count| (name.to_owned(), count);
+    Quality {
+        kernel_counts: vec![
+            count("oncpu_samples", 450),
+            count("oncpu_dropped", 3),
+            count("offcpu_samples", 50),
+            count("offcpu_dropped", 1),
+            count("switches", 3_000),
+        ],
+        offcpu_passes: 990,
+        skipped: vec!["kernel 6.18.5 gave no hardware counters to this guest".into()],
+        ..Quality::default()
+    }
+}
+
+fn cost() -> Cost {
+    Cost {
+        own_cpu_ns: 40 * MS,
+        rss_bytes: 31 << 20,
+        kernel_bytes: 12 << 20,
+        programs: vec![ProgramCost { name: "sched_switch".into(), run_ns: 630_000, runs: 3_000 }],
+        measured_ns: 1_000 * MS,
+        startup_ns: 150 * MS,
+    }
+}
