@@ -146,7 +146,7 @@ mod tests {
         let mut record = literal_sample();
         record[56..60].copy_from_slice(&(-14_i32).to_ne_bytes());
         let Ok(Event::Sample(sample)) = decode(&record) else { panic!("not a sample") };
-        assert_eq!(sample.kernel, []);
+        assert!(sample.kernel.is_empty());
     }
 
     #[test]

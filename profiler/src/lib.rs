@@ -15,6 +15,8 @@ pub mod symbolize;
 pub mod analyze;
 pub mod report;
 pub mod output;
+pub mod messages;
+pub mod cli;
 
 #[cfg(test)]
 mod testing;

@@ -95,6 +95,22 @@ pub fn write(
     }
 }
 
+/// Refuses a destination that cannot work, before anything is written.
+///
+/// # Errors
+/// The directory is missing, or the name is that of a directory.
+pub fn check(destination: &Destination) -> Result<(), OutputError> {
+    let Destination::File(path) = destination else { return Ok(()) };
+    if path.is_dir() {
+        return Err(OutputError::IsDirectory(path.clone()));
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(OutputError::DirectoryMissing(path.clone(), directory.display().to_string()))
+}
+
 /// Writes a file that only its owner may read: under a temporary name beside it, then synced, then renamed. A device
 /// or FIFO is written in place: renaming would replace `/dev/null` by a file.
 fn write_file(

@@ -146,7 +146,7 @@ fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
 }
 
 fn quality() -> impl Strategy<Value = Quality> {
-    (vec((text(), any::<u64>()), 0..4), any::<[u64; 6]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
+    (vec((text(), any::<u64>()), 0..4), any::<[u64; 7]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
         |(kernel_counts, numbers, threads_unseen, skipped)| Quality {
             kernel_counts,
             threads_unseen,
@@ -157,6 +157,7 @@ fn quality() -> impl Strategy<Value = Quality> {
             repeats_without_sample: numbers[4],
             skipped,
             recursion_misses: numbers[5],
+            samples_over_limit: numbers[6],
         },
     )
 }

@@ -1,0 +1,206 @@
+//! The arguments, with the words that users' fingers know from perf and py-spy.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Parser, ValueEnum};
+use regex::Regex;
+
+use crate::{analyze::flame, session::Target};
+
+/// Tells where a process's wall-clock time goes and why: on the CPU, waiting for one, disk, locks, network, sleep.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub subcommand: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Subcommand {
+    /// Record processes, print a report and leave a capture file.
+    Record(Record),
+    /// Print the report of a capture file, or render it in other formats.
+    Report(Report),
+}
+
+#[derive(Debug, Parser)]
+#[command(group(ArgGroup::new("target").required(true).args(["pid", "comm", "cgroup", "all", "command"])))]
+pub struct Record {
+    /// Record these processes: all their threads, and those born later.
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+
+    /// Record processes whose name (up to 15 bytes) matches, now or after an exec, and their children.
+    #[arg(long, value_name = "REGEX")]
+    comm: Option<Regex>,
+
+    /// Record whoever is in this cgroup (version 2) or below it.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+
+    /// Record the whole machine.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Also record the processes that the recorded ones fork. Always so for --comm, --cgroup, -a and -- CMD.
+    #[arg(long)]
+    pub children: bool,
+
+    /// Record for this long: `10`, `10s`, `2m`. Without it, until Ctrl-C or until the target ends.
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Take stacks this many times a second.
+    #[arg(short = 'F', long = "frequency", value_name = "HZ", default_value_t = 99,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub frequency: u32,
+
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// No progress and no closing line on stderr.
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say on stderr what is being done and how long it took.
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Record this command from its first instruction, with its children. Its exit code becomes ours; under sudo it runs
+    /// as the invoking user.
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Parser)]
+pub struct Report {
+    /// A capture, as `profiler record` leaves it.
+    #[arg(value_name = "FILE")]
+    pub capture: PathBuf,
+
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+#[derive(Debug, Parser)]
+pub struct Outputs {
+    /// Write a result here; repeatable. The extension is the format: .txt .json .folded .svg .prof; `-` is stdout.
+    #[arg(short, long = "output", value_name = "FILE")]
+    pub output: Vec<OsString>,
+
+    /// What flamegraphs (.svg, .folded) show.
+    #[arg(long, value_enum, default_value_t = View::Wall)]
+    pub view: View,
+}
+
+/// What a flamegraph shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum View {
+    /// All of each thread's time, on the CPU and waiting.
+    Wall,
+    /// Time on the CPU.
+    Cpu,
+    /// Time off the CPU.
+    Offcpu,
+}
+
+impl From<View> for flame::View {
+    fn from(view: View) -> Self {
+        match view {
+            View::Wall => Self::Wall,
+            View::Cpu => Self::Cpu,
+            View::Offcpu => Self::OffCpu,
+        }
+    }
+}
+
+impl Record {
+    /// What to record: clap has seen to it that it is exactly one.
+    pub fn target(&self) -> Target {
+        if !self.pid.is_empty() {
+            let mut tgids = self.pid.clone();
+            tgids.sort_unstable();
+            tgids.dedup();
+            Target::Processes(tgids)
+        } else if let Some(regex) = &self.comm {
+            Target::Comm(regex.clone())
+        } else if let Some(path) = &self.cgroup {
+            Target::Cgroup(path.clone())
+        } else if self.all {
+            Target::All
+        } else {
+            Target::Command(self.command.clone())
+        }
+    }
+}
+
+/// A number with a unit: ms, s (the default), m or h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let number_end =
+        text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let seconds_a_unit = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time; try: 10, 10s, 500ms, 2m or 1h")),
+    };
+    let seconds =
+        number.parse::<f64>().map_err(|_| "not a number with a unit; try: 10, 10s, 2m".to_owned())?;
+    // An interval timer of a year is beyond doubt, and far from overflow.
+    const MOST_SECONDS: f64 = 366.0 * 86_400.0;
+    let seconds = seconds * seconds_a_unit;
+    if seconds <= 0.0 || seconds > MOST_SECONDS {
+        return Err("must be more than nothing and at most a year".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[track_caller]
+    fn check(text: &str, expected_ms: Option<u128>) {
+        assert_eq!(duration(text).ok().map(|duration| duration.as_millis()), expected_ms, "{text}");
+    }
+
+    #[test]
+    fn durations_have_units() {
+        check("10", Some(10_000));
+        check("10s", Some(10_000));
+        check("2m", Some(120_000));
+        check("1h", Some(3_600_000));
+        check("500ms", Some(500));
+        check("1.5", Some(1500));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "0", "-1", "x", "10 s", "5d", "1e9", "99999h", "1.2.3"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check_refused(words: &[&str]) {
+        let result = Args::try_parse_from([&["profiler", "record"], words].concat());
+        assert!(result.is_err(), "{words:?}");
+    }
+
+    #[test]
+    fn exactly_one_kind_of_target_is_needed() {
+        check_refused(&[]);
+        check_refused(&["-a", "-p", "1"]);
+        check_refused(&["-p", "1", "--", "ls"]);
+        check_refused(&["-p", "0"]);
+        check_refused(&["--comm", "("]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Which results go where.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal as _, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+
+use super::args::Outputs;
+use crate::{
+    analyze::{
+        Report,
+        flame::{Flame, View},
+    },
+    capture, messages,
+    output::{self, Destination, Owner},
+    report::{Format, Json, Render as _, Style, Text, folded, svg},
+    session::Target,
+};
+
+/// One result.
+struct Output {
+    format: Format,
+    destination: Destination,
+}
+
+/// All results of one run.
+pub struct Plan {
+    outputs: Vec<Output>,
+    view: View,
+    owner: Option<Owner>,
+}
+
+impl Plan {
+    /// For a recording: the text on stdout always, and a capture under a name with the time if no file is named.
+    pub fn for_recording(args: &Outputs, target: &Target) -> Result<Self> {
+        let mut plan = Self::for_report(args)?;
+        if args.output.is_empty() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let destination = Destination::File(default_name(target, now).into());
+            plan.outputs.push(Output { format: Format::Capture, destination });
+        }
+        Ok(plan)
+    }
+
+    /// For a capture: the text on stdout unless files are named.
+    pub fn for_report(args: &Outputs) -> Result<Self> {
+        let named = if args.output.is_empty() { vec![OsString::from("-")] } else { args.output.clone() };
+        let outputs = named
+            .iter()
+            .map(|name| Ok(Output { format: Format::of(name)?, destination: Destination::parse(name) }))
+            .collect::<Result<_>>()?;
+        Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment() })
+    }
+
+    /// Refuses what can be seen now to fail later.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.outputs.iter().try_for_each(|output| output::check(&output.destination))?)
+    }
+
+    /// Names of the files.
+    pub fn files(&self) -> Vec<String> {
+        let name = |output: &Output| match &output.destination {
+            Destination::File(path) => Some(path.display().to_string()),
+            Destination::Stdout => None,
+        };
+        self.outputs.iter().filter_map(name).collect()
+    }
+
+    /// Writes all of them. One that fails does not keep the others from being written.
+    pub fn write(&self, report: &Report) -> Result<()> {
+        let mut first_error = None;
+        for output in &self.outputs {
+            match output::write(&output.destination, self.owner, |out| self.render(output, report, out)) {
+                Ok(written) => {
+                    if let Some(error) = written.owner_error {
+                        eprintln!("{}", messages::owner_not_changed(&self.files(), &error));
+                    }
+                }
+                Err(error) => {
+                    if let Some(earlier) = first_error.replace(error) {
+                        eprintln!("profiler: {:#}", anyhow::Error::new(earlier));
+                    }
+                }
+            }
+        }
+        first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn render(&self, output: &Output, report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+        match output.format {
+            Format::Text => {
+                let is_terminal =
+                    output.destination == Destination::Stdout && std::io::stdout().is_terminal();
+                let colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
+                Text { style: Style { colour } }.render(report, out)
+            }
+            Format::Json => Json.render(report, out),
+            Format::Folded => folded::render(&Flame::new(report.recording, self.view), out),
+            Format::Svg => svg::render(&Flame::new(report.recording, self.view), &header(report), out),
+            Format::Capture => capture::save(report.recording, out),
+        }
+    }
+}
+
+fn header(report: &Report) -> svg::Header {
+    svg::Header {
+        target: report.recording.meta.target.clone(),
+        lost_ratio: report.trust.lost_ratio,
+        stacks_complete_ratio: report.trust.ends.ratios().map(|[complete, ..]| complete),
+    }
+}
+
+/// `profiler-pid-812-1790000000.prof`: told apart by the second.
+fn default_name(target: &Target, unix_seconds: u64) -> String {
+    let what = target.to_string();
+    let safe: String = what
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character } else { '-' })
+        .take(40)
+        .collect();
+    format!("profiler-{}-{unix_seconds}.prof", safe.trim_matches('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_name_tells_target_and_time_and_holds_no_slash() {
+        assert_eq!(default_name(&Target::Processes(vec![812]), 5), "profiler-pid-812-5.prof");
+        assert_eq!(default_name(&Target::Cgroup("/a/b".into()), 5), "profiler-cgroup--a-b-5.prof");
+    }
+}

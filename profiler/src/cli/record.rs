@@ -1,0 +1,67 @@
+//! `profiler record`: records, names, writes.
+
+use std::{os::fd::AsRawFd as _, time::Instant};
+
+use anyhow::Result;
+
+use super::{args::Record, code, outputs::Plan};
+use crate::{
+    analyze::Report,
+    kernel, messages,
+    process::Processes,
+    recording::Recording,
+    session::{self, Finished, Options},
+    symbolize::{self, Blazesym, ModuleSource, Sources},
+};
+
+/// Runs it. Returns the exit code.
+///
+/// # Errors
+/// A privilege, the target or the output is missing, or the kernel refuses something.
+pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
+    let target = args.target();
+    let plan = Plan::for_recording(&args.outputs, &target)?;
+    // Told before the recording, not after it.
+    plan.check()?;
+    kernel::check_privileges()?;
+    let options = Options {
+        target,
+        children: args.children,
+        duration: args.duration,
+        sample_hz: args.frequency,
+        progress: !args.quiet,
+        program_start,
+    };
+    let Finished { mut recording, processes, command } = session::record(&options)?;
+    let recorded = Instant::now();
+    name(&mut recording, &processes);
+    let named = recorded.elapsed();
+    drop(processes);
+    let report = Report::new(&recording);
+    plan.write(&report)?;
+    if args.verbose {
+        eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
+    }
+    if !args.quiet {
+        eprintln!("{}", messages::closing(&report, &plan.files()));
+    }
+    let sampled = report.trust.on_cpu_samples + report.trust.off_cpu_samples > 0;
+    let command_code = match command {
+        Some(command) => Some(command.wait_to_end()?),
+        None => recording.meta.command_exit_code,
+    };
+    Ok(command_code.map_or(if sampled { 0 } else { code::NOTHING_SAMPLED }, |code| code as u8))
+}
+
+/// Gives the frames their names, from the files that were mapped.
+fn name(recording: &mut Recording, processes: &Processes) {
+    recording.quality.skipped.extend(symbolize::kernel_names_hidden());
+    let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
+        (Some(file), _) => ModuleSource::File(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+        (None, Some(bytes)) => ModuleSource::Bytes(bytes.clone()),
+        (None, None) => ModuleSource::None,
+    });
+    let tgids = recording.processes.iter().map(|process| process.tgid).collect();
+    let sources = Sources { modules: modules.collect(), processes: tgids };
+    symbolize::symbolize(recording, &mut Blazesym::new(sources));
+}

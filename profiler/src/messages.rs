@@ -1,0 +1,38 @@
+//! Every line that the program says on stderr beside errors, each with what to do next.
+
+use std::{io, time::Duration};
+
+use crate::{analyze::Report, recording::Recording};
+
+/// The last line of a recording: what was written, what was lost, what to do next.
+pub fn closing(report: &Report, files: &[String]) -> String {
+    let trust = &report.trust;
+    let samples = trust.on_cpu_samples + trust.off_cpu_samples;
+    let lost = 100.0 * trust.lost_ratio;
+    let written = if files.is_empty() { "nothing".to_owned() } else { files.join(", ") };
+    let capture = files.iter().find(|file| file.ends_with(".prof"));
+    let next = match capture {
+        Some(capture) => {
+            format!("; next: profiler report {capture} -o {}.svg", capture.trim_end_matches(".prof"))
+        }
+        None => String::new(),
+    };
+    format!("profiler: wrote {written}: {samples} stacks, {lost:.2} % lost{next}")
+}
+
+/// For `-v`: where the time around the recording went.
+pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> String {
+    format!(
+        "profiler: recording began {:.0} ms after the start; {} frames named in {:.0} ms; results written in {:.0} ms",
+        recording.cost.startup_ns as f64 / 1e6,
+        recording.frames.len(),
+        naming.as_secs_f64() * 1e3,
+        writing.as_secs_f64() * 1e3,
+    )
+}
+
+/// Files were written, but belong to root.
+pub fn owner_not_changed(files: &[String], error: &io::Error) -> String {
+    let files = files.join(" ");
+    format!("profiler: the files belong to root: {error}\n  try: sudo chown $USER {files}")
+}
