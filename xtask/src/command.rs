@@ -1,6 +1,6 @@
 //! Running other programs: as the user, or as root with `sudo` where it must be.
 //!
-//! Everything that is run with an effect is printed first, so that its output has a heading and can be repeated by hand.
+//! Everything that is run with an effect is printed first, so that its output has a heading.
 
 use std::env;
 use std::ffi::OsStr;
@@ -41,10 +41,11 @@ pub fn answer(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The command as one would type it: programs by name, and the variables set for it in front.
+/// The command as one would type it: programs on the path by name, and the variables set for it in front. A script
+/// among its arguments is only hinted at.
 pub fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let name = program.file_name().unwrap_or(program.as_os_str());
+    let program = command.get_program();
+    let name = Path::new(program).file_name().filter(|name| on_path(name)).unwrap_or(program);
     let variables = command.get_envs().filter_map(|(name, value)| {
         Some(format!("{}={}", name.to_string_lossy(), quoted(&value?.to_string_lossy())))
     });
@@ -54,13 +55,17 @@ pub fn shown(command: &Command) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{word}'") }
+    match word {
+        script if script.contains('\n') => "'…'".into(),
+        word if !word.is_empty() && word.chars().all(plain) => word.into(),
+        word => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// Is there an executable of this name on the path?
-pub fn on_path(program: &str) -> bool {
+pub fn on_path(program: impl AsRef<Path>) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    env::split_paths(&path).any(|folder| folder.join(&program).is_file())
 }
 
 /// How this process can act as root.
@@ -121,9 +126,14 @@ mod tests {
 
     #[test]
     fn a_shown_command_can_be_typed() {
-        let mut command = Command::new("/usr/bin/cargo");
-        command.args(["doc", "a b", ""]).env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc 'a b' ''");
+        let mut command = Command::new("/elsewhere/sh");
+        command.args(["-c", "a b", "", "it's", "two\nlines"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(shown(&command), r"RUSTDOCFLAGS='-D warnings' sh -c 'a b' '' 'it'\''s' '…'");
+    }
+
+    #[test]
+    fn a_program_that_is_not_on_the_path_is_shown_with_its_folder() {
+        assert_eq!(shown(&Command::new("/elsewhere/no-such-program")), "/elsewhere/no-such-program");
     }
 
     #[test]

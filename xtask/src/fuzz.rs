@@ -48,7 +48,7 @@ pub fn fuzz(args: &Args) -> Result<()> {
         .collect();
     if !failed.is_empty() {
         bail!(
-            "the fuzzer broke {}\n  try: cargo xtask fuzz {0}, after a look at fuzz/artifacts",
+            "the fuzzer broke {}\n  try: give the input in fuzz/artifacts to the program above; `cargo xtask fuzz {0}` searches again",
             failed.join(" ")
         );
     }
@@ -80,18 +80,31 @@ fn build(manifest: &Path) -> Result<PathBuf> {
 }
 
 fn survives(target: &str, program: &Path, seconds: u32) -> bool {
-    let outcome = folders(target).and_then(|(artifacts, inputs)| {
-        let mut fuzzer = Command::new(program);
-        fuzzer
-            .arg(format!("-max_total_time={seconds}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display()));
-        fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
-        command::run(fuzzer.args(inputs).current_dir(repository()))
-    });
-    if let Err(error) = &outcome {
-        eprintln!("xtask: {target}: {error:#}");
+    let outcome = run(target, program, seconds);
+    match &outcome {
+        Ok(executed) => eprintln!("xtask: {target} survived {executed} inputs"),
+        Err(error) => eprintln!("xtask: {target}: {error:#}"),
     }
     outcome.is_ok()
+}
+
+/// Runs one target and tells how many inputs it got. What libFuzzer says is shown only if it found something.
+fn run(target: &str, program: &Path, seconds: u32) -> Result<String> {
+    let (artifacts, inputs) = folders(target)?;
+    let mut fuzzer = Command::new(program);
+    fuzzer
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()));
+    fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
+    fuzzer.args(inputs).current_dir(repository());
+    eprintln!("$ {}", command::shown(&fuzzer));
+    let output = fuzzer.output().context("the fuzzer does not start")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("it found something ({})\n{said}", output.status);
+    }
+    let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units: "));
+    Ok(executed.context("the fuzzer does not tell how many inputs it ran")?.to_owned())
 }
 
 /// Where crashing inputs go, and where inputs are; new ones go to the first.
