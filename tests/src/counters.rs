@@ -21,8 +21,9 @@ pub struct Counters {
     pub run_queue_seconds: f64,
 }
 
-/// The counters of a thread at one moment, in nanoseconds.
+/// The counters of a thread at one moment.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_field_names, reason = "the unit ends the name")]
 struct Reading {
     unix_ns: u64,
     run_ns: u64,
@@ -50,19 +51,16 @@ impl Watch {
         let reader = thread::spawn(move || {
             let mut readings = Readings::new();
             while !stopped.load(Ordering::Relaxed) {
-                pids.iter().for_each(|pid| read_process(*pid, &mut readings));
+                read_processes(&pids, &mut readings);
                 thread::sleep(PERIOD);
             }
-            pids.iter().for_each(|pid| read_process(*pid, &mut readings));
+            read_processes(&pids, &mut readings);
             readings
         });
         Self { stop, reader }
     }
 
     /// Ends the watch with a last reading.
-    ///
-    /// # Panics
-    /// If the reading thread panicked.
     pub fn stop(self) -> Watched {
         self.stop.store(true, Ordering::Relaxed);
         Watched(self.reader.join().expect("the reader does not panic"))
@@ -94,10 +92,17 @@ fn at(readings: &[Reading], unix_ns: u64) -> (f64, f64) {
     let after = readings.partition_point(|reading| reading.unix_ns < unix_ns);
     let left = readings[after.saturating_sub(1)];
     let right = readings[after.min(readings.len() - 1)];
-    let length = right.unix_ns - left.unix_ns;
+    let length = right.unix_ns.saturating_sub(left.unix_ns);
     let part = if length == 0 { 0.0 } else { (unix_ns - left.unix_ns) as f64 / length as f64 };
-    let between = |left: u64, right: u64| left as f64 + (right - left) as f64 * part;
+    // A thread id that is used again starts anew.
+    let between = |left: u64, right: u64| left as f64 + right.saturating_sub(left) as f64 * part;
     (between(left.run_ns, right.run_ns), between(left.run_queue_ns, right.run_queue_ns))
+}
+
+fn read_processes(pids: &[u32], readings: &mut Readings) {
+    for pid in pids {
+        read_process(*pid, readings);
+    }
 }
 
 /// Threads that end while they are read are left as they were.
@@ -109,7 +114,7 @@ fn read_process(pid: u32, readings: &mut Readings) {
         let tid = task.file_name().to_str().and_then(|name| name.parse().ok());
         let text = fs::read_to_string(task.path().join("schedstat"));
         if let (Some(tid), Some(reading)) = (tid, text.ok().and_then(|text| parse(&text))) {
-            readings.entry(tid).or_insert_with(Vec::new).push(reading);
+            readings.entry(tid).or_default().push(reading);
         }
     }
 }

@@ -3,18 +3,19 @@
 //! In: `profiler`'s command line. Out: [`Report`]s. A live test starts with
 //! `let Some(live) = Live::start() else { return };`.
 
+use std::env;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
-use std::{env, process};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::report::Report;
-use crate::running::{Finished, Running, Workload, run, wait_until};
+use crate::running::{Finished, Running, Workload, last_json_line, run, wait_until};
 
 /// Longest time that any recording of the tests may take, its report included.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,9 +32,6 @@ pub struct Live {
 
 impl Live {
     /// Waits for its turn. None if this user cannot record: then it has said so, and the test is over.
-    ///
-    /// # Panics
-    /// If the machine claims to be one that runs all tests (`CI=true`) and this user cannot record.
     #[track_caller]
     pub fn start() -> Option<Self> {
         // SAFETY: `geteuid` only returns a number.
@@ -61,9 +59,6 @@ impl Live {
     }
 
     /// Starts a workload.
-    ///
-    /// # Panics
-    /// If it does not get ready.
     #[track_caller]
     pub fn workload(&self, name: &str, arguments: &[&str]) -> Workload {
         Workload::start(directory(), name, arguments).expect("the workload gets ready")
@@ -77,18 +72,12 @@ impl Live {
     }
 
     /// Runs `profiler` to its end.
-    ///
-    /// # Panics
-    /// If it does not end.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Finished {
         run(self.profiler(arguments), LIMIT).expect("profiler ends")
     }
 
     /// Starts a recording whose report goes to `out.json`, and waits until it has attached its programs.
-    ///
-    /// # Panics
-    /// If it ends at once or does not attach.
     #[track_caller]
     pub fn start_recording(&self, arguments: &[&str]) -> Running {
         let json = self.path("out.json");
@@ -103,9 +92,6 @@ impl Live {
     }
 
     /// Waits for a recording's successful end and reads its report.
-    ///
-    /// # Panics
-    /// If it fails.
     #[track_caller]
     pub fn finish_recording(&self, running: Running) -> Report {
         let finished = running.finish(LIMIT).expect("profiler ends");
@@ -114,9 +100,6 @@ impl Live {
     }
 
     /// Records with these arguments, and reads the report.
-    ///
-    /// # Panics
-    /// If it fails.
     #[track_caller]
     pub fn record(&self, arguments: &[&str]) -> Report {
         let finished = self.record_any(arguments);
@@ -124,10 +107,24 @@ impl Live {
         self.report()
     }
 
+    /// Records a workload from its first instruction to its end, and returns the truth that it told.
+    #[track_caller]
+    pub fn record_command(&self, name: &str, arguments: &[&str]) -> Value {
+        self.record_command_with(&[], name, arguments)
+    }
+
+    /// The same with options for the recording.
+    #[track_caller]
+    pub fn record_command_with(&self, options: &[&str], name: &str, arguments: &[&str]) -> Value {
+        let program = directory().join(name);
+        let command = [options, &["--", program.to_str().expect("a plain path")], arguments].concat();
+        let finished = self.record_any(&command);
+        assert!(finished.status.success(), "profiler failed: {finished:?}");
+        let own_lines: Vec<_> = finished.stdout.lines().filter(|line| line.starts_with("{\"")).collect();
+        last_json_line(&own_lines.join("\n")).expect("the workload tells its truth")
+    }
+
     /// Records with these arguments, whatever comes of it.
-    ///
-    /// # Panics
-    /// If it does not end.
     #[track_caller]
     pub fn record_any(&self, arguments: &[&str]) -> Finished {
         let json = self.path("out.json");
@@ -137,9 +134,6 @@ impl Live {
     }
 
     /// The report of the last recording.
-    ///
-    /// # Panics
-    /// If there is none.
     #[track_caller]
     pub fn report(&self) -> Report {
         Report::read(&self.path("out.json"))
@@ -163,9 +157,6 @@ fn number_after(text: &str, key: &str) -> Option<u32> {
 }
 
 /// Where cargo has put this test's workloads: the directory above that of the test's own program.
-///
-/// # Panics
-/// If the test's program was moved.
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -193,9 +184,9 @@ fn build_profiler() -> PathBuf {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo starts");
-    if !status.success() {
-        eprintln!("cannot build `profiler`\n  try: `cargo xtask setup`, then `cargo build -p profiler`");
-        process::exit(1);
-    }
+    assert!(
+        status.success(),
+        "cannot build `profiler`\n  try: `cargo xtask setup`, then `cargo build -p profiler`"
+    );
     directory.join("profiler")
 }

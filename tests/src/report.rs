@@ -18,9 +18,6 @@ pub struct Thread<'report>(pub &'report Value);
 
 impl Report {
     /// Reads the file.
-    ///
-    /// # Panics
-    /// If it is no JSON.
     #[track_caller]
     pub fn read(path: &Path) -> Self {
         let text =
@@ -29,9 +26,6 @@ impl Report {
     }
 
     /// The number at a JSON pointer such as `/ledger/residual_ratio`.
-    ///
-    /// # Panics
-    /// If there is none.
     #[track_caller]
     pub fn number(&self, pointer: &str) -> f64 {
         let value = self.0.pointer(pointer).and_then(Value::as_f64);
@@ -62,18 +56,12 @@ impl Report {
     }
 
     /// All threads.
-    ///
-    /// # Panics
-    /// If the report has no list of threads.
     #[track_caller]
     pub fn threads(&self) -> impl Iterator<Item = Thread<'_>> {
         self.0["threads"].as_array().expect("a list of threads").iter().map(Thread)
     }
 
     /// The only thread of this name.
-    ///
-    /// # Panics
-    /// If there is none, or more than one.
     #[track_caller]
     pub fn thread_named(&self, comm: &str) -> Thread<'_> {
         let found: Vec<_> = self.threads().filter(|thread| thread.comm() == comm).collect();
@@ -82,9 +70,6 @@ impl Report {
     }
 
     /// The thread with this id.
-    ///
-    /// # Panics
-    /// If there is none.
     #[track_caller]
     pub fn thread(&self, tid: u32) -> Thread<'_> {
         let found = self.threads().find(|thread| thread.tid() == tid);

@@ -13,9 +13,6 @@ use std::{env, fs, mem, thread};
 const LONGEST_LIFE: u32 = 180;
 
 /// Argument number `index` (from 1) as a number, or `default` if it is not given.
-///
-/// # Panics
-/// If the argument is no number: the test that passed it is wrong.
 pub fn number(index: usize, default: f64) -> f64 {
     match env::args().nth(index) {
         None => default,
@@ -24,9 +21,6 @@ pub fn number(index: usize, default: f64) -> f64 {
 }
 
 /// Argument number `index` (from 1) as text.
-///
-/// # Panics
-/// If it is missing.
 pub fn text(index: usize) -> String {
     env::args().nth(index).unwrap_or_else(|| panic!("argument {index} is missing"))
 }
@@ -50,9 +44,6 @@ pub fn die_eventually() {
 }
 
 /// Turns the C convention for failure into a panic with the error's text.
-///
-/// # Panics
-/// If `result` is negative.
 #[track_caller]
 pub fn check<T: Copy + PartialOrd + From<i8>>(result: T) -> T {
     assert!(result >= T::from(0i8), "system call failed: {}", io::Error::last_os_error());
@@ -60,9 +51,6 @@ pub fn check<T: Copy + PartialOrd + From<i8>>(result: T) -> T {
 }
 
 /// Starts a thread whose name is its `comm`.
-///
-/// # Panics
-/// If the thread cannot be created.
 pub fn thread_named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     assert!(name.len() <= 15, "the kernel would cut the name `{name}`");
     thread::Builder::new().name(name.to_owned()).spawn(body).expect("thread is created")
@@ -118,9 +106,6 @@ pub fn usage() -> Usage {
 }
 
 /// Writes a file of `bytes` bytes without a hole, and waits until it is on the device.
-///
-/// # Panics
-/// If the disk is full or the directory is not writable.
 pub fn make_file(path: &Path, bytes: usize) {
     let content: Vec<u8> = (0..bytes).map(|index| (index / 4096) as u8).collect();
     fs::write(path, content).and_then(|()| fs::File::open(path)?.sync_all()).expect("the file is written");

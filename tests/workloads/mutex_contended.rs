@@ -12,10 +12,10 @@ use profiler_tests::workload::{number, ready, thread_named};
 fn main() {
     let end = Instant::now() + Duration::from_secs_f64(number(1, 120.0));
     let mutex = Arc::new(Mutex::new(Duration::ZERO));
-    let (held, wanted) = (Arc::clone(&mutex), Arc::clone(&mutex));
+    let [to_hold, to_want] = [(); 2].map(|()| Arc::clone(&mutex));
     let threads = [
-        thread_named("holder", move || hold(&held, end)),
-        thread_named("waiter", move || want(&wanted, end)),
+        thread_named("holder", move || hold(&to_hold, end)),
+        thread_named("waiter", move || want(&to_want, end)),
     ];
     ready();
     for thread in threads {

@@ -28,7 +28,7 @@ fn read_pipe() {
 
 fn write_pipe() {
     let (_from, mut to) = std::io::pipe().expect("a pipe");
-    while to.write_all(&[0; 65_536]).is_ok() {}
+    while to.write_all(&[0; 4096]).is_ok() {}
 }
 
 fn eventfd() {
