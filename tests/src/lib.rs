@@ -11,3 +11,4 @@ pub mod counters;
 pub mod harness;
 pub mod report;
 pub mod running;
+pub mod servers;

@@ -103,7 +103,8 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// A command that runs, with its output going to files, so that it never waits for a reader. Dropping it kills it.
+/// A command that runs, with its output going to files, so that it never waits for a reader. Dropping it kills it
+/// and all that is left of its process group.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -117,7 +118,7 @@ impl Running {
     pub fn start(mut command: Command) -> Result<Self> {
         let words = format!("{command:?}");
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+        command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).process_group(0);
         let child = command.spawn().with_context(|| format!("failed to start {words}"))?;
         Ok(Self { child, words, stdout, stderr })
     }
@@ -149,9 +150,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail harmlessly for a command that has ended and has been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Ok(None) = self.child.try_wait() {
+            send_signal_to_group(&self.child, libc::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn capture_gives_the_same_answer_as_the_live_run() {
     let mut arguments = vec!["record", "-q", "-p"];
     let pid = workload.pid().to_string();
     arguments.extend([&pid, "-d", "2", "-o", "-"]);
-    names.iter().for_each(|name| arguments.extend(["-o", name]));
+    arguments.extend(names.iter().flat_map(|name| ["-o", name]));
     let recorded = live.run(&arguments);
     assert!(recorded.status.success(), "{recorded:?}");
     drop(workload);

@@ -114,11 +114,13 @@ fn check_exit(live: &Live, command: &[&str], expected: i32) {
     assert_eq!(finished.status.code(), Some(expected), "{command:?}: {finished:?}");
 }
 
+/// The user `nobody`, on every Linux.
+const NOBODY: u32 = 65534;
+
 /// Under sudo the command runs as the user who called it, and the report's file is that user's.
 #[test]
 fn under_sudo_the_command_is_the_invoking_users() {
     let Some(live) = Live::start() else { return };
-    const NOBODY: u32 = 65534;
     let json = live.path("out.json");
     let mut command = live.profiler(&["record", "-q", "-o"]);
     command.arg(&json).args(["--", "sh", "-c", "sleep 0.1; echo ids $(id -u) $(id -g) $(id -G)"]);
