@@ -43,7 +43,10 @@ pub fn cpu(bench: &Bench) -> Result<String> {
         Series::new(all[tool].name, pairs.map(|(with, without)| (with / without - 1.0) * 100.0))
     };
     let losses = table("loss against no tool, %", 2, &[loss(1), loss(2)]);
-    Ok(format!("{}\n{losses}\nGoal: the profiler's loss is no more than perf's, within the spread.\n", table("the work, seconds", 3, &all)))
+    Ok(format!(
+        "{}\n{losses}\nGoal: the profiler's loss is no more than perf's, within the spread.\n",
+        table("the work, seconds", 3, &all)
+    ))
 }
 
 /// The work's time by its own clock.

@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 /// The document with the section `name` replaced. The marks must be there: their place is a decision of the prose.
 pub fn with_section(document: &str, name: &str, section: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let (before, rest) = document.split_once(&begin).with_context(|| format!("the document has no `{begin}`"))?;
+    let (before, rest) =
+        document.split_once(&begin).with_context(|| format!("the document has no `{begin}`"))?;
     let (_, after) = rest.split_once(&end).with_context(|| format!("the document has no `{end}`"))?;
     Ok(format!("{before}{begin}\n{}\n{end}{after}", section.trim_end()))
 }

@@ -65,7 +65,15 @@ pub fn bench(args: &Args) -> Result<()> {
     if command::privilege() != Privilege::Root {
         bail!("benchmarks load kernel programs\n  try: run this command as root");
     }
-    command::run(&mut cargo(["build", "--release", "--bins", "--package", "profiler", "--package", "profiler-tests"]))?;
+    command::run(&mut cargo([
+        "build",
+        "--release",
+        "--bins",
+        "--package",
+        "profiler",
+        "--package",
+        "profiler-tests",
+    ]))?;
     let directory = target_directory(&repository().join("Cargo.toml"))?.join("release");
     let bench = Bench { directory, scratch: TempDir::with_prefix("profiler-bench-")?, rounds: args.rounds };
     for (name, run) in chosen {

@@ -47,7 +47,8 @@ pub fn own(bench: &Bench) -> Result<String> {
     ];
     let memory = [of("resident memory and kernel maps", |one| one.memory)];
     let start = [of("start to attached programs", |one| one.attached_after)];
-    let report = Series::new("end of the recording to the end of the program, postgres", report_times(bench)?);
+    let report =
+        Series::new("end of the recording to the end of the program, postgres", report_times(bench)?);
     Ok(format!(
         "A process of 100 threads, 20 of which work for 1 ms in every 100 ms; 99 Hz.\n\n{}\n{}\n{}\n\
          Goals: 1 % of one CPU, 64 MiB, 200 ms, 1000 ms.\n",
@@ -61,7 +62,8 @@ fn hundred_threads(bench: &Bench) -> Result<Use> {
     let workload = bench.workload("many_threads", &["100", "20"])?;
     let report = bench.path("self.json");
     let started = Instant::now();
-    let recording = Running::start(bench.profiler(&["record", "-q", "-p", &workload.pid().to_string(), "-o", &report]))?;
+    let recording =
+        Running::start(bench.profiler(&["record", "-q", "-p", &workload.pid().to_string(), "-o", &report]))?;
     wait_until("attached", TO_ATTACH, || !attached_programs(recording.pid()).is_empty())?;
     let attached_after = started.elapsed().as_secs_f64() * 1e3;
     // What follows the attaching belongs to the start.
@@ -90,7 +92,8 @@ fn report_times(bench: &Bench) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for round in 0..bench.rounds {
         let report = bench.path(&format!("postgres-{round}.json"));
-        let recording = Running::start(bench.profiler(&["record", "-q", "-p", &pids.join(","), "-o", &report]))?;
+        let recording =
+            Running::start(bench.profiler(&["record", "-q", "-p", &pids.join(","), "-o", &report]))?;
         wait_until("attached", TO_ATTACH, || !attached_programs(recording.pid()).is_empty())?;
         thread::sleep(Duration::from_secs(5));
         times.push(stop(recording)?.as_secs_f64() * 1e3);
@@ -126,7 +129,8 @@ fn ticks_a_second() -> f64 {
 /// `VmHWM` of a process's `status`, which is in KiB.
 fn most_resident_bytes(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib * 1024.0)
 }

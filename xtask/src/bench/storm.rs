@@ -17,19 +17,25 @@ const TIME_TO_ATTACH: Duration = Duration::from_millis(2500);
 /// What a round trip gains by the profiler, as a part of what it gains by `offcputime`.
 pub fn storm(bench: &Bench) -> Result<String> {
     let report = bench.path("storm.json");
-    let profiler = |storm: &Workload| {
-        bench.profiler(&["record", "-q", "-p", &storm.pid_list(), "-o", &report])
-    };
+    let profiler =
+        |storm: &Workload| bench.profiler(&["record", "-q", "-p", &storm.pid_list(), "-o", &report]);
     let all = in_turn(
         bench.rounds,
         vec![
             ("no tool", Box::new(|| round_trip(bench, |_| None))),
             ("profiler, both ends recorded", Box::new(|| round_trip(bench, |storm| Some(profiler(storm))))),
-            ("offcputime without a filter", Box::new(|| round_trip(bench, |_| Some(Command::new("offcputime"))))),
+            (
+                "offcputime without a filter",
+                Box::new(|| round_trip(bench, |_| Some(Command::new("offcputime")))),
+            ),
         ],
     )?;
-    let gain = |tool: usize| all[tool].values.iter().zip(&all[0].values).map(|(with, without)| with - without);
-    let ratio = Series::new("gain by the profiler / gain by offcputime", gain(1).zip(gain(2)).map(|(ours, theirs)| ours / theirs));
+    let gain =
+        |tool: usize| all[tool].values.iter().zip(&all[0].values).map(|(with, without)| with - without);
+    let ratio = Series::new(
+        "gain by the profiler / gain by offcputime",
+        gain(1).zip(gain(2)).map(|(ours, theirs)| ours / theirs),
+    );
     let times = table("one round trip, nanoseconds", 0, &all);
     Ok(format!("{times}\n{}\nGoal: at most 0.15.\n", table("ratio, round by round", 3, &[ratio])))
 }
