@@ -127,6 +127,16 @@ impl Thread<'_> {
         self.seconds(state) / self.elapsed()
     }
 
+    /// Part of its time on a CPU or ready for one.
+    pub fn busy_share(&self) -> f64 {
+        self.busy_seconds() / self.elapsed()
+    }
+
+    /// Seconds on a CPU or ready for one.
+    pub fn busy_seconds(&self) -> f64 {
+        self.seconds("on_cpu") + self.run_queue_seconds()
+    }
+
     /// Seconds ready for a CPU without one.
     pub fn run_queue_seconds(&self) -> f64 {
         self.seconds("runq_wake") + self.seconds("runq_preempt")

@@ -32,7 +32,7 @@ fn children_are_recorded_when_asked_for() {
     let report = live.record(&["-p", &pid, "--children", "-d", "2"]);
     check_closed(&report);
     let spinning = report.threads().filter(|thread| thread.comm().starts_with("spin-"));
-    let busy: f64 = spinning.map(|thread| thread.seconds("on_cpu") + thread.run_queue_seconds()).sum();
+    let busy: f64 = spinning.map(|thread| thread.busy_seconds()).sum();
     check_near("children's time", busy, report.elapsed(), 0.1 * report.elapsed());
 }
 
@@ -85,12 +85,7 @@ fn control_group_means_everything_below_it() {
     let spinning = report.threads().find(|thread| thread.tgid() == inside.pid() && thread.comm() == "spin-0");
     let spinning =
         spinning.unwrap_or_else(|| panic!("no process of the inner group: {:#}", report.0["threads"]));
-    check_near(
-        "busy",
-        spinning.share("on_cpu") + spinning.run_queue_seconds() / spinning.elapsed(),
-        1.0,
-        0.02,
-    );
+    check_near("busy", spinning.busy_share(), 1.0, 0.02);
     drop((before, inside));
 }
 
@@ -152,12 +147,7 @@ fn pids_are_those_of_the_namespace() {
     check_closed(&report);
     let spinning = report.thread_named("spin-0");
     assert_eq!(spinning.tgid(), inner);
-    check_near(
-        "busy",
-        spinning.share("on_cpu") + spinning.run_queue_seconds() / spinning.elapsed(),
-        1.0,
-        0.02,
-    );
+    check_near("busy", spinning.busy_share(), 1.0, 0.02);
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use profiler_tests::harness::Live;
-use profiler_tests::report::{check_closed, check_near, check_share};
+use profiler_tests::report::{check_closed, check_main_reason, check_near, check_share};
 
 /// Each thread of `waits` is blocked for ever in the state that its name tells: all of its time, within the recording's
 /// first and last moments (1 %), is in that state. The waits began before the recording and outlast it.
@@ -38,12 +38,7 @@ fn half_a_sleep_is_half_timer() {
     check_closed(&report);
     let main = report.thread(workload.pid());
     check_share(main, "timer", 0.5, 0.02);
-    check_near(
-        "on a CPU or ready for one",
-        main.share("on_cpu") + main.run_queue_seconds() / main.elapsed(),
-        0.5,
-        0.02,
-    );
+    check_near("on a CPU or ready for one", main.busy_share(), 0.5, 0.02);
     check_share(report.thread_named("sleeper"), "timer", 1.0, 0.001);
 }
 
@@ -99,7 +94,7 @@ fn switch_storm_closes_and_waits_for_the_pipe() {
     let storm = live.workload("pipe_pingpong", &["1"]);
     let report = live.record(&["-p", &storm.pid_list(), "-d", "3"]);
     check_closed(&report);
-    profiler_tests::report::check_main_reason(&report, "pipe");
+    check_main_reason(&report, "pipe");
     let on_cpu: f64 = report.threads().map(|thread| thread.share("on_cpu")).sum();
     assert!(on_cpu <= 1.01, "two processes on one CPU cannot use more than it has: {on_cpu}");
     assert!(on_cpu >= 0.5, "the storm has one CPU nearly for itself: {on_cpu}");
