@@ -1,1 +1,14 @@
-//! Live tests of `profiler` and the workloads of known truth that they record.
+//! Live tests of `profiler`, and the workloads of known truth that they record.
+//!
+//! [`workload`] is what the programs under `workloads/` share. The other modules are what the tests and the benchmarks
+//! share: to start a workload and the profiler, to read its report, and to read the kernel's own counters beside it.
+
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a helper of tests fails")]
+
+pub mod workload;
+
+pub mod counters;
+pub mod harness;
+pub mod report;
+pub mod running;
+pub mod servers;

@@ -1,0 +1,194 @@
+//! One live test: may it run here, is it alone, where are the programs, what did a recording say.
+//!
+//! In: `profiler`'s command line. Out: [`Report`]s. A live test starts with
+//! `let Some(live) = Live::start() else { return };`.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::report::Report;
+use crate::running::{Finished, Running, Workload, last_json_line, run, wait_until};
+
+/// Longest time that any recording of the tests may take, its report included.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The right to run a live test now, and what it needs.
+#[derive(Debug)]
+pub struct Live {
+    /// Directory of this test's files; gone at its end. Every user may read it.
+    pub scratch: TempDir,
+    profiler: PathBuf,
+    /// Held as long as the test runs: two recordings at once would disturb each other's timing.
+    _turn: File,
+}
+
+impl Live {
+    /// Waits for its turn. None if this user cannot record: then it has said so, and the test is over.
+    #[track_caller]
+    pub fn start() -> Option<Self> {
+        // SAFETY: `geteuid` only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            let reason = "live tests load kernel programs: run them as root";
+            assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
+            // Past the test runner, which hides what tests that succeed print. Nobody hears it if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+            return None;
+        }
+        let turn = File::create(directory().join("live-tests.lock")).expect("the lock is created");
+        turn.lock().expect("the lock is taken");
+        let scratch = TempDir::with_prefix("profiler-tests-").expect("a directory for this test");
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        Some(Self { scratch, profiler: profiler().to_owned(), _turn: turn })
+    }
+
+    /// Path of a file in this test's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Path of the `profiler` program.
+    pub fn profiler_path(&self) -> &Path {
+        &self.profiler
+    }
+
+    /// Starts a workload.
+    #[track_caller]
+    pub fn workload(&self, name: &str, arguments: &[&str]) -> Workload {
+        Workload::start(directory(), name, arguments).expect("the workload gets ready")
+    }
+
+    /// `profiler` with these arguments, not started yet.
+    pub fn profiler(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.profiler);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs `profiler` to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        run(self.profiler(arguments), LIMIT).expect("profiler ends")
+    }
+
+    /// Starts a recording whose report goes to `out.json`, and waits until it has attached its programs.
+    #[track_caller]
+    pub fn start_recording(&self, arguments: &[&str]) -> Running {
+        let json = self.path("out.json");
+        let mut command = self.profiler(&["record", "-q", "-o"]);
+        command.arg(json).args(arguments);
+        let running = Running::start(command).expect("profiler starts");
+        wait_until("programs attached", Duration::from_secs(20), || {
+            !attached_programs(running.pid()).is_empty()
+        })
+        .expect("profiler attaches its programs");
+        running
+    }
+
+    /// Waits for a recording's successful end and reads its report.
+    #[track_caller]
+    pub fn finish_recording(&self, running: Running) -> Report {
+        let finished = running.finish(LIMIT).expect("profiler ends");
+        assert!(finished.status.success(), "profiler failed: {finished:?}");
+        self.report()
+    }
+
+    /// Records with these arguments, and reads the report.
+    #[track_caller]
+    pub fn record(&self, arguments: &[&str]) -> Report {
+        let finished = self.record_any(arguments);
+        assert!(finished.status.success(), "profiler failed: {finished:?}");
+        self.report()
+    }
+
+    /// Records a workload from its first instruction to its end, and returns the truth that it told.
+    #[track_caller]
+    pub fn record_command(&self, name: &str, arguments: &[&str]) -> Value {
+        self.record_command_with(&[], name, arguments)
+    }
+
+    /// The same with options for the recording.
+    #[track_caller]
+    pub fn record_command_with(&self, options: &[&str], name: &str, arguments: &[&str]) -> Value {
+        let program = directory().join(name);
+        let command = [options, &["--", program.to_str().expect("a plain path")], arguments].concat();
+        let finished = self.record_any(&command);
+        assert!(finished.status.success(), "profiler failed: {finished:?}");
+        let own_lines: Vec<_> = finished.stdout.lines().filter(|line| line.starts_with("{\"")).collect();
+        last_json_line(&own_lines.join("\n")).expect("the workload tells its truth")
+    }
+
+    /// Records with these arguments, whatever comes of it.
+    #[track_caller]
+    pub fn record_any(&self, arguments: &[&str]) -> Finished {
+        let json = self.path("out.json");
+        let mut command = self.profiler(&["record", "-q", "-o"]);
+        command.arg(json).args(arguments);
+        run(command, LIMIT).expect("profiler ends")
+    }
+
+    /// The report of the last recording.
+    #[track_caller]
+    pub fn report(&self) -> Report {
+        Report::read(&self.path("out.json"))
+    }
+}
+
+/// Identifiers of the kernel programs that a process holds attached by a link, as `/proc` tells them.
+pub fn attached_programs(pid: u32) -> Vec<u32> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+        return Vec::new();
+    };
+    let texts = descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts
+        .filter(|text| text.contains("link_id:"))
+        .filter_map(|text| number_after(&text, "prog_id:"))
+        .collect()
+}
+
+fn number_after(text: &str, key: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+}
+
+/// Where cargo has put this test's workloads: the directory above that of the test's own program.
+pub fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let test = env::current_exe().expect("the path of this program");
+        test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps").to_owned()
+    })
+}
+
+/// The program under test: `$PROFILER` if that is set, else built by cargo with this test's profile.
+fn profiler() -> &'static Path {
+    static PROFILER: OnceLock<PathBuf> = OnceLock::new();
+    PROFILER.get_or_init(|| env::var_os("PROFILER").map_or_else(build_profiler, PathBuf::from))
+}
+
+/// Cargo builds a package's programs for that package's own tests only, so the test asks for this one itself.
+fn build_profiler() -> PathBuf {
+    let directory = directory();
+    let target = directory.parent().expect("a profile's directory lies in the target directory");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--quiet", "--package", "profiler", "--bin", "profiler", "--target-dir"])
+        .arg(target);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo starts");
+    assert!(
+        status.success(),
+        "cannot build `profiler`\n  try: `cargo xtask setup`, then `cargo build -p profiler`"
+    );
+    directory.join("profiler")
+}

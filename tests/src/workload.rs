@@ -1,0 +1,135 @@
+//! What the workloads share: arguments, the sign that they are ready, clocks, and few system calls.
+//!
+//! In: the command line. Out: `ready PID…` on standard output once the workload is in its steady state, and for some
+//! workloads one line of JSON at the end: what the workload itself knows to be true. Used by nothing but workloads.
+
+use std::io;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{env, fs, mem, thread};
+
+/// Seconds after which a workload that nobody ended is killed by its alarm.
+const LONGEST_LIFE: u32 = 180;
+
+/// Argument number `index` (from 1) as a number, or `default` if it is not given.
+pub fn number(index: usize, default: f64) -> f64 {
+    match env::args().nth(index) {
+        None => default,
+        Some(text) => text.parse().unwrap_or_else(|_| panic!("argument {index} is no number: `{text}`")),
+    }
+}
+
+/// Argument number `index` (from 1) as text.
+pub fn text(index: usize) -> String {
+    env::args().nth(index).unwrap_or_else(|| panic!("argument {index} is missing"))
+}
+
+/// Prints that this process is in its steady state.
+pub fn ready() {
+    ready_with(&[std::process::id()]);
+}
+
+/// Prints that these processes are in their steady state, and sees to it that this one does not outlive its test.
+pub fn ready_with(pids: &[u32]) {
+    die_eventually();
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    println!("ready {}", pids.join(" "));
+}
+
+/// Sets the alarm that ends this process if nothing else does.
+pub fn die_eventually() {
+    // SAFETY: `alarm` takes a number and touches no memory of ours.
+    unsafe { libc::alarm(LONGEST_LIFE) };
+}
+
+/// Turns the C convention for failure into a panic with the error's text.
+#[track_caller]
+pub fn check<T: Copy + PartialOrd + From<i8>>(result: T) -> T {
+    assert!(result >= T::from(0i8), "system call failed: {}", io::Error::last_os_error());
+    result
+}
+
+/// Starts a thread whose name is its `comm`.
+pub fn thread_named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    assert!(name.len() <= 15, "the kernel would cut the name `{name}`");
+    thread::Builder::new().name(name.to_owned()).spawn(body).expect("thread is created")
+}
+
+/// Keeps this thread, and those that it creates, on one CPU.
+pub fn pin_to_cpu(cpu: usize) {
+    // SAFETY: a `cpu_set_t` is an array of integers, for which zero is valid; the kernel reads it within its size.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set));
+    }
+}
+
+/// Uses the CPU until `end`, without a system call.
+#[inline(never)]
+pub fn spin_until(end: Instant) {
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Uses the CPU for `duration` of wall-clock time.
+pub fn spin_for(duration: Duration) {
+    spin_until(Instant::now() + duration);
+}
+
+/// What the kernel says that this process has used.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub cpu_seconds: f64,
+    /// Times that it gave up the CPU in order to wait.
+    pub voluntary_switches: i64,
+    /// Page faults that had to wait for the device.
+    pub major_faults: i64,
+}
+
+/// Usage of this process so far.
+pub fn usage() -> Usage {
+    // SAFETY: `rusage` is made of integers, for which zero is valid; the kernel writes within it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = mem::zeroed();
+        check(libc::getrusage(libc::RUSAGE_SELF, &raw mut usage));
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Usage {
+        cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        voluntary_switches: usage.ru_nvcsw,
+        major_faults: usage.ru_majflt,
+    }
+}
+
+/// Writes a file of `bytes` bytes without a hole, and waits until it is on the device.
+pub fn make_file(path: &Path, bytes: usize) {
+    let content: Vec<u8> = (0..bytes).map(|index| (index / 4096) as u8).collect();
+    fs::write(path, content).and_then(|()| fs::File::open(path)?.sync_all()).expect("the file is written");
+}
+
+/// A sequence that visits numbers in no order that read-ahead could guess (a linear congruential generator).
+#[derive(Debug)]
+pub struct Scatter(u64);
+
+impl Scatter {
+    /// The same sequence each time.
+    pub fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// The next number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+impl Default for Scatter {
+    fn default() -> Self {
+        Self::new()
+    }
+}

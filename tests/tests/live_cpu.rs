@@ -1,0 +1,84 @@
+//! Time on a CPU and time ready for one, against what the kernel itself has charged.
+
+use profiler_tests::counters::Watch;
+use profiler_tests::harness::Live;
+use profiler_tests::report::{check_closed, check_near};
+
+/// Threads that share one CPU are on it or wait for it all the time. The kernel's `schedstat` over the same interval
+/// says how much of each: within 2 % of the recording and one scheduler tick at each edge (10 ms), at which the kernel
+/// brings the counters of a running thread up to date.
+#[test]
+fn more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("spin", &["3", "60", "1"]);
+    let watch = Watch::start(vec![workload.pid()]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "4"]);
+    let kernel = watch.stop().between(report.interval_unix_ns());
+    check_closed(&report);
+    let tolerance = 0.02 * report.elapsed() + 0.01;
+    for name in ["spin-0", "spin-1", "spin-2"] {
+        let thread = report.thread_named(name);
+        let counted = kernel[&thread.tid()];
+        check_near("on a CPU", thread.seconds("on_cpu"), counted.run_seconds, tolerance);
+        // The kernel adds a wait to its counter when it ends: one of a few milliseconds is missing at each edge.
+        check_near("ready for a CPU", thread.run_queue_seconds(), counted.run_queue_seconds, tolerance);
+        check_near("busy", thread.busy_share(), 1.0, 0.01);
+        assert!(thread.seconds("runq_preempt") > thread.seconds("runq_wake"), "these threads never sleep");
+    }
+    let cross_check = &report.0["ledger"]["cross_check"];
+    assert_eq!(
+        cross_check["disagreements"].as_array().map(Vec::len),
+        Some(0),
+        "its own look: {cross_check:#}"
+    );
+}
+
+/// Threads that are born and end within the recording count with all of their time: the kernel charges the process for
+/// all of its threads (`getrusage`, told by the workload at its end). ±2 %.
+#[test]
+fn short_threads_count_whole() {
+    let Some(live) = Live::start() else { return };
+    let truth = live.record_command("short_threads", &["2", "3"]);
+    let report = live.report();
+    check_closed(&report);
+    let charged = truth["cpu_seconds"].as_f64().expect("a truth");
+    check_near("on a CPU", report.seconds("on_cpu"), charged, 0.02 * charged);
+    let born =
+        report.threads().filter(|thread| thread.0["born_inside"] == true && thread.comm() == "short").count();
+    check_near("short threads", born as f64, truth["threads"].as_f64().expect("a truth"), 0.0);
+}
+
+/// A command is recorded from its first instruction to its last: what the kernel has charged it by its end is what the
+/// ledger has, ±2 %.
+#[test]
+fn command_is_recorded_from_its_first_instruction() {
+    let Some(live) = Live::start() else { return };
+    let truth = live.record_command("spin", &["2", "2"]);
+    let report = live.report();
+    check_closed(&report);
+    let charged = truth["cpu_seconds"].as_f64().expect("a truth");
+    check_near("on a CPU", report.seconds("on_cpu"), charged, 0.02 * charged);
+}
+
+/// The functions of `deep_stack` are known: 20 times `descend`, then the bottom. Stacks on the CPU end in the spinning
+/// function, stacks off the CPU in the kernel's sleep.
+#[test]
+fn stacks_show_the_functions_that_run_and_wait() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("deep_stack", &["20"]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "3"]);
+    check_closed(&report);
+    let descent = ["descend"; 20];
+    let running = [&descent[..], &["bottom_spin", "spin_until"]].concat();
+    let sleeping = [&descent[..], &["bottom_sleep", "sleep", "nanosleep"]].concat();
+    assert!(
+        report.has_stack("on_cpu", &running),
+        "no stack of the spinning thread: {:#}",
+        report.0["stacks"]
+    );
+    assert!(
+        report.has_stack("off_cpu", &sleeping),
+        "no stack of the sleeping thread: {:#}",
+        report.0["stacks"]
+    );
+}

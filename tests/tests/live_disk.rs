@@ -1,0 +1,56 @@
+//! Waits for the disk. The directory for the files must lie on a real disk: it is cargo's, not the one for temporary
+//! files, which may be in memory.
+
+use profiler_tests::harness::Live;
+use profiler_tests::report::{check_closed, check_main_reason, check_near};
+
+/// A directory on the disk to which this test was built; gone at the test's end.
+fn disk() -> tempfile::TempDir {
+    tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk")
+}
+
+/// Each direct read waits for the device once: `disk_read` has as many intervals as the kernel counted voluntary
+/// switches, ±1 %, and no more time than the reads took by the workload's own clock.
+#[test]
+fn direct_reads_are_disk_read() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let truth = live.record_command("direct_read", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
+    check_closed(&report);
+    let (switches, seconds) = (number(&truth, "voluntary_switches"), number(&truth, "read_seconds"));
+    check_near("waits for the device", report.count("disk_read"), switches, 0.01 * switches);
+    let found = report.seconds("disk_read");
+    assert!(found > 0.05 * seconds && found <= seconds, "{found} s of {seconds} s in reads");
+}
+
+/// All that the workload does besides using the CPU is waiting in `fdatasync`: no longer than by its own clock.
+#[test]
+fn syncs_are_fsync() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let truth = live.record_command("fsync_loop", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
+    check_closed(&report);
+    check_main_reason(&report, "fsync");
+    let (found, seconds) = (report.seconds("fsync"), number(&truth, "sync_seconds"));
+    assert!(found <= seconds + 0.01, "{found} s of {seconds} s in fdatasync");
+}
+
+/// A major fault waits for the device once: as many intervals as the kernel counted major faults, ±2 %: some pages
+/// arrive before the thread waits for them.
+#[test]
+fn major_faults_are_page_fault_io() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let truth = live.record_command("page_faults", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
+    check_closed(&report);
+    let faults = number(&truth, "major_faults");
+    check_near("faults that waited", report.count("page_fault_io"), faults, 0.02 * faults);
+}
+
+#[track_caller]
+fn number(truth: &serde_json::Value, key: &str) -> f64 {
+    truth[key].as_f64().unwrap_or_else(|| panic!("no `{key}` in {truth}"))
+}

@@ -1,0 +1,95 @@
+//! One recording, several outputs: they agree with each other, and a saved capture gives the same answer.
+
+use std::fs;
+
+use profiler_tests::harness::Live;
+use profiler_tests::report::{Report, check_closed, check_near};
+use profiler_tests::running::run;
+
+/// What a capture says later is what the live run said, byte for byte: text, JSON, folded stacks and flamegraph.
+#[test]
+fn capture_gives_the_same_answer_as_the_live_run() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("deep_stack", &[]);
+    let names = ["live.prof", "live.json", "live.folded", "live.svg"].map(|name| path(&live, name));
+    let mut arguments = vec!["record", "-q", "-p"];
+    let pid = workload.pid().to_string();
+    arguments.extend([&pid, "-d", "2", "-o", "-"]);
+    arguments.extend(names.iter().flat_map(|name| ["-o", name]));
+    let recorded = live.run(&arguments);
+    assert!(recorded.status.success(), "{recorded:?}");
+    drop(workload);
+
+    let later = live.run(&["report", &names[0]]);
+    assert!(later.status.success(), "{later:?}");
+    assert!(recorded.stdout.contains("timer"), "a report of a thread that sleeps: {recorded:?}");
+    assert_eq!(later.stdout, recorded.stdout, "text");
+    for extension in ["json", "folded", "svg"] {
+        let again = path(&live, &format!("later.{extension}"));
+        let rendered = live.run(&["report", &names[0], "-o", &again]);
+        assert!(rendered.status.success(), "{rendered:?}");
+        let first = fs::read(live.path(&format!("live.{extension}"))).expect("the live run's file");
+        assert!(first == fs::read(&again).expect("the later file"), "{extension} differs");
+    }
+    check_folded_adds_up(&live);
+    check_svg_is_valid(&names[3]);
+}
+
+/// The widths of the wall view are the ledger: ±1 % for counts that are rounded line by line.
+#[track_caller]
+fn check_folded_adds_up(live: &Live) {
+    let report = Report::read(&live.path("live.json"));
+    check_closed(&report);
+    let folded = fs::read_to_string(live.path("live.folded")).expect("folded stacks");
+    let weights =
+        folded.lines().map(|line| line.rsplit(' ').next().and_then(|weight| weight.parse::<f64>().ok()));
+    let whole: f64 = weights.map(|weight| weight.expect("a line ends in a number")).sum();
+    let asleep: f64 = folded.lines().filter(|line| line.contains("timer")).filter_map(last_number).sum();
+    check_near(
+        "part of the sleeping thread",
+        asleep / whole,
+        report.seconds("timer") / report.number("/ledger/thread_seconds"),
+        0.01,
+    );
+}
+
+fn last_number(line: &str) -> Option<f64> {
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[track_caller]
+fn check_svg_is_valid(svg: &str) {
+    let mut command = std::process::Command::new("xmllint");
+    command.args(["--noout", svg]);
+    let limit = std::time::Duration::from_secs(20);
+    let finished = run(command, limit).expect("xmllint is installed (`cargo xtask setup --tests`)");
+    assert!(finished.status.success(), "{finished:?}");
+    let text = fs::read_to_string(svg).expect("the flamegraph");
+    assert!(
+        text.contains("bottom_spin") && text.contains("bottom_sleep"),
+        "the flamegraph has both threads' functions"
+    );
+}
+
+fn path(live: &Live, name: &str) -> String {
+    live.path(name).to_string_lossy().into_owned()
+}
+
+/// Every recording measures what it costs, and a process of 100 threads costs little memory: the budget is 64 MiB for
+/// the profiler and its kernel maps together.
+#[test]
+fn cost_is_measured_and_memory_within_budget() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("many_threads", &["100", "20"]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "3"]);
+    check_closed(&report);
+    assert!(report.number("/cost/own_cpu_seconds") > 0.0 && report.number("/cost/cpu_ratio") > 0.0);
+    assert!(report.number("/cost/startup_seconds") > 0.0);
+    let programs = report.0["cost"]["programs"].as_array().expect("each kernel program's cost");
+    assert!(
+        programs.iter().any(|program| program["runs"].as_f64() > Some(0.0)),
+        "none was measured: {programs:?}"
+    );
+    let bytes = report.number("/cost/rss_bytes") + report.number("/cost/kernel_bytes");
+    assert!(bytes <= 64.0 * 1024.0 * 1024.0, "{} MiB", bytes / 1024.0 / 1024.0);
+}

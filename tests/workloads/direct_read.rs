@@ -1,0 +1,54 @@
+//! `direct_read DIRECTORY [SECONDS]`: reads 4 KiB at random places of a file past the page cache, so that each read waits
+//! for the device.
+//!
+//! At the end it tells how long its reads took by its own clock, and how often it gave up the CPU during them.
+
+use std::alloc::{Layout, alloc_zeroed};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, io, slice};
+
+use profiler_tests::workload::{Scatter, make_file, number, ready, text, usage};
+
+const BLOCK: usize = 4096;
+const BLOCKS: u64 = 16_384; // 64 MiB
+
+fn main() -> io::Result<()> {
+    let path = Path::new(&text(1)).join("direct_read.data");
+    let length = Duration::from_secs_f64(number(2, 120.0));
+    make_file(&path, BLOCKS as usize * BLOCK);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path)?;
+    fs::remove_file(&path)?;
+    let buffer = aligned_block();
+    let mut places = Scatter::new();
+    ready();
+
+    let before = usage();
+    let (started, mut reads, mut in_reads) = (Instant::now(), 0, Duration::ZERO);
+    while started.elapsed() < length {
+        let place = places.below(BLOCKS) * BLOCK as u64;
+        let read_started = Instant::now();
+        file.read_exact_at(buffer, place)?;
+        in_reads += read_started.elapsed();
+        reads += 1;
+    }
+    println!(
+        "{{\"reads\": {reads}, \"read_seconds\": {}, \"voluntary_switches\": {}}}",
+        in_reads.as_secs_f64(),
+        usage().voluntary_switches - before.voluntary_switches
+    );
+    Ok(())
+}
+
+/// Memory that a device can write to: aligned to a block.
+fn aligned_block() -> &'static mut [u8] {
+    let layout = Layout::from_size_align(BLOCK, BLOCK).expect("a power of two");
+    // SAFETY: the layout is not empty; the memory is zeroed, never freed, and known to nobody else.
+    unsafe {
+        let memory = alloc_zeroed(layout);
+        assert!(!memory.is_null(), "out of memory");
+        slice::from_raw_parts_mut(memory, BLOCK)
+    }
+}

@@ -1,0 +1,136 @@
+//! What the profiler itself uses: CPU time, memory, time to start, time from the end of a recording to its report.
+//!
+//! CPU time and memory are read from `/proc` beside the profiler, to check what its own report says of them.
+
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, ensure};
+use profiler_tests::harness::attached_programs;
+use profiler_tests::report::Report;
+use profiler_tests::running::{Running, wait_until};
+use profiler_tests::servers::{Postgres, process_and_children};
+
+use super::Bench;
+use super::rounds::{Series, table};
+
+/// Time over which CPU time is measured.
+const WINDOW: Duration = Duration::from_secs(8);
+const TO_ATTACH: Duration = Duration::from_secs(10);
+const TO_REPORT: Duration = Duration::from_secs(60);
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// One recording of a process with 100 threads.
+struct Use {
+    /// Percent of one CPU, by `/proc/PID/stat`.
+    cpu: f64,
+    /// The same by the profiler's own report.
+    cpu_reported: f64,
+    /// Percent of one CPU in the kernel programs, by the report.
+    cpu_programs: f64,
+    /// Most resident memory by `/proc/PID/status`, and the maps.
+    memory: f64,
+    attached_after: f64,
+}
+
+/// Tables of the profiler's own use.
+pub fn own(bench: &Bench) -> Result<String> {
+    let mut rounds = Vec::new();
+    for _ in 0..bench.rounds {
+        rounds.push(hundred_threads(bench)?);
+    }
+    let of = |name, value: fn(&Use) -> f64| Series::new(name, rounds.iter().map(value));
+    let cpu = [
+        of("the profiler's process, by /proc", |one| one.cpu),
+        of("the profiler's process, by its report", |one| one.cpu_reported),
+        of("its kernel programs, by its report", |one| one.cpu_programs),
+    ];
+    let memory = [of("resident memory and kernel maps", |one| one.memory)];
+    let start = [of("start to attached programs", |one| one.attached_after)];
+    let report =
+        Series::new("end of the recording to the end of the program, postgres", report_times(bench)?);
+    Ok(format!(
+        "A process of 100 threads, 20 of which work for 1 ms in every 100 ms; 99 Hz.\n\n{}\n{}\n{}\n\
+         Goals: 1 % of one CPU, 64 MiB, 200 ms, 1000 ms.\n",
+        table("CPU time, % of one CPU", 2, &cpu),
+        table("memory, MiB", 1, &memory),
+        table("time, milliseconds", 0, &[&start[..], &[report]].concat())
+    ))
+}
+
+fn hundred_threads(bench: &Bench) -> Result<Use> {
+    let workload = bench.workload("many_threads", &["100", "20"])?;
+    let report = bench.path("self.json");
+    let started = Instant::now();
+    let recording =
+        Running::start(bench.profiler(&["record", "-q", "-p", &workload.pid().to_string(), "-o", &report]))?;
+    wait_until("attached", TO_ATTACH, || !attached_programs(recording.pid()).is_empty())?;
+    let attached_after = started.elapsed().as_secs_f64() * 1e3;
+    // What follows the attaching belongs to the start.
+    thread::sleep(Duration::from_secs(1));
+    let (before, from) = (cpu_ticks(recording.pid())?, Instant::now());
+    thread::sleep(WINDOW);
+    let cpu = (cpu_ticks(recording.pid())? - before) / ticks_a_second() / from.elapsed().as_secs_f64();
+    let resident = most_resident_bytes(recording.pid())?;
+    stop(recording)?;
+    let report = Report::read(report.as_ref());
+    Ok(Use {
+        cpu: cpu * 100.0,
+        cpu_reported: report.number("/cost/cpu_ratio") * 100.0,
+        cpu_programs: report.number("/cost/programs_cpu_ratio") * 100.0,
+        memory: (resident + report.number("/cost/kernel_bytes")) / MIB,
+        attached_after,
+    })
+}
+
+/// Milliseconds from the end of a recording of postgres to the end of the program, a value a round.
+fn report_times(bench: &Bench) -> Result<Vec<f64>> {
+    let postgres = Postgres::start(bench.path("postgres").into());
+    let load = postgres.load("600");
+    thread::sleep(Duration::from_secs(1));
+    let pids: Vec<_> = process_and_children(postgres.pid()).iter().map(u32::to_string).collect();
+    let mut times = Vec::new();
+    for round in 0..bench.rounds {
+        let report = bench.path(&format!("postgres-{round}.json"));
+        let recording =
+            Running::start(bench.profiler(&["record", "-q", "-p", &pids.join(","), "-o", &report]))?;
+        wait_until("attached", TO_ATTACH, || !attached_programs(recording.pid()).is_empty())?;
+        thread::sleep(Duration::from_secs(5));
+        times.push(stop(recording)?.as_secs_f64() * 1e3);
+    }
+    drop(load);
+    postgres.stop();
+    Ok(times)
+}
+
+/// Ends a recording as Ctrl-C does, and returns how long it took to end.
+fn stop(recording: Running) -> Result<Duration> {
+    recording.signal(libc::SIGINT);
+    let asked = Instant::now();
+    let finished = recording.finish(TO_REPORT)?;
+    ensure!(finished.status.success(), "profiler failed: {finished:?}");
+    Ok(asked.elapsed())
+}
+
+/// `utime` and `stime` of a process: fields 14 and 15 of its `stat`, counted from behind its name, which is field 2 and
+/// may contain spaces.
+fn cpu_ticks(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("a `stat` without a name")?;
+    let times: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(times.iter().sum())
+}
+
+fn ticks_a_second() -> f64 {
+    // SAFETY: `sysconf` takes a number and returns one.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+}
+
+/// `VmHWM` of a process's `status`, which is in KiB.
+fn most_resident_bytes(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib * 1024.0)
+}
