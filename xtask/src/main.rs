@@ -2,11 +2,12 @@
 //!
 //! A task is a file. None of them is needed by a user of a released `profiler`.
 
-mod command;
-mod fuzz;
-mod run;
 mod setup;
+mod run;
 mod test;
+mod fuzz;
+mod bench;
+mod command;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Task {
     Test(test::Args),
     /// Fuzz the readers of foreign bytes
     Fuzz(fuzz::Args),
+    /// Measure what recording costs, and write docs/overhead.md
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
+        Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
