@@ -51,7 +51,7 @@ pub trait WaitFacts {
 /// The state of a thread that has just blocked: a code of [`state`].
 #[inline(always)]
 pub fn classify(wait: &impl WaitFacts) -> u32 {
-    if wait.task_state() & STOPPED_BITS != 0 || wait.is_frozen() {
+    if wait.task_state() & STOPPED_BITS != 0 {
         return state::STOPPED;
     }
     let flags = wait.task_flags();
@@ -62,6 +62,9 @@ pub fn classify(wait: &impl WaitFacts) -> u32 {
         return state::EXIT;
     }
     match wait.syscall_class() {
+        // The freezer's mark is also set by a parent that waits for its `vfork` child (`wait_for_vfork_done`,
+        // kernel/fork.c), so in such a call it says nothing.
+        class if class != Some(syscall::CHILD_WAIT) && wait.is_frozen() => state::STOPPED,
         None => if_iowait(wait, state::PAGE_FAULT_IO, state::PAGE_FAULT),
         Some(class) => in_syscall(wait, class),
     }
@@ -242,6 +245,12 @@ mod tests {
         check(Facts { task_state: 0x108, ..in_call(syscall::POLL) }, state::STOPPED);
         check(Facts { task_state: 0x8000, ..in_call(syscall::SLEEP) }, state::STOPPED);
         check(Facts { frozen: true, ..in_call(syscall::SLEEP) }, state::STOPPED);
+        check(Facts { frozen: true, class: None, ..in_call(0) }, state::STOPPED);
+    }
+
+    #[test]
+    fn a_parent_that_waits_for_its_vfork_child_bears_the_freezers_mark_and_is_not_stopped() {
+        check(Facts { frozen: true, ..in_call(syscall::CHILD_WAIT) }, state::CHILD_WAIT);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use aya::{
     },
     util::online_cpus,
 };
-use profiler_common::config::Config;
+use profiler_common::{config::Config, offsets::Offsets};
 
 use super::{Settings, btf::Btf, offsets};
 
@@ -19,13 +19,6 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// A kernel stack of x86_64 and aarch64 without KASAN (`THREAD_SIZE`), for kernels without `bpf_task_pt_regs`.
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
-/// What attaching needs to know of the kernel's types.
-pub struct KernelBtf {
-    /// For aya.
-    pub aya: AyaBtf,
-    switch_has_state: bool,
-}
-
 /// Hooks by program name. Cost each event of a recorded thread, measured: docs/overhead.md.
 const TRACEPOINTS: &[(&str, &str)] = &[
     ("sched_waking", "sched_waking"),
@@ -33,8 +26,15 @@ const TRACEPOINTS: &[(&str, &str)] = &[
     ("sched_process_exec", "sched_process_exec"),
 ];
 
-/// Loads the object with the constants of this run.
-pub fn load(settings: &Settings) -> Result<(Ebpf, KernelBtf)> {
+/// What the kernel's types say. Read once, and kept no longer than needed: the type information takes some 6 MB, and
+/// aya's form of it 30 MB.
+struct Facts {
+    offsets: Offsets,
+    switch_has_state: bool,
+    has_task_pt_regs: bool,
+}
+
+fn facts() -> Result<Facts> {
     let bytes = std::fs::read(KERNEL_BTF).with_context(|| {
         format!(
             "cannot read the kernel's type information (BTF) from {KERNEL_BTF}\n  \
@@ -42,39 +42,52 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, KernelBtf)> {
         )
     })?;
     let btf = Btf::parse(&bytes).with_context(|| format!("cannot use {KERNEL_BTF}"))?;
-    let offsets = offsets::resolve(&btf)?;
     let Some(switch_arguments) = btf.tracepoint_arguments("sched_switch") else {
         bail!("the kernel's type information (BTF) does not list the tracepoint `sched_switch`");
     };
-    // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
-    let switch_has_state = switch_arguments >= 4;
+    Ok(Facts {
+        offsets: offsets::resolve(&btf)?,
+        // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
+        switch_has_state: switch_arguments >= 4,
+        has_task_pt_regs: btf.has_enumerator("BPF_FUNC_task_pt_regs"),
+    })
+}
+
+/// Loads the object with the constants of this run. Also tells whether `sched_switch` has the state.
+pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
+    let facts = facts()?;
     let config = Config {
-        switch_has_state: u32::from(switch_has_state),
-        has_task_pt_regs: u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs")),
+        switch_has_state: u32::from(facts.switch_has_state),
+        has_task_pt_regs: u32::from(facts.has_task_pt_regs),
         kernel_stack_bytes: KERNEL_STACK_BYTES,
         ..settings.config
     };
-    let aya = AyaBtf::from_sys_fs().with_context(|| format!("cannot use {KERNEL_BTF}"))?;
     let ebpf = EbpfLoader::new()
-        .btf(Some(&aya))
+        // The object has no relocations against the kernel's types, so the loader needs none of them.
+        .btf(None)
         // Verifier logs cost hundreds of milliseconds; aya asks for one by itself when a program is refused.
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("CONFIG", &config, true)
-        .override_global("OFFSETS", &offsets, true)
+        .override_global("OFFSETS", &facts.offsets, true)
         .map_max_entries("THREADS", settings.thread_capacity)
         .map_max_entries("TARGETS", settings.thread_capacity)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
         .context("cannot load the kernel programs")?;
-    Ok((ebpf, KernelBtf { aya, switch_has_state }))
+    Ok((ebpf, facts.switch_has_state))
+}
+
+/// The kernel's types as aya wants them, to attach to BTF tracepoints and iterators.
+pub fn kernel_types() -> Result<AyaBtf> {
+    AyaBtf::from_sys_fs().with_context(|| format!("cannot use {KERNEL_BTF}"))
 }
 
 /// Attaches the ledger's hooks.
-pub fn tracepoints(ebpf: &mut Ebpf, btf: &KernelBtf) -> Result<()> {
-    let switch = if btf.switch_has_state { "sched_switch" } else { "sched_switch_without_state" };
+pub fn tracepoints(ebpf: &mut Ebpf, types: &AyaBtf, switch_has_state: bool) -> Result<()> {
+    let switch = if switch_has_state { "sched_switch" } else { "sched_switch_without_state" };
     for &(name, hook) in [(switch, "sched_switch")].iter().chain(TRACEPOINTS) {
         let program: &mut BtfTracePoint = super::program(ebpf, name)?;
-        program.load(hook, &btf.aya).map_err(|error| refused(name, error))?;
+        program.load(hook, types).map_err(|error| refused(name, error))?;
         program.attach().map_err(|error| refused(name, error))?;
     }
     Ok(())

@@ -65,7 +65,8 @@ impl Kernel {
     /// # Errors
     /// What could not be loaded or attached, with the kernel's words.
     pub fn attach(settings: &Settings) -> Result<Self> {
-        let (mut ebpf, kernel_btf) = attach::load(settings)?;
+        let (mut ebpf, switch_has_state) = attach::load(settings)?;
+        let types = attach::kernel_types()?;
         let mut skipped = vec![];
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
         control.set(0, Control { stopped: 1, threshold: u32::MAX, ..Control::default() }, 0)?;
@@ -73,10 +74,10 @@ impl Kernel {
         for (number, class) in syscalls::classes() {
             classes.set(number, class, 0)?;
         }
-        attach::tracepoints(&mut ebpf, &kernel_btf)?;
+        attach::tracepoints(&mut ebpf, &types, switch_has_state)?;
         let sample_source = attach::sampler(&mut ebpf, settings.sample_hz, &mut skipped)?;
-        let seeder = Seeder::new(&mut ebpf, &kernel_btf.aya)?;
-        let passes = Passes::new(&mut ebpf, &kernel_btf.aya, &settings.only_processes)?;
+        let seeder = Seeder::new(&mut ebpf, &types)?;
+        let passes = Passes::new(&mut ebpf, &types, &settings.only_processes)?;
         Ok(Self {
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,

@@ -1,6 +1,9 @@
 //! The kernel's own counters of each thread, read at both edges of a recording to check the ledger against.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use profiler_common::ledger::{ThreadRecord, flags};
 
@@ -64,10 +67,18 @@ impl Reading {
     }
 }
 
-/// Threads of the recorded processes that `/proc` shows and the ledger has no account of.
+/// Threads of the recorded processes that `/proc` shows alive and the ledger has no account of.
 pub fn unseen(accounts: &[ThreadRecord], tgids: &[u32]) -> u32 {
-    let known: std::collections::HashSet<u32> = accounts.iter().map(|account| account.ns_tid).collect();
-    tgids.iter().flat_map(|&tgid| threads(tgid)).filter(|tid| !known.contains(tid)).count() as u32
+    let known: HashSet<u32> = accounts.iter().map(|account| account.ns_tid).collect();
+    let shown = tgids.iter().flat_map(|&tgid| threads(tgid).map(move |tid| (tgid, tid)));
+    shown.filter(|&(tgid, tid)| !known.contains(&tid) && is_alive(tgid, tid)).count() as u32
+}
+
+/// A thread that has ended, but that nobody has waited for, has no open account and needs none.
+fn is_alive(tgid: u32, tid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 fn threads(tgid: u32) -> impl Iterator<Item = u32> {

@@ -48,3 +48,14 @@ pub fn restore_default(signal: libc::c_int) {
     // SAFETY: sets the default action, no handler.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
+
+/// Gives freed memory back to the kernel: attaching needs some 30 MB for a moment, recording a tenth of it.
+#[cfg(target_env = "gnu")]
+pub fn return_free_memory() {
+    // SAFETY: takes a number; only free memory is touched.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators return memory by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn return_free_memory() {}

@@ -117,6 +117,7 @@ impl<'a> Session<'a> {
             terminate: signal(SignalKind::terminate())?,
         };
         let mut kernel = Kernel::attach(&settings(options, &target))?;
+        host::return_free_memory();
         let command = target.command().map(Command::spawn_paused).transpose()?;
         kernel.add_processes(target.tgids())?;
         kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
