@@ -39,5 +39,4 @@ stats! {
     11 KernelStackFailed "kernel_stack_failed" "samples whose kernel stack could not be read";
     12 RegistersUnreadable "registers_unreadable" "waits without a reason because the registers could not be read";
     13 OffCpuRaced "offcpu_raced" "off-CPU stacks given up because the thread ran meanwhile";
-    14 Switches "switches" "context switches of recorded threads";
 }

@@ -116,6 +116,23 @@ impl Account {
         }
     }
 
+    /// Sets the first state anew, as long as nothing has happened to the account since it was opened.
+    #[inline(always)]
+    pub fn correct_guess(self, present_state: impl FnOnce() -> u32) {
+        let record = self.0;
+        // SAFETY: the pointer into the map is not null. Volatile, since another CPU may charge the account meanwhile: then
+        // its own events are the better witness.
+        unsafe {
+            let untouched = || core::ptr::read_volatile(&raw const (*record).since_ns) == (*record).opened_ns;
+            if (*record).flags & flags::STATE_IS_A_GUESS != 0 && untouched() {
+                let state = present_state();
+                if state != (*record).state && untouched() {
+                    (*record).state = state;
+                }
+            }
+        }
+    }
+
     /// Closes the account and sends it. The caller removes it from the map.
     #[inline(always)]
     pub fn close(self, task: Option<Task>, now: u64) {
@@ -198,7 +215,6 @@ pub fn on_switch(preempt: bool, prev: Task, next: Task, prev_state: u32) {
 
 #[inline(always)]
 fn switched_out(account: Account, preempt: bool, prev: Task, tid: u32, prev_state: u32, now: u64) {
-    count(Stat::Switches);
     // A preempted thread stays ready whatever its state says: it may have been about to block.
     if preempt || prev_state == 0 {
         account.left_cpu(state::RUNQ_PREEMPT, now);

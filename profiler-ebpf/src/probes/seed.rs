@@ -1,7 +1,9 @@
-//! Which threads are there already, and in which state? One pass of the task iterator, after everything is attached.
+//! Which threads are there already, and in which state? Two passes of the task iterator, after everything is attached.
 //!
-//! A thread may change state while its account is opened. Its first event after that sets the record right: a switch
-//! away charges the time to the CPU, and an arrival on a CPU without a wake-up charges it to the run queue.
+//! A thread may be switching while its account is opened: too late for its event to be seen, and too early for its
+//! state to be final. So a second pass looks again at each account that has seen no event: no switch has begun since it
+//! was opened, so what the task shows now is what it has been all the time. The first event also sets a wrong guess right:
+//! a switch away charges the time to the CPU, an arrival on a CPU without a wake-up to the run queue.
 
 use profiler_common::{ledger::flags, state};
 
@@ -12,24 +14,33 @@ use crate::{
     task::{Task, Wait},
 };
 
-/// Opens the account of one thread if it is a target and has none.
+/// Opens the account of one thread if it is a target, or looks again at the one that it has.
 #[inline(always)]
 pub fn on_task(task: Task) -> Option<()> {
+    let tid = task.tid();
+    if let Some(account) = Account::of(task, tid) {
+        account.correct_guess(|| present_state(task));
+        return Some(());
+    }
     let level = Task::current().ns_level();
     // SAFETY: the pointer into the map is not null. Later openings read it.
     unsafe { (*maps::control()?).ns_level = level };
     let (ns_tid, ns_tgid) = task.ids_at_level(level);
-    let tid = task.tid();
-    if !filter::is_listed(task, ns_tid, ns_tgid) || Account::of(task, tid).is_some() {
+    if !filter::is_listed(task, ns_tid, ns_tgid) {
         return None;
     }
+    let state = present_state(task);
+    open(task, &Opening { tid, state, flags: flags::STATE_IS_A_GUESS, at_ns: now_ns() }).map(|_| ())
+}
+
+#[inline(always)]
+fn present_state(task: Task) -> u32 {
     let task_state = task.state();
-    let state = if task.is_on_cpu() {
+    if task.is_on_cpu() {
         state::ON_CPU
     } else if task_state == 0 {
         state::RUNQ_PREEMPT
     } else {
         classify(&Wait::new(task, task_state))
-    };
-    open(task, &Opening { tid, state, flags: flags::STATE_IS_A_GUESS, at_ns: now_ns() }).map(|_| ())
+    }
 }

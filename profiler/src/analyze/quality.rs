@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::stat::Stat;
+use profiler_common::{stat::Stat, state};
 
 use super::ratio;
-use crate::recording::{Broken, Recording, StackEnd};
+use crate::recording::{Broken, Recording, StackEnd, Thread};
 
 /// Above this share of losses the report is not reliable.
 const LOST_LIMIT: f64 = 0.01;
@@ -119,7 +119,7 @@ fn losses(recording: &Recording) -> Vec<Loss> {
         Loss {
             what: "kernel events",
             lost: quality.recursion_misses,
-            arrived: samples.saturating_add(counted(recording, Stat::Switches)),
+            arrived: samples.saturating_add(switches(recording)),
             about_time: true,
             advice: "fewer targets, or no second tracer on the same events",
         },
@@ -131,6 +131,13 @@ fn losses(recording: &Recording) -> Vec<Loss> {
             advice: "a lower rate (-F 49), or more CPU for the profiler",
         },
     ]
+}
+
+/// Intervals on a CPU: each ends with a switch.
+fn switches(recording: &Recording) -> u64 {
+    let on_cpu =
+        |thread: &Thread| thread.state_count.get(state::ON_CPU as usize).copied().unwrap_or(0) as u64;
+    recording.threads.iter().map(on_cpu).fold(0, u64::saturating_add)
 }
 
 fn ends(recording: &Recording) -> StackEnds {

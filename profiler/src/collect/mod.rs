@@ -105,7 +105,10 @@ impl Collector {
 
     fn take_sample(&mut self, sample: &decode::Sample, world: &mut dyn World) {
         let header = &sample.header;
-        let (thread, process) = self.threads.live(header.tid, header.ns_tgid, world);
+        let Some((thread, process)) = self.threads.sampled(header.tid, header.ns_tgid, world) else {
+            self.quality.samples_over_limit += 1;
+            return;
+        };
         self.locations.clear();
         // A kernel thread has no user part at all.
         let end = if header.ip == 0 {

@@ -144,6 +144,24 @@ fn a_tid_that_is_used_again_is_another_thread() {
 }
 
 #[test]
+fn threads_beyond_the_table_add_up_in_one_row() {
+    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    for tid in 1..=20_003 {
+        let mut record =
+            ThreadRecord { opened_ns: 2000, ended_ns: 2010, flags: flags::BORN_INSIDE, ..account(tid) };
+        record.state_ns[state::TIMER as usize] = 10;
+        record.state_count[state::TIMER as usize] = 1;
+        collector
+            .take(&bytes_of(&ThreadEnd { kind: event_kind::THREAD_END, reserved: 0, record }), &mut world);
+    }
+    let recording = finish(collector, vec![]);
+    assert_eq!((recording.threads.len(), recording.processes.len()), (20_001, 2));
+    let rest = &recording.threads[20_000];
+    assert_eq!((&*rest.comm, rest.from_ns, rest.to_ns), ("[3 more threads]", 0, 30));
+    assert_eq!((rest.state_ns[state::TIMER as usize], rest.state_count[state::TIMER as usize]), (30, 3));
+}
+
+#[test]
 fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() {
     let off = |wait_seq, repeated_seq, repeats| {
         with_stack(&SampleHeader {

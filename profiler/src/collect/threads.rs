@@ -10,6 +10,10 @@ use profiler_common::{
 use super::{Ending, World, text};
 use crate::recording::{Process, ProcessId, Thread, ThreadId};
 
+/// Rows of threads, and of processes, that are kept: some 900 bytes and 300 bytes each, 24 MB. Threads that end beyond
+/// that are added up in one row.
+const MOST_ROWS: usize = 20_000;
+
 /// All processes and threads so far.
 #[derive(Default)]
 pub struct Threads {
@@ -18,6 +22,15 @@ pub struct Threads {
     threads: Vec<Thread>,
     /// By tid of the initial PID namespace: the thread that has it now.
     live: HashMap<u32, ThreadId>,
+    /// What does not fit into the tables.
+    rest: Option<Rest>,
+}
+
+/// The row for all threads that are too many for rows of their own.
+struct Rest {
+    thread: ThreadId,
+    process: ProcessId,
+    threads: u64,
 }
 
 impl Threads {
@@ -25,6 +38,9 @@ impl Threads {
     pub fn process(&mut self, tgid: u32, world: &mut dyn World) -> ProcessId {
         if let Some(&id) = self.process_by_tgid.get(&tgid) {
             return id;
+        }
+        if self.processes.len() >= MOST_ROWS {
+            return self.rest().process;
         }
         let id = self.processes.len() as ProcessId;
         let comm = world.thread_comm(tgid, tgid).unwrap_or_default();
@@ -38,8 +54,13 @@ impl Threads {
         &self.processes
     }
 
-    /// The rows of the thread that has this tid now, and of its process.
-    pub fn live(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> (ThreadId, ProcessId) {
+    /// The rows of the thread that has this tid now, and of its process. None if it has none and the table is full.
+    pub fn sampled(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> Option<(ThreadId, ProcessId)> {
+        let is_known = self.live.contains_key(&tid);
+        (is_known || self.threads.len() < MOST_ROWS).then(|| self.live(tid, tgid, world))
+    }
+
+    fn live(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> (ThreadId, ProcessId) {
         let process = self.process(tgid, world);
         let next = self.threads.len() as ThreadId;
         let id = *self.live.entry(tid).or_insert(next);
@@ -59,8 +80,47 @@ impl Threads {
         }
     }
 
+    fn rest(&mut self) -> &mut Rest {
+        let (threads, processes) = (&mut self.threads, &mut self.processes);
+        self.rest.get_or_insert_with(|| {
+            let (thread, process) = (threads.len() as ThreadId, processes.len() as ProcessId);
+            processes.push(Process { comm: "[more processes]".to_owned(), ..Process::default() });
+            // Born inside: its time is a sum, and does not begin with the recording.
+            let (state_ns, state_count) = (vec![0; state::ALL.len()], vec![0; state::ALL.len()]);
+            threads.push(Thread {
+                process,
+                born_inside: true,
+                ended_inside: true,
+                state_ns,
+                state_count,
+                ..Thread::default()
+            });
+            Rest { thread, process, threads: 0 }
+        })
+    }
+
+    /// Adds an account to the row of the rest: its length is then the sum of the threads' lives.
+    fn add_to_rest(&mut self, record: &ThreadRecord) {
+        let rest = self.rest();
+        rest.threads += 1;
+        let (id, count) = (rest.thread as usize, rest.threads);
+        let thread = &mut self.threads[id];
+        thread.comm = format!("[{count} more threads]");
+        thread.to_ns += record.ended_ns.saturating_sub(record.opened_ns);
+        thread.preemptions = thread.preemptions.saturating_add(record.preemptions);
+        for (sum, ns) in thread.state_ns.iter_mut().zip(record.state_ns) {
+            *sum += ns;
+        }
+        for (sum, count) in thread.state_count.iter_mut().zip(record.state_count) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
     /// The account of a thread that has ended.
     pub fn ended(&mut self, record: &ThreadRecord, world: &mut dyn World) {
+        if self.threads.len() >= MOST_ROWS && !self.live.contains_key(&record.tid) {
+            return self.add_to_rest(record);
+        }
         let thread = self.row(record, world);
         thread.comm = text(&record.comm);
         thread.to_ns = record.ended_ns;

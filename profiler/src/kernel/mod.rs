@@ -129,12 +129,13 @@ impl Kernel {
         self.seed()
     }
 
-    /// Opens the accounts of all targets that are there and have none yet.
+    /// Opens the accounts of all targets that are there and have none yet. Two passes: the second corrects the first states
+    /// of threads that were just switching.
     ///
     /// # Errors
     /// The kernel refuses the pass.
     pub fn seed(&mut self) -> Result<()> {
-        self.seeder.run().context("cannot list the threads to record")
+        self.seeder.run().and_then(|()| self.seeder.run()).context("cannot list the threads to record")
     }
 
     /// Ends: no account changes any more, and nothing more is sent.

@@ -104,7 +104,6 @@ struct Session<'a> {
     counters: Counters,
     usage: Usage,
     meta: Meta,
-    quality: Quality,
     seeded_at_ns: u64,
     startup_ns: u64,
 }
@@ -142,7 +141,6 @@ impl<'a> Session<'a> {
             progress: Progress::new(options.progress, options.duration),
             bursts: Bursts::new(),
             collector: Collector::new(),
-            quality: Quality::default(),
             options,
             target,
             kernel,
@@ -217,7 +215,7 @@ impl<'a> Session<'a> {
     fn tick(&mut self) -> Result<()> {
         self.bursts.tick();
         let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
-        self.pacing.passed(&pass, &mut self.quality);
+        self.pacing.passed(&pass);
         self.drain();
         let execs = self.collector.take_execs();
         let new = self.target.matching(&execs);
@@ -238,12 +236,13 @@ impl<'a> Session<'a> {
     fn finish(mut self) -> Result<Finished> {
         self.kernel.stop()?;
         self.meta.ended_at_ns = host::monotonic_ns();
+        self.meta.sample_source = self.kernel.sample_source().to_owned();
         let accounts = self.kernel.accounts()?;
         let kernel_counters = self.counters.differences(&accounts);
         let (own_cpu_ns, rss_bytes) = self.usage.since()?;
         self.drain();
         self.progress.clear();
-        self.quality.threads_unseen = counters::unseen(&accounts, self.target.tgids());
+        let threads_unseen = counters::unseen(&accounts, self.target.tgids());
         let memory = MapMemory::read()?;
         let (programs, measured_ns) = self.bursts.finish(&self.kernel)?;
         let ending = Ending {
@@ -254,7 +253,6 @@ impl<'a> Session<'a> {
             kernel_counters,
             modules: self.processes.images().iter().map(module).collect(),
         };
-        self.meta.sample_source = self.kernel.sample_source().to_owned();
         let mut recording = self.collector.finish(ending, &mut LiveWorld { processes: &mut self.processes });
         recording.meta = self.meta;
         recording.cost = Cost {
@@ -265,16 +263,16 @@ impl<'a> Session<'a> {
             measured_ns,
             startup_ns: self.startup_ns,
         };
-        let collected = std::mem::take(&mut recording.quality);
         let counted = self.kernel.stats()?;
         recording.quality = Quality {
             kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
+            threads_unseen,
+            offcpu_over_limit: self.pacing.over_limit(),
+            offcpu_passes: self.pacing.passes(),
+            offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
             recursion_misses: memory.recursion_misses,
             skipped: [self.kernel.skipped(), &self.processes.counts().sentences()].concat(),
-            malformed_records: collected.malformed_records,
-            repeats_without_sample: collected.repeats_without_sample,
-            samples_over_limit: collected.samples_over_limit,
-            ..self.quality
+            ..recording.quality
         };
         recording.validate().context("the recording contradicts itself")?;
         let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };

@@ -2,8 +2,6 @@
 
 use profiler_common::{config::PassCounts, sample::SampleRecord};
 
-use crate::recording::Quality;
-
 /// Stacks that a tick aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
 const AIM: u32 = 5;
 /// Stacks that a tick takes at the most: the aim comes from the tick before, and a burst may come between.
@@ -12,13 +10,17 @@ pub const MOST_CAPTURES: u32 = 32;
 const SLACK_SECONDS: f64 = 0.25;
 
 /// Chooses the probability with which the next pass takes a candidate.
+#[derive(Default)]
 pub struct Pacing {
     candidates: u32,
+    passes: u64,
+    over_limit: u64,
 }
 
 impl Pacing {
+    /// Nothing seen yet.
     pub fn new() -> Self {
-        Self { candidates: 0 }
+        Self::default()
     }
 
     /// The next pass's threshold: a candidate is taken when a random 32-bit number is at most this.
@@ -30,10 +32,26 @@ impl Pacing {
     }
 
     /// Takes in what a pass saw.
-    pub fn passed(&mut self, pass: &PassCounts, quality: &mut Quality) {
+    pub fn passed(&mut self, pass: &PassCounts) {
         self.candidates = pass.candidates;
-        quality.offcpu_passes += 1;
-        quality.offcpu_over_limit += u64::from(pass.over_limit);
+        self.passes += 1;
+        self.over_limit += u64::from(pass.over_limit);
+    }
+
+    /// Passes so far.
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// Passes that did not take place because the loop came too late, of those that a recording of this length has.
+    pub fn missed(&self, elapsed_ns: u64, sample_hz: u32) -> u64 {
+        let expected = u128::from(elapsed_ns) * u128::from(sample_hz) / 1_000_000_000;
+        (expected as u64).saturating_sub(self.passes)
+    }
+
+    /// Candidates that a pass had no room for.
+    pub fn over_limit(&self) -> u64 {
+        self.over_limit
     }
 }
 
@@ -56,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(candidates: u32, probability: f64) {
-        let got = (f64::from(Pacing { candidates }.threshold()) + 1.0) / 4_294_967_296.0;
+        let got = (f64::from(Pacing { candidates, ..Pacing::new() }.threshold()) + 1.0) / 4_294_967_296.0;
         assert!((got - probability).abs() < 1e-6, "{got}");
     }
 
@@ -66,6 +84,13 @@ mod tests {
         check(5, 1.0);
         check(10, 0.5);
         check(1000, 0.005);
+    }
+
+    #[test]
+    fn a_pass_that_came_too_late_is_missed() {
+        let pacing = Pacing { passes: 95, ..Pacing::new() };
+        assert_eq!(pacing.missed(1_000_000_000, 99), 4);
+        assert_eq!(pacing.missed(900_000_000, 99), 0);
     }
 
     #[test]

@@ -163,7 +163,6 @@ fn quality() -> Quality {
             count("oncpu_dropped", 3),
             count("offcpu_samples", 50),
             count("offcpu_dropped", 1),
-            count("switches", 3_000),
         ],
         offcpu_passes: 990,
         skipped: vec!["kernel 6.18.5 gave no hardware counters to this guest".into()],
