@@ -71,7 +71,8 @@ fn deny() -> Result<Outcome> {
 
 /// The kernel crate's pure parts too, on the host; its program is none there. The live tests have a step of their own.
 fn unit() -> Result<Outcome> {
-    let mut tests = cargo(["test", "--no-fail-fast", "--package", "profiler-ebpf", "--package", "profiler-common"]);
+    let mut tests =
+        cargo(["test", "--no-fail-fast", "--package", "profiler-ebpf", "--package", "profiler-common"]);
     count_tests(tests.args(["--package", "profiler", "--package", "xtask", "--lib", "--bins"]))
 }
 
