@@ -77,9 +77,12 @@ impl Hot {
     }
 }
 
+/// What stacks of one row have in common: state, process name and user functions.
+type Alike<'a> = (u32, &'a str, Vec<Cow<'a, str>>);
+
 fn merged<'a>(stacks: impl Iterator<Item = &'a StackTime>) -> HotList {
     let mut samples = 0_u64;
-    let mut alike: HashMap<(u32, &str, Vec<Cow<'_, str>>), Vec<&StackTime>> = HashMap::new();
+    let mut alike: HashMap<Alike<'_>, Vec<&StackTime>> = HashMap::new();
     for stack in stacks {
         samples = samples.saturating_add(stack.samples);
         alike.entry((stack.state, &stack.comm, functions(stack))).or_default().push(stack);

@@ -96,7 +96,7 @@ fn text_tells_the_numbers_of_the_table() {
     check_line(&example, "3.00 s fsync db: [k] jbd2_log_wait_commit ← flush ← execute ← main");
     // evil's 2.5 s of net_recv are no busy time.
     check_line(&example, "evil\\x1b[31m 900 2.50 s 2.50 s on_cpu 50.0 %, net_recv 50.0 % (born)");
-    check_line(&example, "Idle, waiting for work or time: 8.90 s in 10 samples");
+    check_line(&example, "Waiting for work, for time or for another thread: 8.90 s in 10 samples");
     check_line(&example, "1.90 s poll db: execute ← main");
     check_line(&example, "7.00 s not sampled");
     check_line(&example, "Profiler: 0.40 % of one CPU, 31 MiB resident, 12 MiB in the kernel");

@@ -8,7 +8,7 @@ use crate::report::numbers::{count, duration, plural};
 use crate::report::state_name;
 
 const ROWS: usize = 8;
-const IDLE_ROWS: usize = 3;
+const IDLE_ROWS: usize = 5;
 /// Columns of one function's name.
 const FUNCTION: usize = 44;
 /// Columns to which a name may be cut to fit into the line.
@@ -28,7 +28,13 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         list(report, page, "Top stacks blocked", (&hot.blocked, trust.off_cpu_lost, ROWS), state);
     }
     if hot.idle.total_ns > 0 {
-        list(report, page, "Idle, waiting for work or time", (&hot.idle, 0, IDLE_ROWS), state);
+        list(
+            report,
+            page,
+            "Waiting for work, for time or for another thread",
+            (&hot.idle, 0, IDLE_ROWS),
+            state,
+        );
     }
 }
 
@@ -37,17 +43,17 @@ fn list(
     report: &Report<'_>,
     page: &mut Page,
     title: &str,
-    (list, lost, rows): (&HotList, u64, usize),
+    (hot, dropped, rows): (&HotList, u64, usize),
     state: impl Fn(&HotStack) -> String,
 ) {
-    let lost = if lost > 0 { format!(", {} lost", count(lost)) } else { String::new() };
-    let samples = plural(list.samples, "sample");
-    page.heading(&format!("{title}: {} in {samples}{lost}", page.time(list.total_ns)));
-    for stack in list.rows.iter().take(rows) {
+    let lost = if dropped > 0 { format!(", {} lost", count(dropped)) } else { String::new() };
+    let samples = plural(hot.samples, "sample");
+    page.heading(&format!("{title}: {} in {samples}{lost}", page.time(hot.total_ns)));
+    for stack in hot.rows.iter().take(rows) {
         page.line(&row(report, page, stack, &state(stack)));
     }
     let others: Vec<u64> =
-        list.rows.iter().skip(rows).map(|row| row.ns).chain(list.others_ns.iter().copied()).collect();
+        hot.rows.iter().skip(rows).map(|row| row.ns).chain(hot.others_ns.iter().copied()).collect();
     if !others.is_empty() {
         let ns = others.iter().fold(0_u64, |sum, &ns| sum.saturating_add(ns));
         page.line(&format!(
@@ -56,8 +62,8 @@ fn list(
             plural(others.len() as u64, "other stack")
         ));
     }
-    if list.not_sampled_ns > 0 {
-        page.line(&format!("  {}  not sampled", right(&page.time(list.not_sampled_ns), 10)));
+    if hot.not_sampled_ns > 0 {
+        page.line(&format!("  {}  not sampled", right(&page.time(hot.not_sampled_ns), 10)));
     }
 }
 
