@@ -14,6 +14,9 @@ const TICK_NS: f64 = 10e6;
 /// has a standard deviation of 10 ms / √6 = 4.1 ms; of two such fields 5.8 ms. Four of those, for one thread.
 const TIMES_NS: f64 = 4.0 * 5.8e6;
 
+/// A difference of up to this for each context switch is one of where in it the line is drawn.
+const SWITCH_NS: f64 = 2e3;
+
 /// Sums over the threads that have counters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CrossCheck {
@@ -74,6 +77,7 @@ impl CrossCheck {
             floor_ns: running * TICK_NS,
             when_more: "the kernel takes interrupts and a hypervisor's share out of a thread's run time",
             when_less: "the ledger has missed context switches",
+            switches: queue.runs,
         };
         let run_queue = Comparison {
             what: "time waiting for a CPU",
@@ -83,6 +87,7 @@ impl CrossCheck {
             floor_ns: running * TICK_NS + queue.unfinished_ns(),
             when_more: "the ledger counts from the wake-up, the kernel only from the entry into a CPU's queue",
             when_less: "the ledger has missed wake-ups",
+            switches: queue.waits,
         };
         let times = Comparison {
             what: "time on the CPU",
@@ -92,8 +97,11 @@ impl CrossCheck {
             floor_ns: running * TICK_NS + (self.threads as f64).sqrt() * TIMES_NS,
             when_more: "the kernel takes interrupts and a hypervisor's share out of a thread's run time",
             when_less: "the ledger has missed context switches",
+            switches: queue.runs,
         };
-        [on_cpu, run_queue, times].iter().filter_map(Comparison::sentence).collect()
+        // Most kernels scale utime and stime to the run time of schedstat: a second sentence would say the same again.
+        let run_time = on_cpu.sentence().or_else(|| times.sentence());
+        [run_time, run_queue.sentence()].into_iter().flatten().collect()
     }
 }
 
@@ -102,6 +110,7 @@ impl CrossCheck {
 struct Queue {
     wait_ns: f64,
     waits: f64,
+    runs: f64,
     longest_elapsed_ns: f64,
 }
 
@@ -111,6 +120,7 @@ impl Queue {
             let count = |code: u32| thread.state_count.get(code as usize).copied().unwrap_or(0);
             self.wait_ns += run_queue_ns(thread);
             self.waits += count(state::RUNQ_WAKE) as f64 + count(state::RUNQ_PREEMPT) as f64;
+            self.runs += count(state::ON_CPU) as f64;
             let elapsed_ns = thread.to_ns.saturating_sub(thread.from_ns) as f64;
             self.longest_elapsed_ns = self.longest_elapsed_ns.max(elapsed_ns);
         }
@@ -145,6 +155,8 @@ struct Comparison {
     /// Probable cause when the ledger has more, and when it has less.
     when_more: &'static str,
     when_less: &'static str,
+    /// How often this time began.
+    switches: f64,
 }
 
 impl Comparison {
@@ -157,11 +169,18 @@ impl Comparison {
         }
         let (word, cause) =
             if difference > 0.0 { ("more", self.when_more) } else { ("less", self.when_less) };
+        let each_ns = difference.abs() / self.switches.max(1.0);
+        let cause = if each_ns <= SWITCH_NS {
+            let each = each_ns / 1e3;
+            format!("the two draw the line at different points of a context switch, {each:.1} µs apart")
+        } else {
+            cause.to_owned()
+        };
         Some(format!(
             "{}: the ledger has {:.3} s, {:.1} % {word} than the {:.3} s of {}; probable cause: {cause}",
             self.what,
             self.ledger_ns / 1e9,
-            100.0 * difference.abs() / larger,
+            100.0 * difference.abs() / self.kernel_ns.max(1.0),
             self.kernel_ns / 1e9,
             self.source,
         ))
@@ -218,8 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn a_little_in_each_switch_is_told_as_that() {
+        // 1 s in 1,000,000 waits, and 0.1 s less in the kernel: 0.1 µs each.
+        let mut recording = example();
+        recording.meta.cpus = 1;
+        recording.threads.truncate(1);
+        recording.threads[0].state_count[state::RUNQ_WAKE as usize] = 1_000_000;
+        let counters = KernelCounters { run_queue_ns: 900 * MS, run_ns: 4_000 * MS, ..AGREEING };
+        recording.threads[0].kernel_counters = Some(KernelCounters { user_ns: 2_000 * MS, ..counters });
+        let sentence = "time waiting for a CPU: the ledger has 1.000 s, 11.1 % more than the 0.900 s of schedstat; \
+                        probable cause: the two draw the line at different points of a context switch, 0.1 µs apart";
+        assert_eq!(CrossCheck::of(&recording).expect("has counters").disagreements, [sentence]);
+    }
+
+    #[test]
     fn user_and_system_time_are_compared_as_a_sum() {
-        let sentence = "time on the CPU: the ledger has 5.000 s, 20.0 % more than the 4.000 s of utime + stime; probable \
+        let sentence = "time on the CPU: the ledger has 5.000 s, 25.0 % more than the 4.000 s of utime + stime; probable \
                         cause: the kernel takes interrupts and a hypervisor's share out of a thread's run time";
         check(KernelCounters { system_ns: 1_000 * MS, ..AGREEING }, &[sentence]);
     }
@@ -257,7 +290,7 @@ mod tests {
     #[test]
     fn waits_that_go_on_at_the_edges_are_not_missed() {
         // 2 s of 10 s in 20 waits of 100 ms: 0.2 threads wait at any moment, 2 · 0.2 · 100 ms at the edges.
-        let queue = Queue { wait_ns: 2e9, waits: 20.0, longest_elapsed_ns: 10e9 };
+        let queue = Queue { wait_ns: 2e9, waits: 20.0, longest_elapsed_ns: 10e9, ..Queue::default() };
         assert_eq!(queue.unfinished_ns().round() as u64, 40 * MS);
     }
 }

@@ -9,14 +9,15 @@
 //! its width is the sum of its states.
 
 mod crowd;
-mod share;
 
 use std::collections::HashMap;
 
 use profiler_common::state::{self, Group};
 
-use super::label::{broken_reason, frame_labels, group_name, kernel_frames};
-use crate::recording::{Recording, Stack, StackEnd, StackId, Thread, ThreadId};
+use self::crowd::Owner;
+use super::label::{frame_labels, group_name, kernel_frames, missing_root};
+use super::shares::Shares;
+use crate::recording::{Recording, Stack, StackId, Thread};
 
 /// Which of the threads' time is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +118,25 @@ impl Flame {
     /// Builds one view of a recording that is valid ([`Recording::validate`]).
     pub fn new(recording: &Recording, view: View) -> Self {
         let owners = crowd::owners(recording);
-        let samples = samples_by_state(recording);
+        let shares = Shares::of(recording);
         let mut builder =
             Builder { recording, view, frames: Vec::new(), ids: HashMap::new(), totals: HashMap::new() };
-        for (id, (thread, owner)) in recording.threads.iter().zip(&owners).enumerate() {
-            let root = [&owner.process, &owner.thread].map(|text| builder.frame(text.clone(), Kind::Owner));
-            builder.add_thread(id as ThreadId, thread, root, &samples);
+        let owner = |owner: &Owner| {
+            [&owner.process, &owner.thread].map(|text| builder.frame(text.clone(), Kind::Owner))
+        };
+        let roots: Vec<[u32; 2]> = owners.iter().map(owner).collect();
+        for (sample, &ns) in recording.samples.iter().zip(&shares.ns) {
+            if ns > 0 && view.shows(sample.state) {
+                builder.add_stack(roots[sample.thread as usize], sample.state, sample.stack, ns);
+            }
+        }
+        for row in shares.not_sampled.iter().filter(|row| view.shows(row.state)) {
+            builder.add_not_sampled(roots[row.thread as usize], row.state, row.ns);
+        }
+        if view.shows_residual() {
+            for (thread, &root) in recording.threads.iter().zip(&roots) {
+                builder.add_residual(root, thread);
+            }
         }
         builder.finish()
     }
@@ -145,17 +159,6 @@ impl Flame {
     }
 }
 
-/// Stacks with their weights, by thread and state.
-type Samples = HashMap<(ThreadId, u32), Vec<(StackId, f64)>>;
-
-fn samples_by_state(recording: &Recording) -> Samples {
-    let mut samples = Samples::new();
-    for sample in &recording.samples {
-        samples.entry((sample.thread, sample.state)).or_default().push((sample.stack, sample.weight));
-    }
-    samples
-}
-
 struct Builder<'a> {
     recording: &'a Recording,
     view: View,
@@ -165,39 +168,34 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn add_thread(&mut self, id: ThreadId, thread: &Thread, root: [u32; 2], samples: &Samples) {
-        let mut accounted_ns = 0u64;
-        for (code, &ns) in (0u32..).zip(&thread.state_ns) {
-            accounted_ns = accounted_ns.saturating_add(ns);
-            if ns > 0 && self.view.shows(code) {
-                let samples = samples.get(&(id, code)).map_or(&[][..], Vec::as_slice);
-                self.add_state(root, code, ns, samples);
-            }
-        }
+    /// Time of a thread in a state with a stack.
+    fn add_stack(&mut self, root: [u32; 2], code: u32, stack: StackId, ns: u64) {
+        let (mut path, group) = self.state_path(root, code);
+        self.push_code(&mut path, stack, group);
+        self.add(path, ns);
+    }
+
+    /// Time of a thread in a state that no sample saw.
+    fn add_not_sampled(&mut self, root: [u32; 2], code: u32, ns: u64) {
+        let (mut path, group) = self.state_path(root, code);
+        path.push(self.frame("[not sampled]".to_owned(), Kind::Missing(group)));
+        self.add(path, ns);
+    }
+
+    fn add_residual(&mut self, root: [u32; 2], thread: &Thread) {
+        let accounted_ns = thread.state_ns.iter().fold(0_u64, |sum, &ns| sum.saturating_add(ns));
         let residual_ns = thread.to_ns.saturating_sub(thread.from_ns).saturating_sub(accounted_ns);
-        if residual_ns > 0 && self.view.shows_residual() {
+        if residual_ns > 0 {
             let residual = self.frame("[residual]".to_owned(), Kind::Residual);
             self.add(vec![root[0], root[1], residual], residual_ns);
         }
     }
 
-    /// Shares the thread's time in a state out over the stacks that were sampled in it.
-    fn add_state(&mut self, root: [u32; 2], code: u32, ns: u64, samples: &[(StackId, f64)]) {
+    /// The path down to the state's frame.
+    fn state_path(&mut self, root: [u32; 2], code: u32) -> (Vec<u32>, Group) {
         let (text, group) = state_label(code);
         let state = self.frame(text, Kind::State(group));
-        let base = [root[0], root[1], state];
-        let weights: Vec<f64> = samples.iter().map(|&(_, weight)| weight).collect();
-        let Some(shares) = share::share_out(ns, &weights) else {
-            let not_sampled = self.frame("[not sampled]".to_owned(), Kind::Missing(group));
-            return self.add([&base[..], &[not_sampled]].concat(), ns);
-        };
-        for (&(stack, _), share_ns) in samples.iter().zip(shares) {
-            if share_ns > 0 {
-                let mut path = base.to_vec();
-                self.push_code(&mut path, stack, group);
-                self.add(path, share_ns);
-            }
-        }
+        (vec![root[0], root[1], state], group)
     }
 
     /// Appends a stack, from its root to its leaf.
@@ -259,15 +257,6 @@ fn state_label(code: u32) -> (String, Group) {
             (state.name.to_owned(), state.group)
         }
         Some(state) => (format!("{} ({})", state.name, group_name(state.group)), state.group),
-    }
-}
-
-/// What stands at the root of a user stack that does not reach its thread's first function.
-fn missing_root(end: StackEnd) -> Option<String> {
-    match end {
-        StackEnd::Complete | StackEnd::NoUserStack => None,
-        StackEnd::Cut => Some("[cut]".to_owned()),
-        StackEnd::Broken(broken) => Some(format!("[broken: {}]", broken_reason(broken))),
     }
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use profiler_common::state::Group;
 
-use crate::recording::{Broken, Frame, FrameId, Recording, Stack};
+use crate::recording::{Broken, Frame, FrameId, Recording, Stack, StackEnd};
 
 /// Functions that stand on top of a kernel stack only because the profiler, or another tracer, took it.
 const TRACING: &[&str] =
@@ -75,6 +75,15 @@ pub fn group_name(group: Group) -> &'static str {
     }
 }
 
+/// What stands at the root of a user stack that does not reach its thread's first function.
+pub fn missing_root(end: StackEnd) -> Option<String> {
+    match end {
+        StackEnd::Complete | StackEnd::NoUserStack => None,
+        StackEnd::Cut => Some("[cut]".to_owned()),
+        StackEnd::Broken(broken) => Some(format!("[broken: {}]", broken_reason(broken))),
+    }
+}
+
 /// Why a user stack has no further frames towards its root.
 pub fn broken_reason(broken: Broken) -> &'static str {
     match broken {
@@ -89,7 +98,7 @@ pub fn broken_reason(broken: Broken) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Module, Name, StackEnd};
+    use crate::recording::{Module, Name};
 
     fn named(function: &str, inlined: bool) -> Name {
         Name { function: function.to_owned(), inlined, ..Name::default() }

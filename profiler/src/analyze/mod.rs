@@ -8,15 +8,20 @@ mod cross_check;
 mod quality;
 mod cost;
 pub mod label;
+mod shares;
+mod waits_in;
 mod stacks;
+mod hot;
 pub mod flame;
 
 pub use cost::CostRatios;
 pub use cross_check::CrossCheck;
+pub use hot::{Hot, HotList, HotStack};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};
 pub use quality::{Loss, StackEnds, Trust};
 pub use stacks::{FunctionTime, StackTime, Stacks};
 
+use self::shares::Shares;
 use crate::recording::Recording;
 
 /// Everything that the formats show, beside the recording itself.
@@ -30,6 +35,7 @@ pub struct Report<'a> {
     pub threads: Vec<ThreadAccount>,
     pub cross_check: Option<CrossCheck>,
     pub stacks: Stacks,
+    pub hot: Hot,
     pub trust: Trust,
     pub cost: CostRatios,
 }
@@ -38,12 +44,16 @@ impl<'a> Report<'a> {
     /// Computes everything. `recording` has passed [`Recording::validate`]; its numbers may be anything.
     pub fn new(recording: &'a Recording) -> Self {
         let threads = ledger::threads(recording);
+        let ledger = Ledger::of(&threads);
+        let shares = Shares::of(recording);
+        let stacks = stacks::all(recording, &shares);
         Self {
             recording,
-            ledger: Ledger::of(&threads),
             processes: ledger::processes(recording, &threads),
             cross_check: CrossCheck::of(recording),
-            stacks: Stacks::of(recording),
+            stacks: Stacks::of(recording, &stacks, &shares),
+            hot: Hot::of(&stacks, &shares, |wanted| ledger.account.ns_where(wanted)),
+            ledger,
             trust: Trust::of(recording),
             cost: CostRatios::of(recording),
             threads: ledger::busiest_first(threads),

@@ -100,11 +100,13 @@ fn losses(recording: &Recording) -> Vec<Loss> {
     let sum =
         |stats: &[Stat]| stats.iter().fold(0_u64, |sum, &stat| sum.saturating_add(counted(recording, stat)));
     let samples = sum(&[Stat::OnCpuSamples, Stat::OffCpuSamples]);
+    // Both have arrived, and were of no use.
+    let left_out = quality.malformed_records.saturating_add(quality.samples_over_limit);
     vec![
         Loss {
             what: "samples",
-            lost: sum(&[Stat::OnCpuDropped, Stat::OffCpuDropped]).saturating_add(quality.malformed_records),
-            arrived: samples.saturating_sub(quality.malformed_records),
+            lost: sum(&[Stat::OnCpuDropped, Stat::OffCpuDropped]).saturating_add(left_out),
+            arrived: samples.saturating_sub(left_out),
             about_time: false,
             advice: "a lower rate (-F 49), fewer targets, or more CPU for the profiler",
         },
@@ -193,6 +195,12 @@ mod tests {
     #[test]
     fn a_record_that_does_not_decode_is_a_lost_sample() {
         check(|r| r.quality.malformed_records = 2, 6.0 / 504.0, false);
+    }
+
+    #[test]
+    fn a_sample_that_no_table_had_room_for_is_lost() {
+        // 3 + 1 dropped and 20 of the 500 left out.
+        check(|r| r.quality.samples_over_limit = 20, 24.0 / 504.0, false);
     }
 
     #[test]

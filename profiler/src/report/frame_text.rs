@@ -27,6 +27,19 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
+/// The text with only that told by its code which is more than text for a reader of XML or a terminal.
+pub fn plain(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) {
+            push_code(&mut safe, character);
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 fn push_code(safe: &mut String, character: char) {
     // Writing to a string cannot fail.
     let _ = write!(safe, "{}", character.escape_unicode());
@@ -86,6 +99,11 @@ mod tests {
     #[test]
     fn text_that_would_be_shown_reversed_is_told_by_its_codes() {
         check("a\u{202e}b", "a\\u{202e}b");
+    }
+
+    #[test]
+    fn text_outside_of_stacks_keeps_its_numbers() {
+        assert_eq!(plain("pid 12;\u{1b}"), "pid 12;\\u{1b}");
     }
 
     #[test]

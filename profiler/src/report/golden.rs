@@ -72,7 +72,7 @@ fn json_is_the_golden_one() {
 #[test]
 fn text_tells_the_numbers_of_the_table() {
     let example = example();
-    check_line(&example, "db (pid 812 and 1 more, 3 threads)");
+    check_line(&example, "db (pid 812, 2 processes, 3 threads)");
     check_line(&example, "10.0 s on web1 · Linux 6.18.5 x86_64, 4 CPUs · 2026-11-22 06:40:00 UTC");
     check_line(&example, "Where 25.00 s of thread time went");
     check_line(&example, "on CPU 7.50 s 30.0 %");
@@ -81,18 +81,24 @@ fn text_tells_the_numbers_of_the_table() {
     check_line(&example, "disk fsync 3.00 s 12.0 %");
     check_line(&example, "disk_write 1.00 s 4.0 %");
     check_line(&example, "network net_recv 2.50 s 10.0 %");
-    check_line(&example, "unknown unknown 1.00 s 4.0 %");
+    check_line(&example, "unknown 1.00 s 4.0 %");
     check_line(&example, "1.00 s of it in odd_driver_wait");
     check_line(&example, "idle futex_wait 7.00 s 28.0 %");
     check_line(&example, "residual 0.10 s 0.4 %");
+    // 15.4 of 16.4 s: all but the unknown second.
+    check_line(&example, "Of 16.40 s blocked, 93.9 % has a reason.");
     check_line(
         &example,
         "The kernel disagrees on time on the CPU: the ledger has 5.000 s, 9.1 % less than the 5.500 s",
     );
-    check_line(&example, "db 812 8.00 s 4.00 s on_cpu 40.0 %, fsync 30.0 %");
+    check_line(&example, "db 812 8.00 s 4.00 s on_cpu 40.0 %, fsync 30.0 %, poll 19.0 %");
     check_line(&example, "4.00 s db: hash ← scan ← execute ← main");
-    check_line(&example, "3.00 s fsync db: flush ← execute ← main (kernel: jbd2_log_wait_commit)");
-    check_line(&example, "8.90 s idle: futex_wait, poll");
+    check_line(&example, "3.00 s fsync db: [k] jbd2_log_wait_commit ← flush ← execute ← main");
+    // evil's 2.5 s of net_recv are no busy time.
+    check_line(&example, "evil\\x1b[31m 900 2.50 s 2.50 s on_cpu 50.0 %, net_recv 50.0 % (born)");
+    check_line(&example, "Waiting for work, for time or for another thread: 8.90 s in 10 samples");
+    check_line(&example, "1.90 s poll db: execute ← main");
+    check_line(&example, "7.00 s not sampled");
     check_line(&example, "Profiler: 0.40 % of one CPU, 31 MiB resident, 12 MiB in the kernel");
     check_line(
         &example,
@@ -112,7 +118,7 @@ fn json_tells_the_numbers_of_the_table() {
     check_number("/ledger/cross_check/schedstat_run_seconds", 5.5);
     check_number("/processes/0/states/futex_wait", 7.0);
     check_number("/threads/0/tid", 812.0);
-    check_number("/threads/1/states/net_recv", 2.5);
+    check_number("/threads/2/states/net_recv", 2.5);
     check_number("/stacks/on_cpu/0/seconds", 4.0);
     check_number("/stacks/on_cpu/0/ratio", 4.0 / 25.0);
     check_number("/stacks/off_cpu/0/seconds", 3.0);
@@ -153,7 +159,7 @@ fn a_recording_that_lost_too_much_says_so_first() {
 
 #[test]
 fn lost_stacks_stand_with_the_stacks() {
-    check_line(&example(), "Top stacks off the CPU (50 samples, 1 lost; 9.00 s not sampled)");
+    check_line(&example(), "Top stacks blocked: 7.50 s in 40 samples, 1 lost");
 }
 
 #[test]
@@ -166,6 +172,7 @@ fn a_recording_of_milliseconds_is_told_in_milliseconds() {
     thread.state_ns.iter_mut().for_each(|ns| *ns /= 1000);
     check_line(&recording, "Where 10.00 ms of thread time went");
     check_line(&recording, "disk fsync 3.00 ms 30.0 %");
+    check_line(&recording, "No sample: 4.0 ms on the CPU, with a sample every 10 ms.");
 }
 
 #[test]
@@ -186,7 +193,10 @@ fn a_recording_without_samples_says_so() {
     let mut recording = example();
     recording.samples.clear();
     check_line(&recording, "No stack was sampled");
-    check_line(&recording, "Top stacks on the CPU (0 samples, 3 lost; 7.50 s not sampled)");
+    check_line(
+        &recording,
+        "Top stacks on the CPU (innermost function first, [k] in the kernel): 7.50 s in 0 samples, 3 lost",
+    );
 }
 
 #[test]

@@ -140,6 +140,7 @@ struct QualityJson<'a> {
     offcpu_passes_missed: u64,
     malformed_records: u64,
     repeats_without_sample: u64,
+    samples_over_limit: u64,
     recursion_misses: u64,
     skipped: &'a [String],
 }
@@ -205,7 +206,7 @@ impl<'a> LedgerJson<'a> {
             states: by_state(&ledger.account, |time| seconds(time.ns)),
             counts: by_state(&ledger.account, |time| time.count),
             unknown_in: unknown_in
-                .map(|row| UnknownJson { function: &row.function, seconds: row.ns / 1e9 })
+                .map(|row| UnknownJson { function: &row.function, seconds: seconds(row.ns) })
                 .collect(),
             cross_check: report.cross_check.as_ref().map(CrossCheckJson::of),
         }
@@ -264,8 +265,8 @@ impl<'a> StacksJson<'a> {
         let stack = |stack: &'a StackTime| StackJson {
             state: state_name(stack.state),
             comm: &stack.comm,
-            seconds: stack.ns / 1e9,
-            ratio: stack.ns / thread_ns,
+            seconds: seconds(stack.ns),
+            ratio: stack.ns as f64 / thread_ns,
             frames: &stack.frames,
             kernel_frames: stack.kernel_frames,
             samples: stack.samples,
@@ -273,8 +274,8 @@ impl<'a> StacksJson<'a> {
         Self {
             on_cpu: stacks.on_cpu.iter().map(stack).collect(),
             off_cpu: stacks.off_cpu.iter().map(stack).collect(),
-            on_cpu_not_sampled_seconds: stacks.on_cpu_not_sampled_ns / 1e9,
-            off_cpu_not_sampled_seconds: stacks.off_cpu_not_sampled_ns / 1e9,
+            on_cpu_not_sampled_seconds: seconds(stacks.on_cpu_not_sampled_ns),
+            off_cpu_not_sampled_seconds: seconds(stacks.off_cpu_not_sampled_ns),
         }
     }
 }
@@ -298,6 +299,7 @@ impl<'a> QualityJson<'a> {
             offcpu_passes_missed: quality.offcpu_passes_missed,
             malformed_records: quality.malformed_records,
             repeats_without_sample: quality.repeats_without_sample,
+            samples_over_limit: quality.samples_over_limit,
             recursion_misses: quality.recursion_misses,
             skipped: &quality.skipped,
         }

@@ -8,6 +8,7 @@ pub mod folded;
 pub mod svg;
 mod escape;
 mod frame_text;
+mod function_name;
 mod numbers;
 #[cfg(test)]
 mod golden;

@@ -31,11 +31,16 @@ impl Scale {
         if total_ns < 1_000_000_000 { Self::Milliseconds } else { Self::Seconds }
     }
 
-    /// With two decimals: `12.41 s`.
-    pub fn show(self, ns: f64) -> String {
-        match self {
-            Self::Seconds => format!("{:.2} s", ns / 1e9),
-            Self::Milliseconds => format!("{:.2} ms", ns / 1e6),
+    /// With two decimals: `12.41 s`. What would be shown as nothing takes the unit that suits it.
+    pub fn show(self, ns: u64) -> String {
+        let (size, unit) = match self {
+            Self::Seconds => (1e9, "s"),
+            Self::Milliseconds => (1e6, "ms"),
+        };
+        match ns as f64 / size {
+            _ if ns == 0 => format!("0 {unit}"),
+            number if number < 0.005 => duration(ns as f64),
+            number => format!("{number:.2} {unit}"),
         }
     }
 }
@@ -58,8 +63,11 @@ pub fn length(ns: u64) -> String {
     if ns < 1_000_000_000 { duration(ns as f64) } else { format!("{:.1} s", ns as f64 / 1e9) }
 }
 
-/// A ratio with one decimal: `15.5 %`.
+/// A ratio with one decimal: `15.5 %`; `<0.1 %` where that would be nothing.
 pub fn percent(ratio: f64) -> String {
+    if ratio > 0.0 && ratio < 0.0005 {
+        return "<0.1 %".to_owned();
+    }
     format!("{:.1} %", 100.0 * ratio)
 }
 
@@ -143,8 +151,16 @@ mod tests {
 
     #[test]
     fn a_column_has_one_unit() {
-        check(&Scale::for_total(25_000_000_000).show(2_500_000.0), "0.00 s");
-        check(&Scale::for_total(999_999_999).show(2_500_000.0), "2.50 ms");
+        check(&Scale::for_total(25_000_000_000).show(12_414_000_000), "12.41 s");
+        check(&Scale::for_total(999_999_999).show(2_500_000), "2.50 ms");
+    }
+
+    #[test]
+    fn little_is_not_shown_as_nothing() {
+        check(&Scale::Seconds.show(2_600_000), "2.6 ms");
+        check(&Scale::Seconds.show(0), "0 s");
+        check(&percent(0.0004), "<0.1 %");
+        check(&percent(0.0), "0.0 %");
     }
 
     #[test]

@@ -60,7 +60,7 @@ const NOTHING: &str = concat!(
 
 fn options<'a>(flame: &Flame, header: &Header, palette: &'a mut PaletteMap) -> Options<'a> {
     let mut options = Options::default();
-    options.title = format!("{} of {}", title(flame.view), shortened(&frame_text::escaped(&header.target)));
+    options.title = format!("{} of {}", title(flame.view), shortened(&frame_text::plain(&header.target)));
     options.subtitle = Some(subtitle(flame, header));
     options.count_name = String::from("µs of thread time");
     options.name_type = String::from("Frame:");

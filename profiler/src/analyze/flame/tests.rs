@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recording::{Broken, Frame, Module, Name, Process, Sample};
+use crate::recording::{Broken, Frame, Module, Name, Process, Sample, StackEnd, ThreadId};
 
 const SECOND: u64 = 1_000_000_000;
 

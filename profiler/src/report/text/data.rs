@@ -1,16 +1,22 @@
 //! How good the data is, and what it cost.
 
 use super::Page;
-use crate::analyze::{CrossCheck, Report};
+use crate::analyze::label::broken_reason;
+use crate::analyze::{CrossCheck, Report, Trust};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
 
 /// Programs named in the line of costs.
 const PROGRAMS: usize = 3;
+/// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
+const TICK_NS: f64 = 10e6;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     page.heading("Data");
     page.note(&samples(report));
+    if let Some(stacks) = stacks(&report.trust) {
+        page.note(&stacks);
+    }
     page.note(&cross_check(report.cross_check.as_ref()));
     let quality = &report.recording.quality;
     if quality.offcpu_over_limit > 0 {
@@ -34,48 +40,72 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 }
 
 fn samples(report: &Report<'_>) -> String {
-    let trust = &report.trust;
-    let lost = trust.losses.iter().fold(0_u64, |sum, loss| sum.saturating_add(loss.lost));
-    let samples = format!(
-        "{} on the CPU and {} off it, {} Hz by {}; lost {} ({})",
-        plural(trust.on_cpu_samples, "stack"),
+    let (trust, meta) = (&report.trust, &report.recording.meta);
+    let lost: Vec<String> = trust
+        .losses
+        .iter()
+        .filter(|loss| loss.lost > 0)
+        .map(|loss| format!("{} of the {} ({})", count(loss.lost), loss.what, small_percent(loss.ratio())))
+        .collect();
+    format!(
+        "Samples: {} on the CPU and {} off it, {} Hz by {}; lost {}",
+        count(trust.on_cpu_samples),
         count(trust.off_cpu_samples),
-        report.recording.meta.sample_hz,
-        report.recording.meta.sample_source,
-        count(lost),
-        small_percent(trust.lost_ratio),
-    );
-    let ends = trust.ends.ratios().map_or(String::new(), |ends| {
-        let [complete, cut, broken] = ends.map(percent);
-        format!("; stacks whole {complete}, cut {cut}, broken {broken}")
-    });
+        meta.sample_hz,
+        meta.sample_source,
+        if lost.is_empty() { "none".to_owned() } else { lost.join(", ") },
+    )
+}
+
+/// How the stacks ended; none if there are none.
+fn stacks(trust: &Trust) -> Option<String> {
+    let [complete, cut, broken] = trust.ends.ratios()?.map(percent);
+    let reasons: Vec<String> = trust
+        .ends
+        .broken
+        .iter()
+        .map(|(&why, &number)| format!("{} {}", broken_reason(why), count(number)))
+        .collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let named =
         trust.frames_named.map_or(String::new(), |named| format!("; frames with a name {}", percent(named)));
-    samples + &ends + &named
+    Some(format!("Stacks: whole {complete}, cut {cut}, broken {broken}{reasons}{named}"))
 }
 
 fn cross_check(check: Option<&CrossCheck>) -> String {
     let Some(check) = check else {
         return "No cross-check: no thread's counters in /proc could be read at both edges.".to_owned();
     };
-    let difference = |ledger: f64, kernel: f64| match kernel {
-        0.0 => format!("{} against none", duration(ledger)),
-        kernel => format!("{:+.1} %", 100.0 * (ledger - kernel) / kernel),
+    let on_cpu = match difference(check.on_cpu_ns, check.schedstat_run_ns) {
+        None => "too little to compare".to_owned(),
+        Some(schedstat) => {
+            let times = difference(check.on_cpu_ns, check.user_ns + check.system_ns);
+            let times = times.map_or(String::new(), |times| format!(", {times} (utime + stime)"));
+            format!("{schedstat} (schedstat){times}")
+        }
     };
+    let run_queue = difference(check.run_queue_ns, check.schedstat_run_queue_ns);
     format!(
-        "Against the kernel's counters of {}: on CPU {} (schedstat) and {} (utime + stime), waiting for a CPU {}",
+        "Cross-check with /proc of {}: on CPU {on_cpu}; waiting for a CPU {}",
         plural(check.threads as u64, "thread"),
-        difference(check.on_cpu_ns, check.schedstat_run_ns),
-        difference(check.on_cpu_ns, check.user_ns + check.system_ns),
-        difference(check.run_queue_ns, check.schedstat_run_queue_ns),
+        run_queue.unwrap_or_else(|| "too little to compare".to_owned()),
     )
+}
+
+/// How far the ledger is from the kernel's counter; none where neither has a tick's worth.
+fn difference(ledger_ns: f64, kernel_ns: f64) -> Option<String> {
+    match kernel_ns {
+        _ if ledger_ns.max(kernel_ns) < TICK_NS => None,
+        0.0 => Some(format!("{} against none", duration(ledger_ns))),
+        _ => Some(format!("{:+.1} %", 100.0 * (ledger_ns - kernel_ns) / kernel_ns)),
+    }
 }
 
 fn own(report: &Report<'_>) -> String {
     let cost = &report.recording.cost;
-    let cpu = report.cost.own_cpu.map_or("not measured".to_owned(), small_percent);
+    let cpu = report.cost.own_cpu.map_or("not measured".to_owned(), |cpu| small_percent(cpu) + " of one CPU");
     format!(
-        "Profiler: {cpu} of one CPU, {} resident, {} in the kernel, ready after {}",
+        "Profiler: {cpu}, {} resident, {} in the kernel, ready after {}",
         bytes(cost.rss_bytes),
         bytes(cost.kernel_bytes),
         duration(cost.startup_ns as f64),

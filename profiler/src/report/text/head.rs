@@ -24,19 +24,20 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     nothing(report, page);
 }
 
-/// `db (pid 812 and 1 more, 3 threads)`: named after the process that was most active.
+/// `db (pid 812, 2 processes, 3 threads)`: named after the busiest process.
 fn who(report: &Report<'_>) -> String {
     let threads = plural(report.threads.len() as u64, "thread");
     // Of equals `max_by_key` takes the last: reversed, the first.
-    let Some(first) = report.processes.iter().rev().max_by_key(|process| process.account.active_ns()) else {
+    let busiest = report.processes.iter().rev().max_by_key(|process| process.account.busy_ns());
+    let Some(first) = busiest else {
         return format!("{} (no process)", visible(&report.recording.meta.target, 70));
     };
     let process = &report.recording.processes[first.row];
-    let others = match report.processes.len() - 1 {
-        0 => String::new(),
-        others => format!(" and {} more", count(others as u64)),
+    let processes = match report.processes.len() {
+        1 => String::new(),
+        processes => format!(", {} processes", count(processes as u64)),
     };
-    format!("{} (pid {}{others}, {threads})", visible(&process.comm, 48), process.tgid)
+    format!("{} (pid {}{processes}, {threads})", visible(&process.comm, 48), process.tgid)
 }
 
 /// The first thing to read, if the recording lost too much.

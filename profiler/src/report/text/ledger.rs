@@ -1,17 +1,20 @@
 //! Where the thread time went, by group and state.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use profiler_common::state::{self, Group};
 
-use super::{Page, left, right};
+use super::{COLUMNS, Page, left, right};
 use crate::analyze::{Account, Report, StateTime, group};
-use crate::report::escape::visible;
+use crate::report::escape::{self, visible};
 use crate::report::numbers::{bar, duration, percent, plural};
 use crate::report::state_name;
 
 /// Columns of a bar of 100 %.
-const BAR: usize = 24;
+const BAR: usize = 20;
+/// Columns right of the bar.
+const NOTE: usize = COLUMNS - 67;
 /// States below this share of the thread time are summed up in one line.
 const SMALL: f64 = 0.001;
 /// Above this the residual is marked as a doubt.
@@ -19,7 +22,7 @@ const RESIDUAL_LIMIT: f64 = 0.01;
 /// Rows of kernel functions in which unknown time waits.
 const UNKNOWN_ROWS: usize = 3;
 
-/// Groups of blocked time, in the order of the rows.
+/// Groups of blocked time, of equal ones in the order of the rows.
 const BLOCKED: &[(Group, &str)] = &[
     (Group::Disk, "disk"),
     (Group::Lock, "lock"),
@@ -36,20 +39,30 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     let on_cpu = account.state(state::ON_CPU);
     page.line(&row(page, account, "on CPU", on_cpu.ns, &each(on_cpu, "time")));
     run_queue(account, page);
-    for &(wanted, name) in BLOCKED {
+    let mut groups = BLOCKED.to_vec();
+    // Idle time is no one's trouble: it stands last, however long.
+    groups.sort_by_key(|&(wanted, _)| {
+        (wanted == Group::Idle, Reverse(account.ns_where(|code| group(code) == wanted)))
+    });
+    for (wanted, name) in groups {
         blocked(account, wanted, name, page);
         if wanted == Group::Unknown {
             unknown_in(report, page);
         }
     }
     page.line(&row(page, account, "residual", account.residual_ns, ""));
+    if report.ledger.blocked_ns > 0 {
+        let (blocked, share) =
+            (page.time(report.ledger.blocked_ns), percent(report.ledger.classified_ratio()));
+        page.line(&format!("  Of {blocked} blocked, {share} has a reason."));
+    }
     doubts(report, page);
 }
 
 fn row(page: &Page, account: &Account, label: &str, ns: u64, note: &str) -> String {
     let share = ns as f64 / account.elapsed_ns.max(1) as f64;
-    let numbers = format!("{} {}", right(&page.time(ns), 12), right(&percent(share), 8));
-    format!("  {} {numbers}  {} {note}", left(label, 24), left(&bar(share, BAR), BAR))
+    let numbers = format!("{} {}", right(&page.time(ns), 10), right(&percent(share), 8));
+    format!("  {} {numbers}  {} {note}", left(label, 22), left(&bar(share, BAR), BAR))
 }
 
 fn run_queue(account: &Account, page: &mut Page) {
@@ -77,20 +90,33 @@ fn blocked(account: &Account, wanted: Group, name: &str, page: &mut Page) {
             continue;
         }
         let label = std::mem::take(&mut label);
-        page.line(&row(
-            page,
-            account,
-            &format!("{} {}", left(label, 8), state_name(code)),
-            time.ns,
-            &each(time, "wait"),
-        ));
+        page.line(&row(page, account, &labelled(label, &state_name(code)), time.ns, &each(time, "wait")));
     }
     if !small.is_empty() {
         let ns = small.values().fold(0, |sum: u64, time| sum.saturating_add(time.ns));
         let names: Vec<_> = small.keys().map(|&code| state_name(code)).collect();
-        let names = visible(&names.join(", "), 26);
-        page.line(&row(page, account, &format!("{} {}", left(label, 8), "small"), ns, &names));
+        page.line(&row(page, account, &labelled(label, "small"), ns, &as_many_as_fit(&names, NOTE)));
     }
+}
+
+/// The group's name before its first state; a state of the same name stands for both.
+fn labelled(name: &str, state: &str) -> String {
+    if name == state { name.to_owned() } else { format!("{} {state}", left(name, 8)) }
+}
+
+/// `exec, disk_read and 2 more`.
+fn as_many_as_fit(names: &[String], columns: usize) -> String {
+    for shown in (1..=names.len()).rev() {
+        let more = match names.len() - shown {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let text = names[..shown].join(", ") + &more;
+        if shown == 1 || escape::columns(&text) <= columns {
+            return text;
+        }
+    }
+    String::new()
 }
 
 /// `300 waits, 10 ms each`.
@@ -104,7 +130,7 @@ fn each(time: StateTime, thing: &str) -> String {
 
 fn unknown_in(report: &Report<'_>, page: &mut Page) {
     for row in report.stacks.unknown_in.iter().take(UNKNOWN_ROWS) {
-        page.line(&format!("    {} of it in {}", page.scale.show(row.ns), visible(&row.function, 60)));
+        page.line(&format!("    {} of it in {}", page.time(row.ns), visible(&row.function, 60)));
     }
 }
 

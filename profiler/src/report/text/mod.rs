@@ -63,7 +63,7 @@ impl Page {
 
     /// A time in a column.
     fn time(&self, ns: u64) -> String {
-        self.scale.show(ns as f64)
+        self.scale.show(ns)
     }
 
     /// Starts a section.
@@ -109,18 +109,33 @@ fn fitted(line: &str) -> String {
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ') {
-        let word = escape::visible(word, columns - 2);
+    for phrase in phrases(text) {
+        let phrase = escape::visible(&phrase, columns - 2);
         let space = usize::from(!line.trim().is_empty());
-        if space == 1 && escape::columns(&line) + 1 + escape::columns(&word) > columns {
+        if space == 1 && escape::columns(&line) + 1 + escape::columns(&phrase) > columns {
             lines.push(std::mem::replace(&mut line, "  ".to_owned()));
         } else if space == 1 {
             line.push(' ');
         }
-        line.push_str(&word);
+        line.push_str(&phrase);
     }
     lines.push(line);
     lines
+}
+
+/// The parts of `text` between which a line may end: its words, but a number stays with its unit or what it counts.
+fn phrases(text: &str) -> Vec<String> {
+    let mut phrases: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match phrases.last_mut() {
+            Some(last) if word == "×" || last.ends_with(|c: char| c.is_ascii_digit() || c == '×') => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => phrases.push(word.to_owned()),
+        }
+    }
+    phrases
 }
 
 /// `text` filled up with spaces on the right to `columns`.
@@ -140,6 +155,7 @@ mod tests {
     #[test]
     fn long_sentences_are_wrapped_and_indented() {
         assert_eq!(wrapped("aaa bbb ccc ddd", 7), ["aaa bbb", "  ccc", "  ddd"]);
+        assert_eq!(wrapped("aaa 1 204 %", 9), ["aaa", "  1 204 %"]);
         assert_eq!(wrapped("abcdefghijkl", 8), ["ab…jkl".to_owned()]);
     }
 }

@@ -1,80 +1,119 @@
 //! Which code used the time: the largest stacks on and off the CPU, innermost function first.
 
-use profiler_common::state::Group;
-
 use super::{COLUMNS, Page, left, right};
-use crate::analyze::{Report, StackTime, group};
+use crate::analyze::{HotList, HotStack, Report};
 use crate::report::escape::{columns, visible};
-use crate::report::numbers::{count, plural};
+use crate::report::function_name::{is_wait_plumbing, short};
+use crate::report::numbers::{count, duration, plural};
 use crate::report::state_name;
 
 const ROWS: usize = 8;
+const IDLE_ROWS: usize = 5;
 /// Columns of one function's name.
-const FUNCTION: usize = 40;
+const FUNCTION: usize = 44;
+/// Columns to which a name may be cut to fit into the line.
+const SHORTEST: usize = 20;
+/// Columns of a state's name.
+const STATE: usize = 14;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
-    let stacks = &report.stacks;
-    let samples = plural(report.trust.on_cpu_samples, "sample");
-    page.heading(&format!(
-        "Top stacks on the CPU  ({samples}{})",
-        missing(page, report.trust.on_cpu_lost, stacks.on_cpu_not_sampled_ns)
-    ));
-    for stack in stacks.on_cpu.iter().take(ROWS) {
-        page.line(&row(page, stack, ""));
+    let (hot, trust) = (&report.hot, &report.trust);
+    let title = "Top stacks on the CPU (innermost function first, [k] in the kernel)";
+    list(report, page, title, (&hot.on_cpu, trust.on_cpu_lost, ROWS), |_| String::new());
+    if hot.on_cpu.samples == 0 {
+        page.note(&why_no_sample(report));
     }
-    let samples = plural(report.trust.off_cpu_samples, "sample");
-    page.heading(&format!(
-        "Top stacks off the CPU  ({samples}{})",
-        missing(page, report.trust.off_cpu_lost, stacks.off_cpu_not_sampled_ns)
-    ));
-    for stack in stacks.off_cpu.iter().filter(|stack| group(stack.state) != Group::Idle).take(ROWS) {
-        page.line(&row(page, stack, &left(&state_name(stack.state), 14)));
+    let state = |stack: &HotStack| left(&state_name(stack.state), STATE) + " ";
+    if hot.blocked.total_ns > 0 {
+        list(report, page, "Top stacks blocked", (&hot.blocked, trust.off_cpu_lost, ROWS), state);
     }
-    idle(report, page);
+    if hot.idle.total_ns > 0 {
+        list(
+            report,
+            page,
+            "Waiting for work, for time or for another thread",
+            (&hot.idle, 0, IDLE_ROWS),
+            state,
+        );
+    }
 }
 
-/// The waits for work, in one line.
-fn idle(report: &Report<'_>, page: &mut Page) {
-    let account = &report.ledger.account;
-    let idle = |code| group(code) == Group::Idle;
-    let ns = account.ns_where(idle);
-    if ns == 0 {
-        return;
+/// One list with its heading; `state` is the column before the functions.
+fn list(
+    report: &Report<'_>,
+    page: &mut Page,
+    title: &str,
+    (hot, dropped, rows): (&HotList, u64, usize),
+    state: impl Fn(&HotStack) -> String,
+) {
+    let lost = if dropped > 0 { format!(", {} lost", count(dropped)) } else { String::new() };
+    let samples = plural(hot.samples, "sample");
+    page.heading(&format!("{title}: {} in {samples}{lost}", page.time(hot.total_ns)));
+    for stack in hot.rows.iter().take(rows) {
+        page.line(&row(report, page, stack, &state(stack)));
     }
-    let states = account.largest_first().into_iter().filter(|&(code, _)| idle(code));
-    let names = states.map(|(code, _)| state_name(code)).collect::<Vec<_>>().join(", ");
-    page.line(&format!("  {}  idle: {}", right(&page.time(ns), 10), visible(&names, 70)));
+    let others: Vec<u64> =
+        hot.rows.iter().skip(rows).map(|row| row.ns).chain(hot.others_ns.iter().copied()).collect();
+    if !others.is_empty() {
+        let ns = others.iter().fold(0_u64, |sum, &ns| sum.saturating_add(ns));
+        page.line(&format!(
+            "  {}  in {}",
+            right(&page.time(ns), 10),
+            plural(others.len() as u64, "other stack")
+        ));
+    }
+    if hot.not_sampled_ns > 0 {
+        page.line(&format!("  {}  not sampled", right(&page.time(hot.not_sampled_ns), 10)));
+    }
 }
 
-/// What the stacks of a list lack.
-fn missing(page: &Page, lost: u64, not_sampled_ns: f64) -> String {
-    let lost = if lost > 0 { format!(", {} lost", count(lost)) } else { String::new() };
-    if not_sampled_ns > 0.0 {
-        format!("{lost}; {} not sampled", page.scale.show(not_sampled_ns))
+fn why_no_sample(report: &Report<'_>) -> String {
+    let on_cpu_ns = report.hot.on_cpu.total_ns;
+    let interval_ns = 1e9 / f64::from(report.recording.meta.sample_hz.max(1));
+    if on_cpu_ns == 0 {
+        "No thread ran.".to_owned()
+    } else if (on_cpu_ns as f64) < 3.0 * interval_ns {
+        let (time, interval) = (duration(on_cpu_ns as f64), duration(interval_ns));
+        format!(
+            "No sample: {time} on the CPU, with a sample every {interval}. A longer recording or a higher -F sees more."
+        )
     } else {
-        lost
+        "No sample, although there was time for it: see what is skipped or lost below.".to_owned()
     }
 }
 
-/// `3.00 s  fsync  db: flush ← execute ← main  (kernel: jbd2_log_wait_commit)`, cut to the width of the page.
-fn row(page: &Page, stack: &StackTime, state: &str) -> String {
-    let kernel = stack.kernel_function();
-    let kernel =
-        kernel.map_or(String::new(), |function| format!("  (kernel: {})", visible(function, FUNCTION)));
-    let mut line =
-        format!("  {}  {state}{}: ", right(&page.scale.show(stack.ns), 10), visible(&stack.comm, 15));
-    let room = COLUMNS - columns(&kernel);
-    let user = &stack.frames[..stack.frames.len() - stack.kernel_frames];
-    for (index, function) in user.iter().rev().enumerate() {
+/// `3.00 s  fsync  db: [k] jbd2_log_wait_commit ← flush ← execute ← main`, cut to the width of the page.
+fn row(report: &Report<'_>, page: &Page, stack: &HotStack, state: &str) -> String {
+    let time = right(&page.time(stack.ns), 10);
+    let mut line = format!("  {time}  {state}{}", process(report, &stack.comm));
+    let functions = functions(stack);
+    for (index, function) in functions.iter().enumerate() {
         let arrow = if index == 0 { "" } else { " ← " };
-        let function = format!("{arrow}{}", visible(function, FUNCTION));
         // Room for the mark is kept, unless this is the last one.
-        let mark = if index + 1 == user.len() { 0 } else { columns(" ← …") };
-        if columns(&line) + columns(&function) + mark > room {
+        let mark = if index + 1 == functions.len() { 0 } else { columns(" ← …") };
+        let room = COLUMNS.saturating_sub(columns(&line) + columns(arrow) + mark);
+        if room < columns(function).min(SHORTEST) {
             line.push_str(if index == 0 { "…" } else { " ← …" });
             break;
         }
-        line.push_str(&function);
+        line.push_str(arrow);
+        line.push_str(&visible(function, room));
     }
-    line + &kernel
+    line
+}
+
+/// The process, where the report is about more than one name.
+fn process(report: &Report<'_>, comm: &str) -> String {
+    let same = report.recording.processes.iter().all(|process| process.comm == comm);
+    if same { String::new() } else { format!("{}: ", visible(comm, 15)) }
+}
+
+/// The functions as they are shown.
+fn functions(stack: &HotStack) -> Vec<String> {
+    let kernel = stack.kernel.iter().map(|function| format!("[k] {}", visible(function, FUNCTION)));
+    let user = stack.user.iter().filter(|function| !is_wait_plumbing(function));
+    let mut functions: Vec<String> =
+        kernel.chain(user.map(|function| visible(&short(function), FUNCTION))).collect();
+    functions.dedup();
+    functions
 }
