@@ -200,6 +200,17 @@ mod tests {
         assert!(error.starts_with(expected), "`{error}` does not start with `{expected}`");
     }
 
+    /// `UPDATE_GOLDEN=1` rewrites it.
+    #[test]
+    fn the_seed_of_the_fuzzer_is_the_example() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/capture/example.prof");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, saved(&example())).expect("the seed is writable");
+        }
+        let seed = std::fs::read(path).expect("the seed is there");
+        assert_eq!(load(&mut seed.as_slice()).expect("the seed is a capture"), example());
+    }
+
     /// A file with one byte range replaced, and the checksum of the section at `at` made to fit again.
     fn forged(at: usize, name: &str, payload: &[u8]) -> Vec<u8> {
         let mut bytes = saved(&Recording::default());

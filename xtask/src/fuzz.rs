@@ -19,6 +19,11 @@ const COVERAGE: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// One input takes microseconds: one that takes this long is an endless loop, even on a busy machine.
+const INPUT_SECONDS: &str = "-timeout=5";
+/// Some 40 MB are the fuzzer's own.
+const MEMORY: &str = "-rss_limit_mb=256";
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Which targets, by the name of their file; all without it
@@ -95,7 +100,7 @@ fn run(target: &str, program: &Path, seconds: u32) -> Result<String> {
     fuzzer
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()));
-    fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
+    fuzzer.args([INPUT_SECONDS, MEMORY, "-verbosity=0", "-print_final_stats=1"]);
     fuzzer.args(inputs).current_dir(repository());
     eprintln!("$ {}", command::shown(&fuzzer));
     let output = fuzzer.output().context("the fuzzer does not start")?;

@@ -125,6 +125,26 @@ fn a_wait_that_outlasts_the_recording_counts_up_to_its_end() {
 }
 
 #[test]
+fn a_code_that_is_no_state_counts_nowhere() {
+    for code in [state::ALL.len() as u32, state::SLOTS as u32, u32::MAX] {
+        let recording = finish(take_all(&[]), vec![ThreadRecord { state: code, ..account(10) }]);
+        assert!(recording.threads[0].state_ns.iter().all(|&ns| ns == 0));
+    }
+}
+
+#[test]
+fn totals_that_would_overflow_stay_at_their_limit() {
+    let full = ThreadRecord {
+        state_ns: [u64::MAX; state::SLOTS],
+        state_count: [u32::MAX; state::SLOTS],
+        ..account(10)
+    };
+    let thread = &finish(take_all(&[]), vec![full]).threads[0];
+    assert_eq!(thread.state_ns[state::TIMER as usize], u64::MAX);
+    assert_eq!(thread.state_count[state::TIMER as usize], u32::MAX);
+}
+
+#[test]
 fn an_account_opened_after_the_seeding_counts_from_its_opening() {
     let recording =
         finish(take_all(&[]), vec![ThreadRecord { opened_ns: 2000, since_ns: 2000, ..account(10) }]);

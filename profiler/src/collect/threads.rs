@@ -136,9 +136,10 @@ impl Threads {
         thread.to_ns = ending.ended_at_ns;
         thread.kernel_counters = ending.kernel_counters.get(&record.ns_tid).copied();
         let slot = record.state as usize;
-        if slot < state::SLOTS {
-            thread.state_ns[slot] += ending.ended_at_ns.saturating_sub(record.since_ns);
-            thread.state_count[slot] += 1;
+        if slot < state::ALL.len() {
+            let open_ns = ending.ended_at_ns.saturating_sub(record.since_ns);
+            thread.state_ns[slot] = thread.state_ns[slot].saturating_add(open_ns);
+            thread.state_count[slot] = thread.state_count[slot].saturating_add(1);
         }
     }
 

@@ -38,6 +38,9 @@ mod kind {
 
 /// Nested anonymous members are looked into this deep; the kernel's own nest four or five deep.
 const MOST_NESTING: u32 = 16;
+/// Members that one step of a look-up may pass: `task_struct` has some 300. A struct that contains itself several times
+/// over would have no end.
+const MOST_MEMBERS: u32 = 1 << 16;
 
 /// Where a member lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,18 +149,21 @@ impl<'a> Btf<'a> {
     pub fn member(&self, struct_name: &str, path: &str) -> Option<Member> {
         let mut found = Member { bits: 0, type_id: *self.structs.get(struct_name.as_bytes())? };
         for name in path.split('.') {
-            let inner = self.member_of(found.type_id, name.as_bytes(), MOST_NESTING)?;
+            let mut left = MOST_MEMBERS;
+            let inner = self.member_of(found.type_id, name.as_bytes(), MOST_NESTING, &mut left)?;
             found = Member { bits: found.bits.checked_add(inner.bits)?, type_id: inner.type_id };
         }
         Some(found)
     }
 
-    fn member_of(&self, type_id: u32, name: &[u8], depth: u32) -> Option<Member> {
+    /// `left`: how many members may still be passed.
+    fn member_of(&self, type_id: u32, name: &[u8], depth: u32, left: &mut u32) -> Option<Member> {
         let ty = self.resolved(type_id)?;
         if depth == 0 || !matches!(ty.kind, kind::STRUCT | kind::UNION) {
             return None;
         }
         (0..ty.entries as usize).find_map(|index| {
+            *left = left.checked_sub(1)?;
             let at = ty.body + index * 12;
             let (name_at, type_id) = (word(self.data, at).ok()?, word(self.data, at + 4).ok()?);
             let offset = word(self.data, at + 8).ok()?;
@@ -165,7 +171,7 @@ impl<'a> Btf<'a> {
             match self.string(name_at) {
                 found if found == name => Some(Member { bits, type_id }),
                 b"" => {
-                    let inner = self.member_of(type_id, name, depth - 1)?;
+                    let inner = self.member_of(type_id, name, depth - 1, left)?;
                     Some(Member { bits: bits.checked_add(inner.bits)?, type_id: inner.type_id })
                 }
                 _ => None,
@@ -220,6 +226,28 @@ fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
 mod tests {
     use super::*;
 
+    /// BTF of these types, each given as its words, with these strings.
+    fn btf(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let mut data = 0xeb9f_u16.to_ne_bytes().to_vec();
+        data.extend([1, 0]);
+        let types_len = types.len() as u32 * 4;
+        for value in [24, 0, types_len, types_len, strings.len() as u32].iter().chain(types) {
+            data.extend(value.to_ne_bytes());
+        }
+        data.extend(strings);
+        data
+    }
+
+    #[test]
+    fn a_struct_of_itself_several_times_over_has_an_end() {
+        let mut types = vec![1, kind::STRUCT << 24 | 8, 8];
+        for _ in 0..8 {
+            types.extend([0, 1, 0]);
+        }
+        // 8^16 members.
+        assert_eq!(Btf::parse(&btf(&types, b"\0s\0")).unwrap().member("s", "a"), None);
+    }
+
     /// BTF by hand: `struct outer { int a; union { struct { int b; int c:3; int d:5; } } ; struct inner e }`, where
     /// `struct inner { int x; int y }`.
     fn example() -> Vec<u8> {
@@ -236,14 +264,7 @@ mod tests {
         ty(&[0, bit_fields, 8, name("b"), 1, 0, name("c"), 1, 3 << 24 | 32, name("d"), 1, 5 << 24 | 35]); // 3
         ty(&[0, kind::UNION << 24 | 1, 8, 0, 3, 0]); // 4
         ty(&[name("outer"), kind::STRUCT << 24 | 3, 20, name("a"), 1, 0, 0, 4, 32, name("e"), 2, 96]); // 5
-        let mut data = 0xeb9f_u16.to_ne_bytes().to_vec();
-        data.extend([1, 0]);
-        let types_len = types.len() as u32 * 4;
-        for value in [24, 0, types_len, types_len, strings.len() as u32].into_iter().chain(types) {
-            data.extend(value.to_ne_bytes());
-        }
-        data.extend(strings);
-        data
+        btf(&types, strings)
     }
 
     #[track_caller]

@@ -48,13 +48,18 @@ impl Tables {
 
     /// Tables that can be used without harm, and whether some were too large to be indexed.
     ///
-    /// An index without a search table is dropped, so that framehop makes its own. What framehop indexes is walked as
+    /// An index without a search table, or with one of more rows than it has bytes for, is dropped, so that framehop
+    /// makes its own. What framehop indexes is walked as
     /// a whole here; what has an index is judged entry by entry when it is used, see [`coverage`].
     pub(super) fn checked(mut self) -> (Option<Self>, bool) {
         let bases = self.bases();
-        let has_table = |header: &Section| {
-            let parsed = EhFrameHdr::new(&header.bytes, LittleEndian).parse(&bases, 8);
-            parsed.is_ok_and(|header| header.table().is_some())
+        let has_table = |section: &Section| {
+            let header = EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8);
+            // gimli multiplies the number of rows without a check. A row has at least four bytes.
+            let fits = |rows: Option<usize>| rows.is_some_and(|rows| rows <= section.bytes.len() / 4);
+            header.is_ok_and(|header| {
+                header.table().is_some_and(|table| fits(table.iter(&bases).size_hint().1))
+            })
         };
         self.eh_frame_hdr = self.eh_frame_hdr.filter(has_table);
         if let Some(frames) = &self.eh_frame {

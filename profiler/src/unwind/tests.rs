@@ -282,6 +282,19 @@ fn the_bias_is_that_of_the_segment_that_is_mapped() {
 }
 
 #[test]
+fn an_index_that_claims_more_rows_than_it_has_is_not_used() {
+    let (frames, fde) = eh_frame(b"zR", &[]);
+    let header = eh_frame_hdr(fde);
+    // The number of rows as eight bytes: DW_EH_PE_udata8. The product with the size of a row would overflow.
+    let claims =
+        |rows: u64| [&[1, 0x0b, 0x04, 0x3b], &header[4..8], &rows.to_le_bytes(), &header[12..]].concat();
+    for (rows, used) in [(1, true), (u64::MAX, false), (1 << 62, false)] {
+        let image = parse_image(elf(&frames, Some(&claims(rows))).as_slice(), u64::MAX).expect("an image");
+        assert_eq!(image.tables.expect("tables").eh_frame_hdr.is_some(), used, "{rows} rows");
+    }
+}
+
+#[test]
 fn what_is_no_elf_file_is_refused() {
     for file in [b"".as_slice(), b"#!/bin/sh\n", &[0x7f; 200]] {
         assert!(matches!(parse_image(file, 0), Err(Malformed::NotElf)));

@@ -50,7 +50,11 @@ fn clippy() -> Result<Outcome> {
     let host =
         ["clippy", "--workspace", "--all-targets", "--exclude", "profiler-ebpf", "--", "-D", "warnings"];
     let kernel = ["clippy", "--package", "profiler-ebpf", "--lib", "--", "-D", "warnings"];
-    all([cargo(host), cargo(kernel)])
+    // In the same target directory, so that the dependencies are checked once.
+    let folder = run::target_directory(&repository().join("Cargo.toml"))?;
+    let mut fuzz = cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
+    fuzz.arg(folder).args(["--", "-D", "warnings"]);
+    all([cargo(host), cargo(kernel), fuzz])
 }
 
 fn doc() -> Result<Outcome> {

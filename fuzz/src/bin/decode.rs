@@ -1,0 +1,76 @@
+//! Records of the ring: each is refused or decoded, and whatever they say together becomes a valid recording.
+//!
+//! The input is records one after another, each behind its length (16 bits, little endian). The account in a record of
+//! a thread's end also counts as one that is still open at the end of the recording, if its `reserved` word is odd.
+#![no_main]
+
+use profiler::analyze::Report;
+use profiler::collect::{Collector, Ending, World};
+use profiler::decode::{Event, decode};
+use profiler::recording::{Module, StackEnd};
+use profiler::unwind::{Location, Registers};
+
+/// Images of the address space that [`Stacks`] makes up.
+const IMAGES: u32 = 4;
+
+/// Each word of the stack is a frame.
+struct Stacks;
+
+impl World for Stacks {
+    fn unwind(
+        &mut self,
+        _: u32,
+        registers: Registers,
+        stack: &[u8],
+        _: u64,
+        out: &mut Vec<Location>,
+    ) -> StackEnd {
+        let words = stack.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        out.extend([registers.ip].into_iter().chain(words).map(|word| {
+            if word % 8 == 0 {
+                Location::Unmapped { address: word }
+            } else {
+                Location::File { image: word as u32 % IMAGES, file_offset: word }
+            }
+        }));
+        StackEnd::Complete
+    }
+    fn forked(&mut self, _: u32, _: u32) {}
+    fn replaced(&mut self, _: u32, _: u64) {}
+    fn command_line(&mut self, tgid: u32) -> String {
+        tgid.to_string()
+    }
+    fn thread_comm(&mut self, _: u32, tid: u32) -> Option<String> {
+        tid.is_multiple_of(2).then(|| tid.to_string())
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let mut collector = Collector::new();
+    let mut accounts = vec![];
+    let mut rest = bytes;
+    while let Some((length, tail)) = rest.split_first_chunk() {
+        let (record, tail) = tail.split_at(tail.len().min(u16::from_le_bytes(*length).into()));
+        rest = tail;
+        if let Ok(Event::ThreadEnd(account)) = decode(record)
+            && record[4] % 2 == 1
+        {
+            accounts.push(*account);
+        } else {
+            collector.take(record, &mut Stacks);
+        }
+    }
+    collector.take_execs();
+    let modules = vec![Module::default(); IMAGES as usize];
+    let ending = Ending {
+        started_at_ns: 900,
+        seeded_at_ns: 1500,
+        ended_at_ns: 5000,
+        accounts,
+        kernel_counters: [].into(),
+        modules,
+    };
+    let recording = collector.finish(ending, &mut Stacks);
+    recording.validate().expect("the tables fit together");
+    Report::new(&recording);
+});
