@@ -10,13 +10,16 @@ use crate::{config, maps::TARGETS, task::Task};
 pub fn enters_at_first_sight(task: Task) -> bool {
     match config!(target) {
         target::ALL => task.tgid() != config!(own_tgid),
-        // SAFETY: a helper without pointers. At a level that does not exist it answers 0, which is no cgroup's id.
-        target::CGROUP => {
-            (unsafe { bpf_get_current_ancestor_cgroup_id(config!(cgroup_level) as i32) })
-                == config!(cgroup_id)
-        }
+        target::CGROUP => current_ancestor(config!(cgroup_level)) == config!(cgroup_id),
         _ => false,
     }
+}
+
+/// The id of the current task's cgroup at a depth below the root; 0, which is no cgroup's id, if it has none that deep.
+#[inline(always)]
+fn current_ancestor(level: u32) -> u64 {
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) }
 }
 
 /// Whether the seeding pass opens an account for a thread, given its ids in the profiler's PID namespace.

@@ -10,11 +10,8 @@ pub fn closing(report: &Report, files: &[String]) -> String {
     let samples = trust.on_cpu_samples + trust.off_cpu_samples;
     let lost = 100.0 * trust.lost_ratio;
     let written = if files.is_empty() { "nothing".to_owned() } else { files.join(", ") };
-    let capture = files.iter().find(|file| file.ends_with(".prof"));
-    let next = match capture {
-        Some(capture) => {
-            format!("; next: profiler report {capture} -o {}.svg", capture.trim_end_matches(".prof"))
-        }
+    let next = match files.iter().find_map(|file| file.strip_suffix(".prof")) {
+        Some(stem) => format!("; next: profiler report {stem}.prof -o {stem}.svg"),
         None => String::new(),
     };
     format!("profiler: wrote {written}: {samples} stacks, {lost:.2} % lost{next}")

@@ -73,7 +73,7 @@ impl Account {
         unsafe {
             let since = (*record).since_ns;
             // Two CPUs' clocks may differ by a little: never wrap, say how often.
-            let passed = if now >= since { now - since } else { 0 };
+            let passed = now.saturating_sub(since);
             if now < since {
                 count(Stat::ClockBackwards);
             }

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn events_missed_by_recursion_are_lost() {
-        check(|r| r.quality.recursion_misses = 3_500, 0.5, false);
+        // Half of what would have been: 500 samples and 1,573 intervals on the CPU arrived.
+        check(|r| r.quality.recursion_misses = 2_073, 0.5, false);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub struct Record {
     #[arg(short, long)]
     all: bool,
 
-    /// Also record the processes that the recorded ones fork. Always so for --comm, --cgroup, -a and -- CMD.
+    /// Also record the children of the recorded processes: those that are there, and those that they fork. Always so for
+    /// --comm, --cgroup, -a and -- CMD.
     #[arg(long)]
     pub children: bool,
 
@@ -136,6 +137,8 @@ impl Record {
 
 /// A number with a unit: ms, s (the default), m or h.
 fn duration(text: &str) -> Result<Duration, String> {
+    /// A timer of a year is beyond doubt, and far from overflow.
+    const MOST_SECONDS: f64 = 366.0 * 86_400.0;
     let number_end =
         text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(number_end);
@@ -148,8 +151,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let seconds =
         number.parse::<f64>().map_err(|_| "not a number with a unit; try: 10, 10s, 2m".to_owned())?;
-    // An interval timer of a year is beyond doubt, and far from overflow.
-    const MOST_SECONDS: f64 = 366.0 * 86_400.0;
     let seconds = seconds * seconds_a_unit;
     if seconds <= 0.0 || seconds > MOST_SECONDS {
         return Err("must be more than nothing and at most a year".to_owned());

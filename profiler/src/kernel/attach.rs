@@ -124,7 +124,7 @@ impl Source {
 pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'static str> {
     let program: &mut PerfEvent = super::program(ebpf, "on_cpu_tick")?;
     program.load().map_err(|error| refused("on_cpu_tick", error))?;
-    let cpus = online_cpus().map_err(|(path, error)| error_on(&path, &error))?;
+    let cpus = online_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
     let mut source = if is_virtual_machine() { Source::CpuClock } else { Source::Cycles };
     for cpu in cpus {
         let mut attach = |source: Source| {
@@ -156,10 +156,6 @@ pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'
 fn is_virtual_machine() -> bool {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     cpuinfo.lines().find(|line| line.starts_with("flags")).is_some_and(|flags| flags.contains(" hypervisor"))
-}
-
-fn error_on(path: &str, error: &std::io::Error) -> anyhow::Error {
-    anyhow::anyhow!("cannot read {path}: {error}")
 }
 
 /// A program that the kernel refuses, with the verifier's words if it was the verifier.

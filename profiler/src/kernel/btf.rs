@@ -261,7 +261,7 @@ mod tests {
         ty(&[name("int"), kind::INT << 24, 4, 32]); // 1
         ty(&[name("inner"), kind::STRUCT << 24 | 2, 8, name("x"), 1, 0, name("y"), 1, 32]); // 2
         let bit_fields = kind::STRUCT << 24 | 3 | 1 << 31;
-        ty(&[0, bit_fields, 8, name("b"), 1, 0, name("c"), 1, 3 << 24 | 32, name("d"), 1, 5 << 24 | 35]); // 3
+        ty(&[0, bit_fields, 8, name("b"), 1, 0, name("c"), 1, (3 << 24) + 32, name("d"), 1, (5 << 24) + 35]); // 3
         ty(&[0, kind::UNION << 24 | 1, 8, 0, 3, 0]); // 4
         ty(&[name("outer"), kind::STRUCT << 24 | 3, 20, name("a"), 1, 0, 0, 4, 32, name("e"), 2, 96]); // 5
         btf(&types, strings)

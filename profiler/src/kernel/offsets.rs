@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use profiler_common::offsets::{ABSENT, Offsets};
 
-use super::btf::Btf;
+use super::btf::{Btf, Member};
 
 /// Resolves each field.
 ///
@@ -11,7 +11,7 @@ use super::btf::Btf;
 /// A field without which the ledger cannot work is missing; says which.
 pub fn resolve(btf: &Btf) -> Result<Offsets> {
     let need = |name: &str, path: &str| {
-        btf.member(name, path).map(|member| member.bytes()).with_context(|| {
+        btf.member(name, path).map(Member::bytes).with_context(|| {
             format!("the kernel's type information (BTF) has no field `{path}` in `struct {name}`")
         })
     };

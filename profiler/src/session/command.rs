@@ -168,8 +168,7 @@ impl InvokingUser {
         }
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
-        let groups =
-            std::env::var("SUDO_USER").map(|name| groups_of(&name, gid)).unwrap_or_else(|_| vec![gid]);
+        let groups = std::env::var("SUDO_USER").map_or_else(|_| vec![gid], |name| groups_of(&name, gid));
         Some(Self { uid, gid, groups })
     }
 

@@ -106,11 +106,16 @@ struct Session<'a> {
     meta: Meta,
     seeded_at_ns: u64,
     startup_ns: u64,
+    /// When the targets are looked after next.
+    next_look: Instant,
 }
+
+/// How often the loop asks whether the targets still live: that reads a file of each.
+const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 impl<'a> Session<'a> {
     fn start(options: &'a Options) -> Result<Self> {
-        let target = Resolved::new(&options.target)?;
+        let target = Resolved::new(&options.target, options.children)?;
         let signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -152,6 +157,7 @@ impl<'a> Session<'a> {
             meta,
             seeded_at_ns,
             startup_ns,
+            next_look: Instant::now(),
         })
     }
 
@@ -179,8 +185,11 @@ impl<'a> Session<'a> {
                 }
                 Input::CommandEnded | Input::DurationOver => break,
             }
-            if self.target.has_ended() {
-                break;
+            if self.next_look <= Instant::now() {
+                self.next_look = Instant::now() + LOOK_PERIOD;
+                if self.target.has_ended() {
+                    break;
+                }
             }
         }
         self.finish()
@@ -236,7 +245,7 @@ impl<'a> Session<'a> {
     fn finish(mut self) -> Result<Finished> {
         self.kernel.stop()?;
         self.meta.ended_at_ns = host::monotonic_ns();
-        self.meta.sample_source = self.kernel.sample_source().to_owned();
+        self.kernel.sample_source().clone_into(&mut self.meta.sample_source);
         let accounts = self.kernel.accounts()?;
         let kernel_counters = self.counters.differences(&accounts);
         let (own_cpu_ns, rss_bytes) = self.usage.since()?;
@@ -289,7 +298,7 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
     let kind = target.kind();
     let is_command = target.command().is_some();
     let children = options.children || is_command || target.follows_names();
-    let floor = if kind == target_kind::LISTED && !children { 4096 } else { 16384 };
+    let floor = if kind == target_kind::LISTED && !children { 4096 } else { 8192 };
     let thread_capacity = (2 * target.threads_now()).max(floor).next_power_of_two();
     let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
     let config = Config {

@@ -64,8 +64,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Finds it.
-    pub fn new(target: &Target) -> Result<Self, TargetError> {
+    /// Finds it; with `children`, listed processes bring the descendants that they have now.
+    pub fn new(target: &Target, children: bool) -> Result<Self, TargetError> {
         let mut found = Self { target: target.clone(), tgids: vec![], tids: vec![], cgroup: None };
         match target {
             Target::Processes(tgids) => {
@@ -88,6 +88,9 @@ impl Resolved {
                 found.cgroup = Some(cgroup);
             }
             Target::All | Target::Command(_) => {}
+        }
+        if found.is_listed() && (children || found.follows_names()) {
+            found.tgids = with_descendants(found.tgids);
         }
         Ok(found)
     }
@@ -155,13 +158,32 @@ impl Resolved {
         }
     }
 
-    /// Whether all processes that it named are gone.
+    /// Whether all processes that were named, and their descendants, are gone.
     pub fn has_ended(&self) -> bool {
-        match &self.target {
-            Target::Processes(tgids) => !tgids.iter().any(|&tgid| is_alive(tgid)),
-            _ => false,
-        }
+        matches!(self.target, Target::Processes(_)) && !self.tgids.iter().any(|&tgid| is_alive(tgid))
     }
+}
+
+/// The processes and all that descend from them now.
+fn with_descendants(mut tgids: Vec<u32>) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> =
+        processes().filter(|&tgid| !is_self(tgid)).filter_map(|tgid| Some((tgid, parent(tgid)?))).collect();
+    let mut next = 0;
+    while let Some(&tgid) = tgids.get(next) {
+        for &(child, _) in parents.iter().filter(|&&(_, parent)| parent == tgid) {
+            if !tgids.contains(&child) {
+                tgids.push(child);
+            }
+        }
+        next += 1;
+    }
+    tgids
+}
+
+/// `tid (comm) state ppid …`: the second field behind the name, which may hold anything.
+fn parent(tgid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{tgid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 fn check_process(tgid: u32) -> Result<(), TargetError> {
@@ -216,7 +238,8 @@ mod tests {
     #[test]
     fn an_id_that_nobody_has_is_no_such_process() {
         // The kernel's largest pid_max is 4,194,304.
-        let error = Resolved::new(&Target::Processes(vec![4_194_305])).err().map(|error| error.to_string());
+        let error =
+            Resolved::new(&Target::Processes(vec![4_194_305]), false).err().map(|error| error.to_string());
         assert!(error.is_some_and(|text| text.starts_with("no such process: 4194305\n")));
     }
 
@@ -227,5 +250,6 @@ mod tests {
         assert!(thread_count(own) >= 1);
         assert!(threads_on_machine() >= 1);
         assert!(processes().any(|tgid| tgid == own));
+        assert_eq!(parent(own), Some(std::os::unix::process::parent_id()));
     }
 }
