@@ -37,6 +37,12 @@ pub struct ThreadRecord {
     pub repeats: u32,
     /// Switches away from the CPU that the thread did not ask for.
     pub preemptions: u32,
+    /// When it was last read what `file_descriptor` refers to, CLOCK_MONOTONIC.
+    pub file_at_ns: u64,
+    /// The descriptor that the thread last waited on.
+    pub file_descriptor: u32,
+    /// What it refers to: a code of the kernel crate, meaningless outside of it.
+    pub file_kind: u32,
     /// Name of the thread at its end; before it, at the opening of the account.
     pub comm: [u8; COMM_BYTES],
     /// Time in each state, by code.
@@ -55,7 +61,7 @@ pub mod flags {
     pub const STATE_IS_A_GUESS: u32 = 4;
 }
 
-const _: () = assert!(size_of::<ThreadRecord>() == 32 + 40 + 16 + 12 * state::SLOTS, "kernel/user ABI");
+const _: () = assert!(size_of::<ThreadRecord>() == 32 + 40 + 16 + 16 + 12 * state::SLOTS, "kernel/user ABI");
 
 /// Ring record: the final account of a thread that has ended.
 #[repr(C)]

@@ -11,8 +11,9 @@ const STOPPED_BITS: u32 = 0x4 | 0x8 | 0x8000;
 const PF_EXITING: u32 = 0x4;
 const KERNEL_THREAD_BITS: u32 = crate::task::PF_KTHREAD | crate::task::PF_IO_WORKER;
 
-/// What a descriptor refers to.
+/// What a descriptor refers to. The codes are dense, see [`FileKind::from_code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum FileKind {
     Regular,
     Block,
@@ -28,6 +29,18 @@ pub enum FileKind {
     IoUring,
     Notification,
     Unknown,
+}
+
+impl FileKind {
+    /// The kind with this code.
+    #[inline(always)]
+    pub fn from_code(code: u32) -> Self {
+        if code > Self::Unknown as u32 {
+            return Self::Unknown;
+        }
+        // SAFETY: `repr(u32)`, and without explicit codes they are 0 up to that of the last one.
+        unsafe { core::mem::transmute(code) }
+    }
 }
 
 /// What can be known of a wait. Each fact costs a read of kernel memory, so it is asked only when it decides.
@@ -283,6 +296,14 @@ mod tests {
         check(Facts { kind: FileKind::Timerfd, ..read }, state::TIMER);
         check(Facts { iowait: true, kind: FileKind::Pipe, ..read }, state::PAGE_FAULT_IO);
         check(read, state::UNKNOWN);
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_code() {
+        for kind in [FileKind::Regular, FileKind::Pipe, FileKind::IoUring, FileKind::Unknown] {
+            assert_eq!(FileKind::from_code(kind as u32), kind);
+        }
+        assert_eq!(FileKind::from_code(999), FileKind::Unknown);
     }
 
     #[test]

@@ -8,7 +8,10 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
     generated::{bpf_get_current_task_btf, bpf_probe_read_kernel as probe_read_raw, bpf_task_pt_regs},
 };
-use profiler_common::{ledger::COMM_BYTES, offsets::ABSENT};
+use profiler_common::{
+    ledger::{COMM_BYTES, ThreadRecord},
+    offsets::ABSENT,
+};
 
 use crate::{
     classify::{FileKind, WaitFacts},
@@ -195,18 +198,71 @@ impl UserRegisters {
 /// The code segment of 32-bit programs on x86_64 (`__USER32_CS`): their system calls have other numbers.
 const USER32_CS: u64 = 0x23;
 
-/// A thread at the moment at which it blocks.
+/// For so long is it taken for granted what a descriptor refers to. Reading it takes three to six reads of kernel
+/// memory of some 25 ns each, more than all the rest of a switch; in a storm of short waits it is read once a
+/// millisecond instead. A wait that is longer than this is looked at again before its end ([`FileMemory::is_doubtful`]),
+/// so when a descriptor comes to mean something else, at most this much of a thread's time has the wrong reason.
+const TRUSTED_NS: u64 = 1_000_000;
+
+/// What a thread's account remembers of the descriptor that it last waited on.
+#[derive(Clone, Copy)]
+pub struct FileMemory {
+    record: *mut ThreadRecord,
+    now: u64,
+}
+
+impl FileMemory {
+    /// That of an account, at a moment.
+    ///
+    /// # Safety
+    /// `record` points to a whole writable record.
+    #[inline(always)]
+    pub unsafe fn new(record: *mut ThreadRecord, now: u64) -> Self {
+        Self { record, now }
+    }
+
+    /// Whether the present wait is long, and its reason rests on what was read before it began.
+    #[inline(always)]
+    pub fn is_doubtful(self) -> bool {
+        // SAFETY: by the constructor's contract.
+        let (read_at, since) = unsafe { ((*self.record).file_at_ns, (*self.record).since_ns) };
+        read_at < since && self.now > since + TRUSTED_NS
+    }
+
+    #[inline(always)]
+    fn recall(self, descriptor: i32) -> Option<FileKind> {
+        // SAFETY: by the constructor's contract.
+        unsafe {
+            let is_same = (*self.record).file_descriptor == descriptor as u32;
+            let is_young = self.now < (*self.record).file_at_ns + TRUSTED_NS;
+            if is_same && is_young { Some(FileKind::from_code((*self.record).file_kind)) } else { None }
+        }
+    }
+
+    #[inline(always)]
+    fn remember(self, descriptor: i32, kind: FileKind) {
+        // SAFETY: by the constructor's contract.
+        unsafe {
+            (*self.record).file_descriptor = descriptor as u32;
+            (*self.record).file_kind = kind as u32;
+            (*self.record).file_at_ns = self.now;
+        }
+    }
+}
+
+/// A thread at the moment at which it blocks, or later in the same wait.
 pub struct Wait {
     task: Task,
     state: u32,
     registers: UserRegisters,
+    memory: Option<FileMemory>,
 }
 
 impl Wait {
-    /// `state`: the state bits with which the thread leaves the CPU.
+    /// `state`: the state bits with which the thread leaves the CPU. `memory`: of its account, to save reads.
     #[inline(always)]
-    pub fn new(task: Task, state: u32) -> Self {
-        Self { task, state, registers: task.user_registers() }
+    pub fn new(task: Task, state: u32, memory: Option<FileMemory>) -> Self {
+        Self { task, state, registers: task.user_registers(), memory }
     }
 }
 
@@ -254,7 +310,14 @@ impl WaitFacts for Wait {
 
     #[inline(always)]
     fn file_kind(&self, descriptor: i32) -> FileKind {
-        file_kind(self.task, descriptor).unwrap_or(FileKind::Unknown)
+        if let Some(kind) = self.memory.and_then(|memory| memory.recall(descriptor)) {
+            return kind;
+        }
+        let kind = file_kind(self.task, descriptor).unwrap_or(FileKind::Unknown);
+        if let Some(memory) = self.memory {
+            memory.remember(descriptor, kind);
+        }
+        kind
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     emit::{NO_WAKEUP, count},
     filter,
     maps::{self, EVENTS, THREADS},
-    task::{Task, Wait},
+    task::{FileMemory, Task, Wait},
 };
 
 /// `TASK_DEAD`: the thread has left a CPU for the last time.
@@ -109,11 +109,38 @@ impl Account {
     /// A waker came. Counts only for a thread that is blocked: one that is still on its CPU either does not block at all
     /// or is caught by `entered_cpu`.
     #[inline(always)]
-    fn woken(self, now: u64) {
+    fn woken(self, task: Task, now: u64) {
+        self.settle(task, now);
         let was = self.state();
         if state::is_blocked(was) {
             self.charge(was, state::RUNQ_WAKE, now);
         }
+    }
+
+    /// Reads anew what a long wait is for, if its reason rests on memory. The thread is still in its wait, so all that the
+    /// reason is made of is still there.
+    #[inline(always)]
+    pub fn settle(self, task: Task, now: u64) {
+        // SAFETY: the pointer into the map is a whole record.
+        let memory = unsafe { FileMemory::new(self.0, now) };
+        let was = self.state();
+        if state::is_blocked(was) && memory.is_doubtful() {
+            let task_state = task.state();
+            let state = classify(&Wait::new(task, task_state, Some(memory)));
+            // SAFETY: as above. A task that runs again by now has no state bits, and is left as it is.
+            unsafe {
+                if task_state != 0 && (*self.0).state == was {
+                    (*self.0).state = state;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn blocked(self, task: Task, task_state: u32, now: u64) {
+        // SAFETY: the pointer into the map is a whole record.
+        let memory = unsafe { FileMemory::new(self.0, now) };
+        self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
     }
 
     /// Sets the first state anew, as long as nothing has happened to the account since it was opened.
@@ -225,7 +252,7 @@ fn switched_out(account: Account, preempt: bool, prev: Task, tid: u32, prev_stat
         account.close(Some(prev), now);
         let _ = THREADS.remove(tid);
     } else {
-        account.left_cpu(classify(&Wait::new(prev, prev_state)), now);
+        account.blocked(prev, prev_state, now);
     }
 }
 
@@ -250,7 +277,7 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
 pub fn on_waking(task: Task) -> Option<()> {
     let account = Account::of(task, task.tid())?;
     if !maps::stopped() {
-        account.woken(now_ns());
+        account.woken(task, now_ns());
     }
     Some(())
 }

@@ -50,6 +50,7 @@ pub fn on_task(task: Task) -> Option<()> {
             return None;
         }
         (*pass).captured += 1;
+        account.settle(task, now_ns());
         let state_before = (*record).state;
         let sample = maps::scratch()?;
         fill(sample, task, account, threshold);

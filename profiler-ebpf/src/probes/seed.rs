@@ -4,6 +4,8 @@
 //! state to be final. So a second pass looks again at each account that has seen no event: no switch has begun since it
 //! was opened, so what the task shows now is what it has been all the time. The first event also sets a wrong guess right:
 //! a switch away charges the time to the CPU, an arrival on a CPU without a wake-up to the run queue.
+//!
+//! A last pass before the end settles the reasons of waits that outlast the recording.
 
 use profiler_common::{ledger::flags, state};
 
@@ -20,6 +22,7 @@ pub fn on_task(task: Task) -> Option<()> {
     let tid = task.tid();
     if let Some(account) = Account::of(task, tid) {
         account.correct_guess(|| present_state(task));
+        account.settle(task, now_ns());
         return Some(());
     }
     let level = Task::current().ns_level();
@@ -41,6 +44,6 @@ fn present_state(task: Task) -> u32 {
     } else if task_state == 0 {
         state::RUNQ_PREEMPT
     } else {
-        classify(&Wait::new(task, task_state))
+        classify(&Wait::new(task, task_state, None))
     }
 }

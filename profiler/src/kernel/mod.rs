@@ -138,11 +138,12 @@ impl Kernel {
         self.seeder.run().and_then(|()| self.seeder.run()).context("cannot list the threads to record")
     }
 
-    /// Ends: no account changes any more, and nothing more is sent.
+    /// Ends: no account changes any more, and nothing more is sent. A pass before that settles the reasons of open waits.
     ///
     /// # Errors
-    /// The kernel refuses the change of the map.
+    /// The kernel refuses the pass or the change of the map.
     pub fn stop(&mut self) -> Result<()> {
+        self.seeder.run().context("cannot settle the open waits")?;
         self.update_control(|control| control.stopped = 1)
     }
 
