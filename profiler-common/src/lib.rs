@@ -23,8 +23,10 @@ pub mod event_kind {
     pub const THREAD_END: u32 = 3;
     /// [`crate::process::ProcessEvent`]: a member forked a process.
     pub const FORK: u32 = 4;
-    /// [`crate::process::ProcessEvent`]: a process runs a new image.
+    /// [`crate::process::ProcessEvent`]: a member runs a new image.
     pub const EXEC: u32 = 5;
+    /// [`crate::process::ProcessEvent`]: a process that is not recorded runs a new image (`--comm` only).
+    pub const STRANGER_EXEC: u32 = 6;
 }
 
 /// Types of which every bit pattern is a valid value, and which have no padding.

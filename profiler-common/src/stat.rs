@@ -29,7 +29,7 @@ stats! {
     1 OnCpuDropped "oncpu_dropped" "on-CPU samples lost because the ring was full";
     2 OffCpuSamples "offcpu_samples" "off-CPU stacks sent";
     3 OffCpuDropped "offcpu_dropped" "off-CPU stacks lost because the ring was full";
-    4 ThreadsFull "threads_full" "threads without an account because the map was full";
+    4 ThreadsFull "threads_full" "attempts to open an account that the full map refused";
     5 EndsDropped "ends_dropped" "final accounts lost because the ring was full";
     6 ProcessEventsDropped "process_events_dropped" "fork and exec events lost because the ring was full";
     7 ClockBackwards "clock_backwards" "intervals set to zero because two CPUs' clocks disagreed";

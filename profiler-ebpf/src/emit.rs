@@ -1,4 +1,5 @@
-//! The only two ways out of the kernel programs: [`emit`] for what was seen, [`count`] for what was lost.
+//! The two ways out of the kernel programs: the ring for what was seen, [`count`] for what was lost. Records that do not fit
+//! on a program's stack are built in the ring itself, by `probes/oncpu.rs` and `probes/ledger.rs`.
 
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ringbuf_output};
 use profiler_common::stat::Stat;

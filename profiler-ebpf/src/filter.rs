@@ -8,8 +8,11 @@ use crate::{config, maps::TARGETS, task::Task};
 /// Whether a thread without an account becomes a member when it is seen. `task` must be the current task.
 #[inline(always)]
 pub fn enters_at_first_sight(task: Task) -> bool {
+    if task.tgid() == config!(own_tgid) {
+        return false;
+    }
     match config!(target) {
-        target::ALL => task.tgid() != config!(own_tgid),
+        target::ALL => true,
         target::CGROUP => current_ancestor(config!(cgroup_level)) == config!(cgroup_id),
         _ => false,
     }

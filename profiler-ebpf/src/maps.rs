@@ -57,13 +57,13 @@ pub fn constant<T: Copy>(value: &'static T) -> T {
 }
 
 /// The account of each recorded thread, by tid. Preallocated: it is written under the run queue's lock, where
-/// memory cannot be allocated. The loader sets the capacity to twice the threads that it finds, at least 4,096:
-/// 4,096 × (676 B + about 64 B of bucket and links) ≈ 3 MiB.
+/// memory cannot be allocated. The loader sets the capacity to twice the threads that it finds, at least 4,096, and 8,192
+/// where processes may join: 4,096 × (680 B + about 64 B of bucket and links) ≈ 3 MiB.
 #[map]
 pub static THREADS: HashMap<u32, ThreadRecord> = HashMap::with_max_entries(4096, 0);
 
 /// Ids of the processes or threads to record, in the profiler's PID namespace, with bits of `target_bits`. Read only
-/// by the seeding pass. The loader sets the capacity to what was asked for.
+/// by the seeding pass. The loader gives it the capacity of `THREADS`.
 #[map]
 pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
 
@@ -83,8 +83,8 @@ static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
 #[map]
 static SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
 
-/// Samples and the ends of accounts. The loader sets the size. 17 KiB a sample: the default 2 MiB hold 120, more than
-/// half a second of two busy CPUs at 99 Hz, and are emptied at each tick.
+/// Samples and the ends of accounts. The loader sets the size, so that it holds what a quarter of a second brings at
+/// worst: 17 KiB a sample, 4 MiB on two CPUs at 99 Hz. It is emptied at each tick.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
@@ -92,7 +92,8 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 #[map]
 pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::ALL.len() as u32, 0);
 
-/// What a thread waits for that blocks in a system call, by its number. 512 B.
+/// What a thread waits for that blocks in a system call, by its number. 512 values, each rounded
+/// up to 8 bytes: 4 KiB.
 #[map]
 static SYSCALL_CLASSES: Array<u8> = Array::with_max_entries(syscall::SLOTS, 0);
 

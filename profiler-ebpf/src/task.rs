@@ -11,11 +11,14 @@ use aya_ebpf::helpers::{
 use profiler_common::{
     ledger::{COMM_BYTES, ThreadRecord},
     offsets::ABSENT,
+    stat::Stat,
 };
 
 use crate::{
     classify::{FileKind, WaitFacts},
-    config, maps, offset,
+    config,
+    emit::count,
+    maps, offset,
 };
 
 /// Thread of the kernel (`PF_KTHREAD`, include/linux/sched.h).
@@ -181,17 +184,18 @@ fn pid_number(pid: u64, level: u32) -> u32 {
 pub struct UserRegisters(*const u8);
 
 impl UserRegisters {
-    /// One register, at an offset of [`profiler_common::offsets::Offsets`].
+    /// One register, at an offset of [`profiler_common::offsets::Offsets`]; 0 for one that this architecture lacks.
     #[inline(always)]
     pub fn read(self, offset: u32) -> u64 {
+        self.try_read(offset).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn try_read(self, offset: u32) -> Option<u64> {
         if offset == ABSENT {
-            return 0;
+            return Some(0);
         }
-        if config!(has_task_pt_regs) != 0 {
-            load(self.0, offset)
-        } else {
-            probe(self.0 as u64, offset).unwrap_or(0)
-        }
+        if config!(has_task_pt_regs) != 0 { Some(load(self.0, offset)) } else { probe(self.0 as u64, offset) }
     }
 }
 
@@ -289,7 +293,11 @@ impl WaitFacts for Wait {
 
     #[inline(always)]
     fn syscall_class(&self) -> Option<u8> {
-        let number = self.registers.read(offset!(regs_syscall)) as i32;
+        let Some(number) = self.registers.try_read(offset!(regs_syscall)) else {
+            count(Stat::RegistersUnreadable);
+            return Some(profiler_common::syscall::OTHER);
+        };
+        let number = number as i32;
         if number < 0 {
             return None;
         }

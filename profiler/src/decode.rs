@@ -16,8 +16,10 @@ pub enum Event<'a> {
     ThreadEnd(Box<ThreadRecord>),
     /// A recorded thread forked a process.
     Fork(ProcessEvent),
-    /// A process runs a new image.
+    /// A recorded process runs a new image.
     Exec(ProcessEvent),
+    /// So does one that is not recorded.
+    StrangerExec(ProcessEvent),
 }
 
 /// One stack sample.
@@ -53,6 +55,7 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
         event_kind::THREAD_END => Ok(Event::ThreadEnd(Box::new(read::<ThreadEnd>(record)?.record))),
         event_kind::FORK => Ok(Event::Fork(read(record)?)),
         event_kind::EXEC => Ok(Event::Exec(read(record)?)),
+        event_kind::STRANGER_EXEC => Ok(Event::StrangerExec(read(record)?)),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }
 }

@@ -60,8 +60,8 @@ impl Account {
 
     #[inline(always)]
     fn state(self) -> u32 {
-        // SAFETY: the pointer into the map is not null.
-        unsafe { (*self.0).state }
+        // SAFETY: the pointer into the map is not null. Volatile for the order that `charge` writes in.
+        unsafe { core::ptr::read_volatile(&raw const (*self.0).state) }
     }
 
     /// Charges the time since the last change to `state`, and goes over to `next`.
@@ -81,8 +81,10 @@ impl Account {
                 (*record).state_ns[state as usize] += passed;
                 (*record).state_count[state as usize] += 1;
             }
-            (*record).since_ns = now;
-            (*record).state = next;
+            // In this order: a waker on another CPU that sees the new state must not charge from the old moment. Volatile
+            // keeps the compiler to it, and x86_64 the CPU; aarch64 would need a barrier, which BPF has only since 5.12.
+            core::ptr::write_volatile(&raw mut (*record).since_ns, now);
+            core::ptr::write_volatile(&raw mut (*record).state, next);
         }
     }
 

@@ -50,8 +50,10 @@ pub fn on_exec(task: Task, old_tid: u32) -> Option<()> {
     if old_tid != tid && Account::of(task, old_tid).is_some() {
         moved_to_leader(task, old_tid, tid, now);
     }
-    if config!(tell_every_exec) != 0 || Account::of(task, tid).is_some() {
+    if Account::of(task, tid).is_some() {
         tell(event_kind::EXEC, task, None, now);
+    } else if config!(tell_every_exec) != 0 {
+        tell(event_kind::STRANGER_EXEC, task, None, now);
     }
     Some(())
 }

@@ -34,7 +34,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For a recording: the text on stdout always, and a capture under a name with the time if no file is named.
+    /// For a recording: what is named, or else the text on stdout and a capture whose name tells target and time.
     pub fn for_recording(args: &Outputs, target: &Target) -> Result<Self> {
         let mut plan = Self::for_report(args)?;
         if args.output.is_empty() {

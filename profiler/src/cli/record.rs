@@ -39,6 +39,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     drop(processes);
     let report = Report::new(&recording);
     plan.write(&report)?;
+    session::restore_signals();
     if args.verbose {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
     }

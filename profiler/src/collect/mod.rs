@@ -50,8 +50,8 @@ pub struct Collector {
     samples: Samples,
     stacks: Stacks,
     quality: Quality,
-    /// Processes whose image changed, for whoever matches processes by name.
-    execs: Vec<ProcessEvent>,
+    /// Processes that are not recorded and have a new name, for whoever matches processes by name.
+    stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
     locations: Vec<Location>,
 }
@@ -84,7 +84,7 @@ impl Collector {
             samples: Samples::default(),
             stacks: Stacks::default(),
             quality: Quality::default(),
-            execs: vec![],
+            stranger_execs: vec![],
             locations: vec![],
         }
     }
@@ -99,6 +99,7 @@ impl Collector {
                 self.threads.process(event.ns_tgid, world);
             }
             Ok(Event::Exec(event)) => self.take_exec(event, world),
+            Ok(Event::StrangerExec(event)) => self.stranger_execs.push(event),
             Err(_) => self.quality.malformed_records += 1,
         }
     }
@@ -132,22 +133,16 @@ impl Collector {
     fn take_exec(&mut self, event: ProcessEvent, world: &mut dyn World) {
         world.replaced(event.ns_tgid, event.at_ns);
         self.threads.exec(event.ns_tgid, text(&event.comm), world);
-        self.execs.push(event);
     }
 
-    /// The execs since the last call.
-    pub fn take_execs(&mut self) -> Vec<ProcessEvent> {
-        std::mem::take(&mut self.execs)
+    /// The execs of processes that are not recorded, since the last call.
+    pub fn take_stranger_execs(&mut self) -> Vec<ProcessEvent> {
+        std::mem::take(&mut self.stranger_execs)
     }
 
     /// Samples kept so far (on the CPU, off the CPU), for a progress line.
     pub fn sample_counts(&self) -> (u64, u64) {
         self.samples.counts()
-    }
-
-    /// Process ids seen so far.
-    pub fn tgids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.threads.processes().iter().map(|process| process.tgid)
     }
 
     /// Closes the accounts that are open, and hands over the tables.

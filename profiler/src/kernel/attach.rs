@@ -19,7 +19,7 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// A kernel stack of x86_64 and aarch64 without KASAN (`THREAD_SIZE`), for kernels without `bpf_task_pt_regs`.
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
-/// Hooks by program name. Cost each event of a recorded thread, measured: docs/overhead.md.
+/// Hooks by program name.
 const TRACEPOINTS: &[(&str, &str)] = &[
     ("sched_waking", "sched_waking"),
     ("sched_process_fork", "sched_process_fork"),

@@ -11,10 +11,6 @@ use aya::{Btf, Ebpf, programs::Iter};
 
 use super::{attach::refused, sys};
 
-/// Processes to which passes are limited one by one; for more, one pass over all tasks is cheaper than a descriptor
-/// each (about 5 µs each against 50 ns a task).
-const MOST_LIMITED: usize = 16;
-
 /// Opens accounts.
 pub struct Seeder(OwnedFd);
 
@@ -34,10 +30,10 @@ impl Seeder {
 }
 
 impl Passes {
-    /// Loads the program, and links it to each of the processes, or to all tasks if there are none or too many.
+    /// Loads the program, and links it to each of the processes if there are any, else to all tasks.
     pub fn new(ebpf: &mut Ebpf, btf: &Btf, only: &[u32]) -> Result<Self> {
         load(ebpf, btf, "sample_off_cpu")?;
-        if (1..=MOST_LIMITED).contains(&only.len()) {
+        if !only.is_empty() {
             let limited: io::Result<Vec<_>> =
                 only.iter().map(|&tgid| link_loaded(ebpf, "sample_off_cpu", Some(tgid))).collect();
             // Before 6.1 the kernel cannot limit an iterator; and a process may be gone by now.

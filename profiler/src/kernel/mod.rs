@@ -53,8 +53,13 @@ pub struct Kernel {
     control: Array<MapData, Control>,
     pass: Array<MapData, PassCounts>,
     stats: PerCpuArray<MapData, u64>,
+    /// Held so that its memory is counted with that of the others.
+    _classes: Array<MapData, u8>,
     seeder: Seeder,
-    passes: Passes,
+    /// None where the kernel cannot take stacks of threads that wait.
+    passes: Option<Passes>,
+    /// What `CONTROL` holds, so that it is written only when it changes.
+    threshold: u32,
     sample_source: &'static str,
     skipped: Vec<String>,
 }
@@ -77,16 +82,25 @@ impl Kernel {
         attach::tracepoints(&mut ebpf, &types, switch_has_state)?;
         let sample_source = attach::sampler(&mut ebpf, settings.sample_hz, &mut skipped)?;
         let seeder = Seeder::new(&mut ebpf, &types)?;
-        let passes = Passes::new(&mut ebpf, &types, &settings.only_processes)?;
+        let passes = match Passes::new(&mut ebpf, &types, &settings.only_processes) {
+            Ok(passes) => Some(passes),
+            // `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
+            Err(error) => {
+                skipped.push(format!("stacks of waiting threads cannot be taken on this kernel: {error:#}"));
+                None
+            }
+        };
         Ok(Self {
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
             targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
             pass: take_map(&mut ebpf, "PASS")?.try_into()?,
+            _classes: classes,
             stats: take_map(&mut ebpf, "STATS")?.try_into()?,
             control,
             seeder,
             passes,
+            threshold: u32::MAX,
             sample_source,
             skipped,
             ebpf,
@@ -116,6 +130,20 @@ impl Kernel {
             self.targets
                 .insert(tid, target_bits::THREAD, 0)
                 .with_context(|| format!("cannot add thread {tid} to the recorded ones"))?;
+        }
+        Ok(())
+    }
+
+    /// Records more processes from now on. What they were recorded by is forgotten again, so that neither their number nor
+    /// a later process with the same id matters; their accounts stay.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map or the pass.
+    pub fn record_also(&mut self, tgids: &[u32]) -> Result<()> {
+        self.add_processes(tgids)?;
+        self.seed()?;
+        for tgid in tgids {
+            self.targets.remove(tgid).with_context(|| format!("cannot forget process {tgid} as a target"))?;
         }
         Ok(())
     }
@@ -158,9 +186,14 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses the pass.
     pub fn sample_off_cpu(&mut self, threshold: u32) -> Result<PassCounts> {
-        self.update_control(|control| control.threshold = threshold)?;
+        let Some(passes) = &self.passes else { return Ok(PassCounts::default()) };
+        if threshold != self.threshold {
+            self.threshold = threshold;
+            let control = Control { threshold, ..self.control.get(&0, 0)? };
+            self.control.set(0, control, 0)?;
+        }
         self.pass.set(0, PassCounts::default(), 0)?;
-        self.passes.run().context("cannot run the off-CPU sampler")?;
+        passes.run().context("cannot run the off-CPU sampler")?;
         Ok(self.pass.get(&0, 0)?)
     }
 

@@ -75,6 +75,12 @@ pub fn record(options: &Options) -> Result<Finished> {
     runtime.block_on(async { Session::start(options)?.run().await })
 }
 
+/// Lets SIGINT and SIGTERM end the program again: the recording and its results are safe.
+pub fn restore_signals() {
+    host::restore_default(libc::SIGINT);
+    host::restore_default(libc::SIGTERM);
+}
+
 /// Signals that end a recording.
 struct Signals {
     interrupt: Signal,
@@ -226,11 +232,9 @@ impl<'a> Session<'a> {
         let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
         self.pacing.passed(&pass);
         self.drain();
-        let execs = self.collector.take_execs();
-        let new = self.target.matching(&execs);
+        let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {
-            self.kernel.add_processes(&new)?;
-            self.kernel.seed()?;
+            self.kernel.record_also(&new)?;
         }
         self.progress.show(&self.collector, &self.kernel)?;
         Ok(())
@@ -312,8 +316,10 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
-    let only_processes =
-        if kind == target_kind::LISTED && !children { target.tgids().to_vec() } else { vec![] };
+    let is_fixed = kind == target_kind::LISTED && !children;
+    let processes = target.tgids();
+    let limited = is_fixed && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
+    let only_processes = if limited { processes.to_vec() } else { vec![] };
     Settings {
         config,
         sample_hz: options.sample_hz,

@@ -55,6 +55,12 @@ impl Pacing {
     }
 }
 
+/// Whether passes limited to each of the processes cost less than one over all tasks: a pass of its own costs some 12 µs
+/// (a descriptor is made, read and closed), a task that is passed over 50 ns.
+pub fn limited_is_cheaper(processes: usize, threads_on_machine: u32) -> bool {
+    processes as u64 * 12_000 < u64::from(threads_on_machine) * 50
+}
+
 /// Size of the ring: a power of two of pages.
 pub fn ring_bytes(sample_hz: u32) -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -91,6 +97,12 @@ mod tests {
         let pacing = Pacing { passes: 95, ..Pacing::new() };
         assert_eq!(pacing.missed(1_000_000_000, 99), 4);
         assert_eq!(pacing.missed(900_000_000, 99), 0);
+    }
+
+    #[test]
+    fn one_process_among_many_threads_gets_passes_of_its_own() {
+        assert!(limited_is_cheaper(1, 5000));
+        assert!(!limited_is_cheaper(10, 150));
     }
 
     #[test]

@@ -85,6 +85,8 @@ impl Resolved {
                 let cgroup = Cgroup::open(path)?;
                 found.tids = cgroup.members("cgroup.threads");
                 found.tgids = cgroup.members("cgroup.procs");
+                found.tgids.retain(|&tgid| !is_self(tgid));
+                found.tids.retain(|&tid| !is_self(tid));
                 found.cgroup = Some(cgroup);
             }
             Target::All | Target::Command(_) => {}
@@ -210,7 +212,7 @@ fn thread_count(tgid: u32) -> u32 {
 }
 
 /// `0.20 0.18 0.12 1/80 11206`: the number behind the slash.
-fn threads_on_machine() -> u32 {
+pub fn threads_on_machine() -> u32 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let count = text.split_whitespace().nth(3).and_then(|field| field.split_once('/')?.1.parse().ok());
     count.unwrap_or(0)
