@@ -12,3 +12,4 @@ pub mod harness;
 pub mod report;
 pub mod running;
 pub mod servers;
+pub mod trace;

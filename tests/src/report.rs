@@ -141,6 +141,12 @@ impl Thread<'_> {
     pub fn run_queue_seconds(&self) -> f64 {
         self.seconds("runq_wake") + self.seconds("runq_preempt")
     }
+
+    /// Seconds neither on a CPU nor ready for one.
+    pub fn blocked_seconds(&self) -> f64 {
+        let states = self.0["states"].as_object().expect("states of the thread").values();
+        states.filter_map(Value::as_f64).sum::<f64>() - self.busy_seconds()
+    }
 }
 
 fn state_seconds(states: &Value, state: &str) -> f64 {

@@ -1,21 +1,22 @@
-//! Real servers under load: the books close, waits have reasons, and the time on a CPU is what the kernel has charged.
+//! Real servers under load: the books close, waits have reasons, and the times are those of the kernel's own trace.
 //! Each server is a private instance in a directory of its own, ended with the test.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use profiler_tests::counters::Watch;
 use profiler_tests::harness::Live;
-use profiler_tests::report::{Report, check_closed, check_near};
+use profiler_tests::report::{Report, Thread, check_closed, check_near};
 use profiler_tests::running::Running;
 use profiler_tests::servers::{
     Postgres, SET_UP, command, free_port, process_and_children, program, text, wait_for_port,
 };
+use profiler_tests::trace::{self, Times};
 
 /// Length of each recording; the load lasts longer at both ends.
-const SECONDS: &str = "4";
+const SECONDS: &str = "3";
 const LOAD_SECONDS: &str = "30";
 
 #[test]
@@ -99,29 +100,63 @@ fn nginx_configuration(port: &str, directory: &Path) -> String {
     )
 }
 
-/// Records a server and all of its processes, and checks the account against the kernel's. Time on a CPU: within 2 %
-/// and the length of one reading of the counters (20 ms) at each edge. The run queue's part has the same bounds.
+/// Records a server and all of its processes, and compares the ledger with the kernel's own trace of the same time.
+///
+/// The trace and not `schedstat`, which a server's many wake-ups make wrong: when a wake-up will preempt, the kernel dates
+/// the switch to the wake-up, and counts the time between the two, a microsecond or more, as run time (the profiler's
+/// `cross_check` has the source). Under redis that is 2 to 8 % of its run time.
 #[track_caller]
 fn record_under_load(live: &Live, server: u32) -> Report {
     thread::sleep(Duration::from_secs(1));
     let pids = process_and_children(server);
     let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    let watch = Watch::start(pids);
-    let report = live.record(&["-p", &list, "-d", SECONDS]);
-    let kernel = watch.stop().sum_between(report.interval_unix_ns());
+    let (report, traced) = trace::record(live, &pids, &["-p", &list, "-d", SECONDS]);
     check_closed(&report);
-    let edges = 0.02 * 2.0;
-    let on_cpu = report.seconds("on_cpu");
-    check_near("on a CPU", on_cpu, kernel.run_seconds, 0.02 * kernel.run_seconds + edges);
-    let run_queue = report.seconds("runq_wake") + report.seconds("runq_preempt");
-    check_near(
-        "ready for a CPU",
-        run_queue,
-        kernel.run_queue_seconds,
-        0.02 * kernel.run_queue_seconds + edges,
-    );
-    assert!(on_cpu > 0.1, "the server is under load: {:#}", report.0["ledger"]);
+    let mut ledger: Vec<_> = report.threads().map(|thread| (thread.tid(), times(thread))).collect();
+    let [ledger_tids, traced_tids]: [BTreeSet<_>; 2] =
+        [ledger.iter().map(|(tid, _)| *tid).collect(), traced.keys().copied().collect()];
+    assert_eq!(ledger_tids, traced_tids, "the threads of {list}");
+    check_times("all threads", sum(ledger.iter().map(|(_, times)| *times)), sum(traced.values().copied()));
+    ledger.sort_by_key(|(_, times)| times.on_cpu_ns);
+    let (busiest, of_ledger) = *ledger.last().expect("a server has threads");
+    check_times("the busiest thread", of_ledger, traced[&busiest]);
+    assert!(of_ledger.on_cpu_ns > 100_000_000, "the server is under load: {:#}", report.0["ledger"]);
     let complete = report.number("/quality/stacks_complete_ratio");
     println!("stacks complete: {complete:.4}, names: {:.4}", report.number("/quality/frames_named_ratio"));
     report
+}
+
+/// What the ledger says of a thread, as the trace would.
+fn times(thread: Thread) -> Times {
+    let ns = |seconds: f64| (seconds * 1e9) as u64;
+    Times {
+        on_cpu_ns: ns(thread.seconds("on_cpu")),
+        run_queue_ns: ns(thread.run_queue_seconds()),
+        blocked_ns: ns(thread.blocked_seconds()),
+        unknown_ns: 0,
+    }
+}
+
+fn sum(all: impl Iterator<Item = Times>) -> Times {
+    all.fold(Times::default(), |sum, times| Times {
+        on_cpu_ns: sum.on_cpu_ns + times.on_cpu_ns,
+        run_queue_ns: sum.run_queue_ns + times.run_queue_ns,
+        blocked_ns: sum.blocked_ns + times.blocked_ns,
+        unknown_ns: sum.unknown_ns + times.unknown_ns,
+    })
+}
+
+/// What the trace knows, and at most what it does not know on top; each within 1 %, and 10 ms for the ledger's accounts,
+/// which are opened and read one after another at the recording's edges.
+#[track_caller]
+fn check_times(whose: &str, ledger: Times, traced: Times) {
+    let check = |what: &str, ledger: u64, traced_ns: u64| {
+        let [ledger, least, unknown] = [ledger, traced_ns, traced.unknown_ns].map(|ns| ns as f64 / 1e9);
+        println!("{whose}, {what}: {ledger:.4} s, traced {least:.4} s, unknown {unknown:.4} s");
+        let expected = ledger.clamp(least, least + unknown);
+        check_near(&format!("{whose}, {what}"), ledger, expected, 0.01 * expected + 0.01);
+    };
+    check("on a CPU", ledger.on_cpu_ns, traced.on_cpu_ns);
+    check("ready for a CPU", ledger.run_queue_ns, traced.run_queue_ns);
+    check("blocked", ledger.blocked_ns, traced.blocked_ns);
 }
