@@ -25,6 +25,15 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
             "Off-CPU stacks: {over} waits passed over for lack of room; shares are coarser, times exact."
         ));
     }
+    let (passes, missed) = (quality.offcpu_passes, quality.offcpu_passes_missed);
+    // One in twenty says nothing yet: the last one of a recording may just not have come.
+    if missed.saturating_mul(20) > passes {
+        let all = count(passes.saturating_add(missed));
+        page.note(&format!(
+            "Off-CPU stacks: {} of {all} passes came too late to take place; shares are coarser, times exact.",
+            count(missed)
+        ));
+    }
     if quality.repeats_without_sample > 0 {
         let repeats = plural(quality.repeats_without_sample, "repeat");
         page.note(&format!(
