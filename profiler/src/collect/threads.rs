@@ -49,11 +49,6 @@ impl Threads {
         id
     }
 
-    /// All processes so far.
-    pub fn processes(&self) -> &[Process] {
-        &self.processes
-    }
-
     /// The rows of the thread that has this tid now, and of its process. None if it has none and the table is full.
     pub fn sampled(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> Option<(ThreadId, ProcessId)> {
         let is_known = self.live.contains_key(&tid);
