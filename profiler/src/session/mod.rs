@@ -7,6 +7,7 @@ mod cgroup;
 mod command;
 mod counters;
 mod host;
+mod life;
 mod pacing;
 mod progress;
 mod target;
@@ -36,6 +37,7 @@ use crate::{
 };
 use command::Command;
 use counters::Counters;
+use life::Lives;
 use pacing::Pacing;
 use progress::Progress;
 use target::Resolved;
@@ -112,11 +114,13 @@ struct Session<'a> {
     meta: Meta,
     seeded_at_ns: u64,
     startup_ns: u64,
-    /// When the targets are looked after next.
+    /// The processes with whose end the recording ends.
+    lives: Option<Lives>,
+    /// When they are looked after next.
     next_look: Instant,
 }
 
-/// How often the loop asks whether the targets still live: that reads a file of each.
+/// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
 impl<'a> Session<'a> {
@@ -126,6 +130,8 @@ impl<'a> Session<'a> {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         };
+        let lives = target.ends_with_its_processes().then(|| Lives::of(target.tgids())).transpose();
+        let lives = lives.context("cannot look after the processes to record")?;
         let mut kernel = Kernel::attach(&settings(options, &target))?;
         host::return_free_memory();
         let command = target.command().map(Command::spawn_paused).transpose()?;
@@ -163,6 +169,7 @@ impl<'a> Session<'a> {
             meta,
             seeded_at_ns,
             startup_ns,
+            lives,
             next_look: Instant::now(),
         })
     }
@@ -193,7 +200,7 @@ impl<'a> Session<'a> {
             }
             if self.next_look <= Instant::now() {
                 self.next_look = Instant::now() + LOOK_PERIOD;
-                if self.target.has_ended() {
+                if self.lives.as_mut().is_some_and(Lives::are_over) {
                     break;
                 }
             }
@@ -229,8 +236,11 @@ impl<'a> Session<'a> {
 
     fn tick(&mut self) -> Result<()> {
         self.bursts.tick();
-        let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
-        self.pacing.passed(&pass);
+        if self.pacing.is_due() {
+            let began = Instant::now();
+            let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
+            self.pacing.passed(&pass, began.elapsed().as_nanos() as u64, self.options.sample_hz);
+        }
         self.drain();
         let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {

@@ -1,18 +1,27 @@
-//! How many off-CPU stacks a tick takes, and how large the ring is. Pure.
+//! How often off-CPU stacks are taken, how many at a time, and how large the ring is. Pure.
 
 use profiler_common::{config::PassCounts, sample::SampleRecord};
 
-/// Stacks that a tick aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
+/// Stacks that a pass aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
 const AIM: u32 = 5;
-/// Stacks that a tick takes at the most: the aim comes from the tick before, and a burst may come between.
+/// Stacks that a pass takes at the most: the aim comes from the pass before, and a burst may come between.
 pub const MOST_CAPTURES: u32 = 32;
+/// Part of one CPU that passes may take. A pass looks at each thread for some 0.3 µs, so with many threads it takes place
+/// only at each second, third, … tick; times stay exact, and only the stacks' shares get coarser.
+const PASS_SHARE: f64 = 0.004;
+/// The mean duration of a pass follows the last ones with this weight: slowly, so that when a pass takes place does not
+/// hang on what it is to see.
+const NEWEST_WEIGHT: f64 = 1.0 / 16.0;
 /// The ring holds what arrives in this time at worst, so that the loop may be late that long.
 const SLACK_SECONDS: f64 = 0.25;
 
-/// Chooses the probability with which the next pass takes a candidate.
+/// Chooses the ticks at which a pass takes place, and the probability with which it takes a candidate.
 #[derive(Default)]
 pub struct Pacing {
     candidates: u32,
+    mean_ns: Option<f64>,
+    ticks_to_wait: u32,
+    ticks: u64,
     passes: u64,
     over_limit: u64,
 }
@@ -23,6 +32,14 @@ impl Pacing {
         Self::default()
     }
 
+    /// Whether a pass takes place at this tick.
+    pub fn is_due(&mut self) -> bool {
+        self.ticks += 1;
+        let is_due = self.ticks_to_wait == 0;
+        self.ticks_to_wait = self.ticks_to_wait.saturating_sub(1);
+        is_due
+    }
+
     /// The next pass's threshold: a candidate is taken when a random 32-bit number is at most this.
     pub fn threshold(&self) -> u32 {
         if self.candidates <= AIM {
@@ -31,11 +48,15 @@ impl Pacing {
         (u64::from(u32::MAX) * u64::from(AIM) / u64::from(self.candidates)) as u32
     }
 
-    /// Takes in what a pass saw.
-    pub fn passed(&mut self, pass: &PassCounts) {
+    /// Takes in what a pass saw, and how long it took.
+    pub fn passed(&mut self, pass: &PassCounts, took_ns: u64, sample_hz: u32) {
         self.candidates = pass.candidates;
         self.passes += 1;
         self.over_limit += u64::from(pass.over_limit);
+        let took_ns = took_ns as f64;
+        let mean_ns = self.mean_ns.map_or(took_ns, |mean_ns| mean_ns + (took_ns - mean_ns) * NEWEST_WEIGHT);
+        self.mean_ns = Some(mean_ns);
+        self.ticks_to_wait = ticks_a_pass(mean_ns, sample_hz) - 1;
     }
 
     /// Passes so far.
@@ -43,10 +64,11 @@ impl Pacing {
         self.passes
     }
 
-    /// Passes that did not take place because the loop came too late, of those that a recording of this length has.
+    /// Passes that did not take place because the loop came too late to their ticks.
     pub fn missed(&self, elapsed_ns: u64, sample_hz: u32) -> u64 {
         let expected = u128::from(elapsed_ns) * u128::from(sample_hz) / 1_000_000_000;
-        (expected as u64).saturating_sub(self.passes)
+        let missed_ticks = (expected as u64).saturating_sub(self.ticks);
+        (missed_ticks * self.passes).checked_div(self.ticks).unwrap_or(missed_ticks)
     }
 
     /// Candidates that a pass had no room for.
@@ -55,10 +77,16 @@ impl Pacing {
     }
 }
 
+/// At each how many-th tick a pass takes place that takes this long; at least once a second.
+fn ticks_a_pass(mean_ns: f64, sample_hz: u32) -> u32 {
+    let tick_ns = 1e9 / f64::from(sample_hz);
+    ((mean_ns / (tick_ns * PASS_SHARE)).ceil() as u32).clamp(1, sample_hz)
+}
+
 /// Whether passes limited to each of the processes cost less than one over all tasks: a pass of its own costs some 12 µs
-/// (a descriptor is made, read and closed), a task that is passed over 50 ns.
+/// (a descriptor is made, read and closed), a task that is passed over 0.3 µs.
 pub fn limited_is_cheaper(processes: usize, threads_on_machine: u32) -> bool {
-    processes as u64 * 12_000 < u64::from(threads_on_machine) * 50
+    processes as u64 * 12_000 < u64::from(threads_on_machine) * 300
 }
 
 /// Size of the ring: a power of two of pages.
@@ -94,9 +122,22 @@ mod tests {
 
     #[test]
     fn a_pass_that_came_too_late_is_missed() {
-        let pacing = Pacing { passes: 95, ..Pacing::new() };
+        let pacing = Pacing { ticks: 95, passes: 95, ..Pacing::new() };
         assert_eq!(pacing.missed(1_000_000_000, 99), 4);
         assert_eq!(pacing.missed(900_000_000, 99), 0);
+    }
+
+    #[test]
+    fn a_dear_pass_takes_place_at_fewer_ticks() {
+        // A tick of 10 ms has room for 40 µs.
+        assert_eq!(ticks_a_pass(40e3, 100), 1);
+        assert_eq!(ticks_a_pass(41e3, 100), 2);
+        assert_eq!(ticks_a_pass(4e6, 100), 100);
+        assert_eq!(ticks_a_pass(4e9, 100), 100);
+        let mut pacing = Pacing::new();
+        assert!(pacing.is_due());
+        pacing.passed(&PassCounts::default(), 100_000, 100);
+        assert_eq!([pacing.is_due(), pacing.is_due(), pacing.is_due()], [false, false, true]);
     }
 
     #[test]

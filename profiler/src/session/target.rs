@@ -143,6 +143,11 @@ impl Resolved {
         tgids.filter(|&tgid| regex.is_match(&comm(tgid)) && !is_self(tgid)).collect()
     }
 
+    /// Whether the recording ends when the processes known at the start, and their descendants, have ended.
+    pub fn ends_with_its_processes(&self) -> bool {
+        matches!(self.target, Target::Processes(_))
+    }
+
     /// All processes that belong to it now.
     pub fn processes_now(&self) -> Vec<u32> {
         match &self.cgroup {
@@ -158,11 +163,6 @@ impl Resolved {
             Target::Cgroup(_) => self.tids.len() as u32,
             _ => self.tgids.iter().map(|&tgid| thread_count(tgid)).sum(),
         }
-    }
-
-    /// Whether all processes that were named, and their descendants, are gone.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.target, Target::Processes(_)) && !self.tgids.iter().any(|&tgid| is_alive(tgid))
     }
 }
 
@@ -196,15 +196,6 @@ fn check_process(tgid: u32) -> Result<(), TargetError> {
         Some(process) if process != tgid => Err(TargetError::IsThread { thread: tgid, process }),
         _ => Ok(()),
     }
-}
-
-/// A process that has ended but was not waited for runs no more.
-fn is_alive(tgid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{tgid}/stat")).unwrap_or_default();
-    // pid (comm) state …: the name may hold anything, also parentheses.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    // A process whose first thread has ended shows as a zombie while others go on.
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X') || thread_count(tgid) > 1)
 }
 
 fn thread_count(tgid: u32) -> u32 {
@@ -246,9 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_alive_and_has_threads() {
+    fn this_process_has_threads_and_a_parent() {
         let own = std::process::id();
-        assert!(is_alive(own));
         assert!(thread_count(own) >= 1);
         assert!(threads_on_machine() >= 1);
         assert!(processes().any(|tgid| tgid == own));

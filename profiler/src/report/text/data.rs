@@ -48,6 +48,10 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     page.note(&programs(report));
 }
 
+fn passes(number: u64) -> String {
+    if number == 1 { "1 pass".to_owned() } else { format!("{} passes", count(number)) }
+}
+
 fn samples(report: &Report<'_>) -> String {
     let (trust, meta) = (&report.trust, &report.recording.meta);
     let lost: Vec<String> = trust
@@ -57,11 +61,12 @@ fn samples(report: &Report<'_>) -> String {
         .map(|loss| format!("{} of the {} ({})", count(loss.lost), loss.what, small_percent(loss.ratio())))
         .collect();
     format!(
-        "Samples: {} on the CPU and {} off it, {} Hz by {}; lost {}",
+        "Samples: {} on the CPU, {} Hz by {}, and {} off it, in {}; lost {}",
         count(trust.on_cpu_samples),
-        count(trust.off_cpu_samples),
         meta.sample_hz,
         meta.sample_source,
+        count(trust.off_cpu_samples),
+        passes(report.recording.quality.offcpu_passes),
         if lost.is_empty() { "none".to_owned() } else { lost.join(", ") },
     )
 }
