@@ -68,6 +68,21 @@ fn target_that_ends_is_reported_up_to_its_end() {
     check_near("busy", spinning.busy_share(), 1.0, 0.02);
 }
 
+/// A signal makes the kernel give up the check of a program that is being loaded (`EAGAIN`): it is then loaded again.
+#[test]
+fn being_stopped_while_attaching_is_no_error() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("duty_cycle", &[]);
+    // Returns when the first of several programs is attached, and others are being loaded.
+    let recording = live.start_recording(&["-p", &workload.pid().to_string()]);
+    recording.signal(libc::SIGSTOP);
+    thread::sleep(Duration::from_millis(100));
+    recording.signal(libc::SIGCONT);
+    thread::sleep(Duration::from_secs(1));
+    recording.signal(libc::SIGINT);
+    check_closed(&live.finish_recording(recording));
+}
+
 /// Both signals that ask a program to end make it write what there is.
 #[test]
 fn interrupted_recording_writes_its_result() {

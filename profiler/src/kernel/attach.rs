@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel,
+    Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{
         BtfTracePoint, PerfEvent, ProgramError,
         perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
@@ -65,8 +65,6 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
     let ebpf = EbpfLoader::new()
         // The object has no relocations against the kernel's types, so the loader needs none of them.
         .btf(None)
-        // Verifier logs cost hundreds of milliseconds; aya asks for one by itself when a program is refused.
-        .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("CONFIG", &config, true)
         .override_global("OFFSETS", &facts.offsets, true)
         .map_max_entries("THREADS", settings.thread_capacity)
