@@ -2,9 +2,8 @@
 
 use indexmap::IndexSet;
 
-use super::Owner;
 use crate::{
-    recording::{Frame, FrameId, Stack, StackEnd, StackId},
+    recording::{Frame, FrameId, ProcessId, Stack, StackEnd, StackId},
     unwind::Location,
 };
 
@@ -25,7 +24,7 @@ impl Stacks {
     /// The id of a stack; none if it is new and the tables are full.
     pub fn intern(
         &mut self,
-        process: Owner,
+        process: ProcessId,
         kernel: &[u64],
         user: &[Location],
         end: StackEnd,

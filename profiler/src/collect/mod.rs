@@ -16,7 +16,7 @@ use profiler_common::{
 
 use crate::{
     decode::{self, Event},
-    recording::{KernelCounters, Module, ProcessId, Quality, Recording, StackEnd},
+    recording::{KernelCounters, Module, Quality, Recording, StackEnd},
     unwind::{Location, Registers},
 };
 use intern::Stacks;
@@ -171,9 +171,6 @@ fn text(comm: &[u8; COMM_BYTES]) -> String {
     let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into_owned()
 }
-
-/// For tables that refer to a process.
-type Owner = ProcessId;
 
 #[cfg(test)]
 mod tests;
