@@ -3,11 +3,10 @@
 //! Compares sums over the threads whose counters could be read at both edges of the recording.
 //!
 //! One difference is the kernel's own. A wake-up that will preempt what runs on the CPU, or end its idling, tells the run
-//! queue to skip the next reading of its clock (`wakeup_preempt` calls `rq_clock_skip_update`), so the switch that follows
-//! is dated to the wake-up: the moment in between counts as run time, in `schedstat` and in `utime` and `stime`, which
-//! follow it. The ledger reads the clock at the switch. And the kernel counts a wait from the entry into a queue, the ledger
-//! from the wake-up that leads to it.
-//! <https://elixir.bootlin.com/linux/v6.18/A/ident/rq_clock_skip_update>
+//! queue to skip the next reading of its clock (`wakeup_preempt` in kernel/sched/core.c calls `rq_clock_skip_update`;
+//! formerly `check_preempt_curr`), so the switch that follows is dated to the wake-up: the moment in between counts as run
+//! time, in `schedstat` and in `utime` and `stime`, which follow it. The ledger reads the clock at the switch. And the kernel
+//! counts a wait from the entry into a queue, the ledger from the wake-up that leads to it.
 
 use profiler_common::state;
 
