@@ -204,9 +204,8 @@ const USER32_CS: u64 = 0x23;
 
 /// For so long is it taken for granted what a descriptor refers to. Reading it takes three to six reads of kernel
 /// memory (without the memory a switch over a pipe took 87 ns instead of 74); in a storm of short waits it is read once a
-/// millisecond instead. A wait that is longer than this is looked at again before its end ([`FileMemory::is_doubtful`]),
-/// so when a descriptor comes to mean something else, less than twice this of a thread's time has the wrong reason:
-/// short waits that begin within it, the last of which may outlast it by as much.
+/// millisecond instead. A wait that lasts beyond that is looked at again before its end ([`FileMemory::is_doubtful`]), so
+/// when a descriptor comes to mean something else, at most this much of a thread's time has the wrong reason.
 const TRUSTED_NS: u64 = 1_000_000;
 
 /// What a thread's account remembers of the descriptor that it last waited on.
@@ -226,12 +225,12 @@ impl FileMemory {
         Self { record, now }
     }
 
-    /// Whether the present wait is long, and its reason rests on what was read before it began.
+    /// Whether the reason of the present wait rests on what was read before it began, and that is no longer trusted.
     #[inline(always)]
     pub fn is_doubtful(self) -> bool {
         // SAFETY: by the constructor's contract.
         let (read_at, since) = unsafe { ((*self.record).file_at_ns, (*self.record).since_ns) };
-        read_at < since && self.now > since + TRUSTED_NS
+        read_at < since && self.now > read_at + TRUSTED_NS
     }
 
     #[inline(always)]

@@ -29,6 +29,21 @@ fn waits_without_end_are_whole_and_have_their_reason() {
     }
 }
 
+/// Truth of `changing_descriptor`: waits of 5 ms on a pipe and of 15 ms on a socket, by turns and by the same number. The
+/// proportion is 1 : 3, and would be 3 : 1 if a wait had the reason of the one before. ±2 %: the writer's sleeps end late
+/// by less than a tenth of a millisecond, which makes the shorter wait longer by more of itself.
+#[test]
+fn a_descriptor_is_what_it_is_now() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("changing_descriptor", &["5", "15"]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "3"]);
+    check_closed(&report);
+    let reader = report.thread_named("reader");
+    let (pipe, socket) = (reader.seconds("pipe"), reader.seconds("unix_socket"));
+    check_near("part of the pipe", pipe / (pipe + socket), 0.25, 0.02);
+    check_near("waits", pipe + socket, reader.blocked_seconds(), 0.01 * reader.elapsed());
+}
+
 /// Truth of `duty_cycle`: 100 ms of sleep in each 200 ms. ±2 %: a sleep on a busy machine ends a little late. Its second
 /// thread sleeps all the time.
 #[test]

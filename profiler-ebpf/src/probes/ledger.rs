@@ -128,11 +128,12 @@ impl Account {
         let was = self.state();
         if state::is_blocked(was) && memory.is_doubtful() {
             let task_state = task.state();
-            let state = classify(&Wait::new(task, task_state, Some(memory)));
-            // SAFETY: as above. A task that runs again by now has no state bits, and is left as it is.
+            let now_for = classify(&Wait::new(task, task_state, Some(memory)));
+            // SAFETY: as above. A task that runs again by now has no state bits, and is left as it is; so is one whose
+            // descriptor another thread has closed meanwhile, which says nothing of what the wait began for.
             unsafe {
-                if task_state != 0 && (*self.0).state == was {
-                    (*self.0).state = state;
+                if task_state != 0 && now_for != state::UNKNOWN && (*self.0).state == was {
+                    (*self.0).state = now_for;
                 }
             }
         }
