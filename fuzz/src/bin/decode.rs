@@ -60,7 +60,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             collector.take(record, &mut Stacks);
         }
     }
-    collector.take_execs();
+    collector.take_stranger_execs();
     let modules = vec![Module::default(); IMAGES as usize];
     let ending = Ending {
         started_at_ns: 900,
