@@ -38,7 +38,7 @@ def records():
         return struct.pack("<4IQ16s", kind, 12, 12, parent, 99, b"postgres")
 
     def end(tid, open_at_end):
-        record = struct.pack("<4Q10I16s", 1, 1000, 1000, 3000, tid, 10, tid, 10, 28, 1, 2, 2, 3, 4, b"worker")
+        record = struct.pack("<4Q10IQ2I16s", 1, 1000, 1000, 3000, tid, 10, tid, 10, 28, 1, 2, 2, 3, 4, 900, 5, 3, b"worker")
         times = struct.pack("<48Q48I", *(500 * (code < 3) for code in range(48)), *(code < 3 for code in range(48)))
         return struct.pack("<2I", 3, open_at_end) + record + times
 
