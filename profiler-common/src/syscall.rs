@@ -34,4 +34,6 @@ classes! {
     18 EXIT "Ends the thread or the process.";
     19 EXEC "Runs a new image.";
     20 FCNTL "`fcntl`: a file lock if the second argument is `F_SETLKW` or `F_OFD_SETLKW`.";
+    21 SENDFILE "Reads from the file in the second argument and writes to the descriptor in the first.";
+    22 IOCTL "`ioctl` on the descriptor in the first argument.";
 }

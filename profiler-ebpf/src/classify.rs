@@ -88,6 +88,9 @@ fn in_syscall(wait: &impl WaitFacts, class: u8) -> u32 {
     match class {
         syscall::READ => on_file(wait, state::DISK_READ, state::NET_RECV),
         syscall::WRITE => on_file(wait, state::DISK_WRITE, state::NET_SEND),
+        // The file is read, and the descriptor written to: the device can only be the file's.
+        syscall::SENDFILE if wait.in_iowait() => state::DISK_READ,
+        syscall::SENDFILE => on_file(wait, state::DISK_WRITE, state::NET_SEND),
         syscall::FUTEX => futex(wait),
         syscall::POLL => not_for_a_device(wait, state::POLL),
         syscall::SLEEP => not_for_a_device(wait, state::TIMER),
@@ -102,6 +105,7 @@ fn in_syscall(wait: &impl WaitFacts, class: u8) -> u32 {
         syscall::FILE => if_iowait(wait, state::DISK_OTHER, state::FILE_WAIT),
         syscall::FILE_LOCK => if_iowait(wait, state::DISK_OTHER, state::FILE_LOCK),
         syscall::FCNTL => fcntl(wait),
+        syscall::IOCTL => ioctl(wait),
         // io_uring marks its waits as iowait whatever they are for (Linux 6.5), so the mark says nothing here.
         syscall::IO_URING => state::IO_URING,
         syscall::AIO => state::AIO,
@@ -193,6 +197,18 @@ fn futex(wait: &impl WaitFacts) -> u32 {
 fn fcntl(wait: &impl WaitFacts) -> u32 {
     let for_lock = matches!(wait.argument(1) as u32, 7 | 38);
     if_iowait(wait, state::DISK_OTHER, if for_lock { state::FILE_LOCK } else { state::UNKNOWN })
+}
+
+/// What an `ioctl` waits for is the driver's secret; of a character device at least whose it is.
+#[inline(always)]
+fn ioctl(wait: &impl WaitFacts) -> u32 {
+    if wait.in_iowait() {
+        return state::DISK_OTHER;
+    }
+    match wait.file_kind(wait.argument(0) as i32) {
+        FileKind::CharacterDevice => state::TTY,
+        _ => state::UNKNOWN,
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +325,19 @@ mod tests {
     #[test]
     fn a_write_to_a_socket_is_a_send() {
         check(Facts { kind: FileKind::InternetSocket, ..in_call(syscall::WRITE) }, state::NET_SEND);
+    }
+
+    #[test]
+    fn sendfile_waits_for_the_file_or_for_the_socket() {
+        let sendfile = Facts { kind: FileKind::InternetSocket, ..in_call(syscall::SENDFILE) };
+        check(Facts { iowait: true, ..sendfile }, state::DISK_READ);
+        check(sendfile, state::NET_SEND);
+    }
+
+    #[test]
+    fn an_ioctl_is_known_by_its_device() {
+        check(Facts { kind: FileKind::CharacterDevice, ..in_call(syscall::IOCTL) }, state::TTY);
+        check(Facts { kind: FileKind::InternetSocket, ..in_call(syscall::IOCTL) }, state::UNKNOWN);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::ledger::{Account, Opening, now_ns, open};
 use crate::{
     config,
     emit::emit,
+    filter,
     maps::{self, THREADS},
     task::Task,
 };
@@ -50,12 +51,28 @@ pub fn on_exec(task: Task, old_tid: u32) -> Option<()> {
     if old_tid != tid && Account::of(task, old_tid).is_some() {
         moved_to_leader(task, old_tid, tid, now);
     }
-    if Account::of(task, tid).is_some() {
+    if Account::of(task, tid).or_else(|| open_if_expected(task, tid, now)).is_some() {
         tell(event_kind::EXEC, task, None, now);
     } else if config!(tell_every_exec) != 0 {
         tell(event_kind::STRANGER_EXEC, task, None, now);
     }
     Some(())
+}
+
+/// A command that is started for the recording was named as a target and waits: its account begins with its first
+/// instruction, and what it did before its exec is ours.
+#[inline(always)]
+fn open_if_expected(task: Task, tid: u32, now: u64) -> Option<Account> {
+    if config!(target) != target::LISTED {
+        return None;
+    }
+    // SAFETY: the pointer into the map is not null.
+    let level = unsafe { (*maps::control()?).ns_level };
+    let (ns_tid, ns_tgid) = task.ids_at_level(level);
+    if !filter::is_listed(task, ns_tid, ns_tgid) {
+        return None;
+    }
+    open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now })
 }
 
 /// Closes the accounts of the thread under its old tid and of the leader that it replaces, and opens one under the new

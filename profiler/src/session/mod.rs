@@ -136,7 +136,6 @@ impl<'a> Session<'a> {
         host::return_free_memory();
         let command = target.command().map(Command::spawn_paused).transpose()?;
         kernel.add_processes(target.tgids())?;
-        kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
         kernel.add_threads(target.tids())?;
         let mut processes = Processes::new(Limits::default());
         let usage = Usage::now()?;
@@ -145,14 +144,15 @@ impl<'a> Session<'a> {
         kernel.start()?;
         let seeded_at_ns = host::monotonic_ns();
         let startup_ns = options.program_start.elapsed().as_nanos() as u64;
-        let known = target.tgids().iter().copied().chain(command.as_ref().map(Command::id));
-        for tgid in known.clone() {
+        // Named only now: its account begins with its exec, not with its wait for us.
+        kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
+        let command = command.map(Command::release);
+        for &tgid in target.tgids() {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
         }
-        let counters =
-            Counters::read(if target.is_listed() { known.collect() } else { target.processes_now() });
-        let command = command.map(Command::release);
+        let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
+        let counters = Counters::read(listed);
         Ok(Self {
             pacing: Pacing::new(),
             progress: Progress::new(options.progress, options.duration),
