@@ -87,10 +87,9 @@ pub fn classify(wait: &impl WaitFacts) -> u32 {
 fn in_syscall(wait: &impl WaitFacts, class: u8) -> u32 {
     match class {
         syscall::READ => on_file(wait, state::DISK_READ, state::NET_RECV),
-        syscall::WRITE => on_file(wait, state::DISK_WRITE, state::NET_SEND),
-        // The file is read, and the descriptor written to: the device can only be the file's.
+        // `sendfile` reads the file in its second argument: the device can only be that one's.
         syscall::SENDFILE if wait.in_iowait() => state::DISK_READ,
-        syscall::SENDFILE => on_file(wait, state::DISK_WRITE, state::NET_SEND),
+        syscall::WRITE | syscall::SENDFILE => on_file(wait, state::DISK_WRITE, state::NET_SEND),
         syscall::FUTEX => futex(wait),
         syscall::POLL => not_for_a_device(wait, state::POLL),
         syscall::SLEEP => not_for_a_device(wait, state::TIMER),
