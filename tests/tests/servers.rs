@@ -116,10 +116,12 @@ fn record_under_load(live: &Live, server: u32) -> Report {
     let [ledger_tids, traced_tids]: [BTreeSet<_>; 2] =
         [ledger.iter().map(|(tid, _)| *tid).collect(), traced.keys().copied().collect()];
     assert_eq!(ledger_tids, traced_tids, "the threads of {list}");
-    check_times("all threads", sum(ledger.iter().map(|(_, times)| *times)), sum(traced.values().copied()));
+    let intervals = report.count("on_cpu");
+    let all = sum(ledger.iter().map(|(_, times)| *times));
+    check_times("all threads", all, sum(traced.values().copied()), intervals);
     ledger.sort_by_key(|(_, times)| times.on_cpu_ns);
     let (busiest, of_ledger) = *ledger.last().expect("a server has threads");
-    check_times("the busiest thread", of_ledger, traced[&busiest]);
+    check_times("the busiest thread", of_ledger, traced[&busiest], intervals);
     assert!(of_ledger.on_cpu_ns > 100_000_000, "the server is under load: {:#}", report.0["ledger"]);
     let complete = report.number("/quality/stacks_complete_ratio");
     println!("stacks complete: {complete:.4}, names: {:.4}", report.number("/quality/frames_named_ratio"));
@@ -147,14 +149,16 @@ fn sum(all: impl Iterator<Item = Times>) -> Times {
 }
 
 /// What the trace knows, and at most what it does not know on top; each within 1 %, and 10 ms for the ledger's accounts,
-/// which are opened and read one after another at the recording's edges.
+/// which are opened and read one after another at the recording's edges, and 1 µs for each interval: at each of its two
+/// ends the trace and the ledger read the clock one after the other, with the work of the first in between. Under redis a
+/// wait lasts 4 µs, so there that is no small part of it.
 #[track_caller]
-fn check_times(whose: &str, ledger: Times, traced: Times) {
+fn check_times(whose: &str, ledger: Times, traced: Times, intervals: f64) {
     let check = |what: &str, ledger: u64, traced_ns: u64| {
         let [ledger, least, unknown] = [ledger, traced_ns, traced.unknown_ns].map(|ns| ns as f64 / 1e9);
         println!("{whose}, {what}: {ledger:.4} s, traced {least:.4} s, unknown {unknown:.4} s");
         let expected = ledger.clamp(least, least + unknown);
-        check_near(&format!("{whose}, {what}"), ledger, expected, 0.01 * expected + 0.01);
+        check_near(&format!("{whose}, {what}"), ledger, expected, 0.01 * expected + 0.01 + 1e-6 * intervals);
     };
     check("on a CPU", ledger.on_cpu_ns, traced.on_cpu_ns);
     check("ready for a CPU", ledger.run_queue_ns, traced.run_queue_ns);
