@@ -86,7 +86,7 @@ impl CrossCheck {
             wakes: queue.wakes,
             wakes_make: Makes::Less,
             wakes_why: "as it counts the moment before the switch as run time",
-            when_more: "interrupts and a hypervisor's share, which the kernel takes out of run time",
+            when_more: "missed context switches, or interrupts and a hypervisor's share, which the kernel takes out",
             when_less: "slow wake-ups, which the kernel counts as run time, or missed context switches",
         };
         let run_queue = Comparison {
@@ -261,7 +261,7 @@ mod tests {
     fn two_percent_are_no_disagreement_and_more_are() {
         check(KernelCounters { run_ns: 4_900 * MS, ..AGREEING }, &[]);
         let sentence = "time on the CPU: the ledger has 5.000 s, 2.2 % more than the 4.890 s of schedstat; possible \
-                        causes: interrupts and a hypervisor's share, which the kernel takes out of run time";
+                        causes: missed context switches, or interrupts and a hypervisor's share, which the kernel takes out";
         check(KernelCounters { run_ns: 4_890 * MS, ..AGREEING }, &[sentence]);
     }
 
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn user_and_system_time_are_compared_as_a_sum() {
         let sentence = "time on the CPU: the ledger has 5.000 s, 20.0 % more than the 4.000 s of utime + stime; possible \
-                        causes: interrupts and a hypervisor's share, which the kernel takes out of run time";
+                        causes: missed context switches, or interrupts and a hypervisor's share, which the kernel takes out";
         check(KernelCounters { system_ns: 1_000 * MS, ..AGREEING }, &[sentence]);
     }
 
