@@ -117,8 +117,9 @@ impl Source {
 /// Attaches the on-CPU sampler to each CPU: hardware cycles if there are any, else the CPU's clock. Returns which.
 ///
 /// Never cycles in a virtual machine. There each access to a counter may leave to the hypervisor, so that the counter's
-/// interrupts (which begin at a period of one cycle) can come faster than they are handled: on a 6.18 guest on AMD one
-/// took 36 µs, and both CPUs stood still for 94 s ("soft lockup") in `perf_event_nmi_handler`.
+/// interrupts (which begin at a period of one cycle) can come faster than they are handled. Seen on a 6.18 guest on AMD:
+/// interrupts of 36 µs, and one CPU waiting up to 94 s for the other to answer ("soft lockup"); never since without
+/// cycles. That the one caused the other is inferred (docs/decisions/0006-no-cycles-in-virtual-machines.md).
 pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'static str> {
     let program: &mut PerfEvent = super::program(ebpf, "on_cpu_tick")?;
     program.load().map_err(|error| refused("on_cpu_tick", error))?;
