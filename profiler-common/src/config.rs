@@ -14,8 +14,6 @@ pub struct Config {
     pub cgroup_level: u32,
     /// Bytes of user stack that a sample takes at the most: a multiple of the page size.
     pub stack_bytes: u32,
-    /// 1: `sched_switch` has the previous task's state as argument 3 (Linux 5.18).
-    pub switch_has_state: u32,
     /// 1: `bpf_task_pt_regs` exists (Linux 5.15); else the registers lie at the top of `task->stack`.
     pub has_task_pt_regs: u32,
     /// Size of a kernel stack, for kernels without `bpf_task_pt_regs`.
@@ -26,6 +24,8 @@ pub struct Config {
     pub own_tgid: u32,
     /// Off-CPU stacks taken in one pass at the most.
     pub captures_per_pass: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 48, "kernel/user ABI");

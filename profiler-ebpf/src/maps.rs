@@ -21,12 +21,12 @@ pub static CONFIG: Config = Config {
     cgroup_id: 0,
     cgroup_level: 0,
     stack_bytes: 0,
-    switch_has_state: 0,
     has_task_pt_regs: 0,
     kernel_stack_bytes: 0,
     tell_every_exec: 0,
     own_tgid: 0,
     captures_per_pass: 0,
+    reserved: 0,
 };
 
 /// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].

@@ -57,7 +57,6 @@ fn facts() -> Result<Facts> {
 pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
     let facts = facts()?;
     let config = Config {
-        switch_has_state: u32::from(facts.switch_has_state),
         has_task_pt_regs: u32::from(facts.has_task_pt_regs),
         kernel_stack_bytes: KERNEL_STACK_BYTES,
         ..settings.config
