@@ -12,7 +12,8 @@ pub struct Config {
     pub cgroup_id: u64,
     /// Depth of that cgroup below the root, which has depth 0.
     pub cgroup_level: u32,
-    /// Bytes of user stack that a sample takes at the most: a multiple of the page size.
+    /// Bytes of user stack that a sample takes at the most: a multiple of the page size, at most
+    /// [`crate::sample::MOST_STACK_BYTES`].
     pub stack_bytes: u32,
     /// 1: `bpf_task_pt_regs` exists (Linux 5.15); else the registers lie at the top of `task->stack`.
     pub has_task_pt_regs: u32,

@@ -2,8 +2,10 @@
 
 /// Most kernel frames of one sample: `PERF_MAX_STACK_DEPTH`, the kernel's own default limit.
 pub const KERNEL_FRAMES: usize = 127;
-/// Bytes of user stack that a sample can hold.
-pub const STACK_BYTES: usize = 16 * 1024;
+/// Bytes of user stack that a sample takes unless another number is asked for.
+pub const DEFAULT_STACK_BYTES: u32 = 16 * 1024;
+/// Most bytes of user stack that a sample can be asked to take.
+pub const MOST_STACK_BYTES: u32 = 64 * 1024;
 /// The unit in which user stacks are read: a read that crosses into an unmapped page fails whole.
 pub const PAGE_BYTES: usize = 4096;
 
@@ -46,15 +48,43 @@ pub struct SampleHeader {
 
 const _: () = assert!(size_of::<SampleHeader>() == 80, "kernel/user ABI");
 
-/// A whole sample at its largest.
+/// Bytes of a sample in front of its user stack.
+pub const FIXED_BYTES: usize = size_of::<SampleHeader>() + 8 * KERNEL_FRAMES;
+
+/// A whole sample at its largest. `ROOM` is what [`room_for`] says for the bytes of user stack that are taken.
 #[repr(C)]
-pub struct SampleRecord {
+pub struct SampleRecord<const ROOM: usize> {
     /// What follows.
     pub header: SampleHeader,
     /// Kernel frames, innermost first.
     pub kernel: [u64; KERNEL_FRAMES],
     /// Bytes of the user stack.
-    pub stack: [u8; STACK_BYTES],
+    pub stack: [u8; ROOM],
 }
 
-const _: () = assert!(size_of::<SampleRecord>() == 80 + 8 * KERNEL_FRAMES + STACK_BYTES, "kernel/user ABI");
+/// Room for a user stack of up to 16 KiB.
+pub const SMALL_ROOM: usize = room_for(16 * 1024);
+/// Room for one of up to 32 KiB.
+pub const MEDIUM_ROOM: usize = room_for(32 * 1024);
+/// Room for one of up to 64 KiB.
+pub const LARGE_ROOM: usize = room_for(MOST_STACK_BYTES as usize);
+
+/// Room for `stack_bytes` bytes of user stack: one page more, because the verifier does not see that the last read, which
+/// begins anywhere in a page, ends with the last of the bytes.
+const fn room_for(stack_bytes: usize) -> usize {
+    stack_bytes + PAGE_BYTES
+}
+
+/// The room that the programs reserve for `stack_bytes` bytes of user stack. The ring takes sizes that are constants, so
+/// there are three.
+pub const fn room(stack_bytes: u32) -> usize {
+    match stack_bytes as usize + PAGE_BYTES {
+        ..=SMALL_ROOM => SMALL_ROOM,
+        ..=MEDIUM_ROOM => MEDIUM_ROOM,
+        _ => LARGE_ROOM,
+    }
+}
+
+const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleRecord<SMALL_ROOM>>() == FIXED_BYTES + SMALL_ROOM, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleRecord<LARGE_ROOM>>() == FIXED_BYTES + LARGE_ROOM, "kernel/user ABI");

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{
 };
 use core::ffi::c_void;
 use profiler_common::{
-    sample::{KERNEL_FRAMES, PAGE_BYTES, STACK_BYTES, SampleRecord},
+    sample::{KERNEL_FRAMES, PAGE_BYTES, SampleRecord},
     stat::Stat,
 };
 
@@ -13,8 +13,6 @@ use crate::{config, emit::count, offset, task::Task};
 
 /// Bytes for kernel frames.
 const KERNEL_BYTES: u32 = (KERNEL_FRAMES * 8) as u32;
-/// Whole pages that a snapshot can hold behind its first, mostly partial one.
-const FULL_PAGES: usize = STACK_BYTES / PAGE_BYTES - 1;
 
 /// Where a snapshot of a user stack is read from.
 #[derive(Clone, Copy)]
@@ -45,7 +43,11 @@ impl UserMemory {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: UserMemory) {
+pub unsafe fn read_user_part<const ROOM: usize>(
+    sample: *mut SampleRecord<ROOM>,
+    task: Task,
+    memory: UserMemory,
+) {
     // SAFETY: by the caller's word.
     unsafe {
         let header = &raw mut (*sample).header;
@@ -63,7 +65,7 @@ pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: User
         (*header).sp = sp;
         (*header).fp = registers.read(offset!(regs_fp));
         (*header).lr = registers.read(offset!(regs_lr));
-        let bytes = read_stack((&raw mut (*sample).stack).cast(), sp, memory);
+        let bytes = read_stack::<ROOM>((&raw mut (*sample).stack).cast(), sp, memory);
         (*header).stack_bytes = bytes;
         if bytes == 0 {
             count(Stat::UserStackUnreadable);
@@ -72,30 +74,39 @@ pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: User
 }
 
 /// Copies the stack from `sp` upward, page by page, because a read that touches an unmapped page fails whole. The first
-/// read ends at the page's end.
+/// read ends at the page's end, the last one where the snapshot has its number of bytes.
 #[inline(always)]
-unsafe fn read_stack(to: *mut u8, sp: u64, memory: UserMemory) -> u32 {
+unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory) -> u32 {
+    let wanted = config!(stack_bytes) as usize;
     let first = PAGE_BYTES - (sp as usize & (PAGE_BYTES - 1));
     if !memory.read(to.cast(), first as u32, sp) {
         return 0;
     }
     let mut bytes = first;
     let mut page = 0;
-    while page < FULL_PAGES {
-        // The verifier does not derive the bound of a running sum, so the offset is made anew and masked each time
-        // (a page's remainder is at most 4,096, hence 13 bits).
-        let offset = (first & 0x1fff) + page * PAGE_BYTES;
-        if offset > STACK_BYTES - PAGE_BYTES || offset + PAGE_BYTES > config!(stack_bytes) as usize {
+    while page < ROOM / PAGE_BYTES - 1 {
+        // Opaque to the compiler, which else knows the sum's bounds, drops the comparison for the verifier and counts down
+        // from the end instead (seen on 6.18: "R1 unbounded memory access", at a pointer with a minimum of -4095).
+        let offset = opaque(first + page * PAGE_BYTES);
+        if offset > ROOM - PAGE_BYTES || offset >= wanted {
             break;
         }
+        let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
         // SAFETY: inside the snapshot by the check above.
-        if !memory.read(unsafe { to.add(offset) }.cast(), PAGE_BYTES as u32, sp + offset as u64) {
+        if !memory.read(unsafe { to.add(offset) }.cast(), length as u32, sp + offset as u64) {
             break;
         }
-        bytes = offset + PAGE_BYTES;
+        bytes = offset + length;
         page += 1;
     }
     bytes as u32
+}
+
+/// The same value, of which the compiler knows nothing.
+#[inline(always)]
+fn opaque(value: usize) -> usize {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::read_volatile(&raw const value) }
 }
 
 /// Sets the kernel frames of the interrupted code. None if the interrupt came from user mode.
@@ -103,7 +114,7 @@ unsafe fn read_stack(to: *mut u8, sp: u64, memory: UserMemory) -> u32 {
 /// # Safety
 /// `sample` points to a whole writable record, and `context` is that of a perf event program.
 #[inline(always)]
-pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) {
+pub unsafe fn read_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, context: *mut c_void) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();
@@ -118,7 +129,7 @@ pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) 
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_task_kernel_part(sample: *mut SampleRecord, task: Task) {
+pub unsafe fn read_task_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, task: Task) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();

@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use profiler_common::{
     event_kind,
-    sample::{KERNEL_FRAMES, STACK_BYTES, SampleRecord},
+    sample::{FIXED_BYTES, LARGE_ROOM, MOST_STACK_BYTES, SampleRecord},
     stat::Stat,
     state,
 };
@@ -19,8 +19,8 @@ use crate::{
     task::Task,
 };
 
-/// Bytes of a sample without its user stack.
-const FIXED_BYTES: usize = size_of::<SampleRecord>() - STACK_BYTES;
+/// The scratch buffer: one size for all lengths of stacks, since only its filled part is sent.
+type Scratch = SampleRecord<LARGE_ROOM>;
 
 /// Looks at one task.
 #[inline(always)]
@@ -72,7 +72,7 @@ pub fn on_task(task: Task) -> Option<()> {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-unsafe fn fill(sample: *mut SampleRecord, task: Task, account: Account, threshold: u32) {
+unsafe fn fill(sample: *mut Scratch, task: Task, account: Account, threshold: u32) {
     let record = account.record();
     // SAFETY: by the caller's word, and the account's pointer is not null.
     unsafe {
@@ -94,12 +94,12 @@ unsafe fn fill(sample: *mut SampleRecord, task: Task, account: Account, threshol
 /// # Safety
 /// `sample` points to a whole record.
 #[inline(always)]
-unsafe fn send(sample: *mut SampleRecord) -> bool {
+unsafe fn send(sample: *mut Scratch) -> bool {
     // SAFETY: by the caller's word; the length is bounded right here, where the verifier can see it.
     unsafe {
         let mut stack_bytes = (*sample).header.stack_bytes as usize;
-        if stack_bytes > STACK_BYTES {
-            stack_bytes = STACK_BYTES;
+        if stack_bytes > MOST_STACK_BYTES as usize {
+            stack_bytes = MOST_STACK_BYTES as usize;
         }
         let sent = emit_bytes(sample.cast(), (FIXED_BYTES + stack_bytes) as u64, Stat::OffCpuDropped);
         if sent {
@@ -108,5 +108,3 @@ unsafe fn send(sample: *mut SampleRecord) -> bool {
         sent
     }
 }
-
-const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES);

@@ -1,10 +1,16 @@
 //! Which code is on the CPU? A perf event fires at the sampling rate on each CPU.
 
 use aya_ebpf::{EbpfContext as _, helpers::bpf_get_current_pid_tgid, programs::PerfEventContext};
-use profiler_common::{event_kind, stat::Stat, state};
+use profiler_common::{
+    event_kind,
+    sample::{self, LARGE_ROOM, MEDIUM_ROOM, SMALL_ROOM, SampleRecord},
+    stat::Stat,
+    state,
+};
 
 use super::ledger::{Account, now_ns};
 use crate::{
+    config,
     emit::{NO_WAKEUP, count},
     maps::{self, EVENTS},
     stack::{self, UserMemory},
@@ -22,11 +28,21 @@ pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
     if maps::stopped() {
         return None;
     }
-    let Some(mut entry) = EVENTS.reserve(0) else {
+    // Constants of this run: the verifier keeps one of the three.
+    match sample::room(config!(stack_bytes)) {
+        SMALL_ROOM => take::<SMALL_ROOM>(ctx, tid, account),
+        MEDIUM_ROOM => take::<MEDIUM_ROOM>(ctx, tid, account),
+        _ => take::<LARGE_ROOM>(ctx, tid, account),
+    }
+}
+
+#[inline(always)]
+fn take<const ROOM: usize>(ctx: &PerfEventContext, tid: u32, account: Account) -> Option<()> {
+    let Some(mut entry) = EVENTS.reserve::<SampleRecord<ROOM>>(0) else {
         count(Stat::OnCpuDropped);
         return None;
     };
-    let sample: *mut profiler_common::sample::SampleRecord = entry.as_mut_ptr();
+    let sample = entry.as_mut_ptr();
     // SAFETY: the reserved entry is a whole record, and the account's pointer is not null.
     unsafe {
         let header = &raw mut (*sample).header;

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, ValueEnum};
+use profiler_common::sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
 use crate::{analyze::flame, session::Target};
@@ -55,6 +56,10 @@ pub struct Record {
     #[arg(short = 'F', long = "frequency", value_name = "HZ", default_value_t = 99,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+
+    /// Take this much of each user stack, from its top, up to `64k`. What lies deeper shows as `[cut]`.
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_STACK_BYTES, value_parser = stack_bytes)]
+    pub stack_bytes: u32,
 
     #[command(flatten)]
     pub outputs: Outputs,
@@ -135,6 +140,20 @@ impl Record {
     }
 }
 
+/// Bytes of stack, plain or in KiB, rounded up to whole pages.
+fn stack_bytes(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1024),
+        None => (text, 1),
+    };
+    let number: u32 =
+        number.parse().map_err(|_| "not a number of bytes; try: 16384, 16k or 64k".to_owned())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| (1..=MOST_STACK_BYTES).contains(bytes));
+    let bytes =
+        bytes.ok_or_else(|| format!("must be more than nothing and at most {MOST_STACK_BYTES} (64k)"))?;
+    Ok(bytes.next_multiple_of(PAGE_BYTES as u32))
+}
+
 /// A number with a unit: ms, s (the default), m or h.
 fn duration(text: &str) -> Result<Duration, String> {
     /// A timer of a year is beyond doubt, and far from overflow.
@@ -182,6 +201,23 @@ mod tests {
     fn what_is_no_duration_is_refused() {
         for text in ["", "0", "-1", "x", "10 s", "5d", "1e9", "99999h", "1.2.3"] {
             check(text, None);
+        }
+    }
+
+    #[track_caller]
+    fn check_stack_bytes(text: &str, expected: Option<u32>) {
+        assert_eq!(stack_bytes(text).ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn stack_bytes_are_whole_pages_up_to_the_most() {
+        check_stack_bytes("16k", Some(16_384));
+        check_stack_bytes("64K", Some(65_536));
+        check_stack_bytes("65536", Some(65_536));
+        check_stack_bytes("5000", Some(8192));
+        check_stack_bytes("1", Some(4096));
+        for text in ["0", "65537", "65k", "", "k", "-1", "16m", "99999999k"] {
+            check_stack_bytes(text, None);
         }
     }
 

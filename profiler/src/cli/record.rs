@@ -29,6 +29,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         children: args.children,
         duration: args.duration,
         sample_hz: args.frequency,
+        stack_bytes: args.stack_bytes,
         progress: !args.quiet,
         program_start,
     };

@@ -10,6 +10,9 @@ use crate::{
 /// Distinct stacks that are kept. A stack of 40 frames takes about 250 bytes here: 32,768 make 8 MiB. More distinct ones
 /// come from unbounded recursion or from code that is generated all the time.
 const MOST_STACKS: usize = 32_768;
+/// Frames of all kept stacks together, 4 bytes each, 16 MiB: 32,768 stacks of 128 frames. Deep recursion, which has a
+/// stack of a thousand frames for each depth, meets this bound first.
+const MOST_STACK_FRAMES: usize = 4 << 20;
 /// Distinct frames that are kept: 24 bytes and as much for the index, 6 MiB.
 const MOST_FRAMES: usize = 131_072;
 
@@ -18,6 +21,8 @@ const MOST_FRAMES: usize = 131_072;
 pub struct Stacks {
     frames: IndexSet<Frame>,
     stacks: IndexSet<Stack>,
+    /// Frames of all of `stacks`.
+    stack_frames: usize,
 }
 
 impl Stacks {
@@ -44,10 +49,14 @@ impl Stacks {
             })
             .collect::<Option<Vec<_>>>()?;
         let stack = Stack { kernel, user, end };
-        if self.stacks.len() >= MOST_STACKS && !self.stacks.contains(&stack) {
+        let frames = stack.kernel.len() + stack.user.len();
+        let is_full = self.stacks.len() >= MOST_STACKS || self.stack_frames + frames > MOST_STACK_FRAMES;
+        if is_full && !self.stacks.contains(&stack) {
             return None;
         }
-        Some(self.stacks.insert_full(stack).0 as StackId)
+        let (id, is_new) = self.stacks.insert_full(stack);
+        self.stack_frames += if is_new { frames } else { 0 };
+        Some(id as StackId)
     }
 
     fn frame(&mut self, frame: Frame) -> Option<FrameId> {

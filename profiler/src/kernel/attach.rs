@@ -168,3 +168,32 @@ pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
     };
     anyhow::Error::new(error).context(format!("the kernel refuses the program `{name}`{hint}"))
 }
+
+/// A refusal for one sentence of a report: of the verifier's log, which has hundreds of lines, only its verdict. That is the
+/// last line before its statistics.
+pub fn brief(refusal: &str) -> String {
+    let Some((head, log)) = refusal.split_once("Verifier output:") else { return refusal.to_owned() };
+    let statistics = ["verification time", "stack depth", "processed", ":"];
+    let is_verdict = |line: &&str| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word));
+    let verdict = log.lines().map(str::trim).rfind(is_verdict).unwrap_or("no reason given");
+    format!("{} The verifier: {verdict}", head.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::brief;
+
+    #[test]
+    fn of_a_verifiers_log_its_verdict_remains() {
+        let refusal = "refused: Permission denied (os error 13). Verifier output: 0: R1=ctx() R10=fp0\n\
+                       538: (85) call bpf_copy_from_user_task#191\nR1 unbounded memory access\n\
+                       verification time 1687 usec\nstack depth 112+0\nprocessed 306 insns\n: Permission denied";
+        let expected = "refused: Permission denied (os error 13). The verifier: R1 unbounded memory access";
+        assert_eq!(brief(refusal), expected);
+    }
+
+    #[test]
+    fn a_refusal_without_a_log_stays_whole() {
+        assert_eq!(brief("not supported (os error 524)"), "not supported (os error 524)");
+    }
+}

@@ -86,7 +86,8 @@ impl Kernel {
             Ok(passes) => Some(passes),
             // `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
             Err(error) => {
-                skipped.push(format!("stacks of waiting threads cannot be taken on this kernel: {error:#}"));
+                let why = attach::brief(&format!("{error:#}"));
+                skipped.push(format!("stacks of waiting threads cannot be taken on this kernel: {why}"));
                 None
             }
         };

@@ -57,7 +57,7 @@ impl Default for Limits {
             open_files: 512,
             images: 16_384,
             mappings: 4096,
-            frames: 512,
+            frames: 2048,
             processes: 8192,
             unwinders: 64,
         }

@@ -20,10 +20,7 @@ pub use target::{Target, TargetError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use profiler_common::{
-    config::{Config, target as target_kind},
-    sample::STACK_BYTES,
-};
+use profiler_common::config::{Config, target as target_kind};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Interval, MissedTickBehavior, interval},
@@ -53,6 +50,8 @@ pub struct Options {
     /// Until a signal, or the end of the target, without it.
     pub duration: Option<Duration>,
     pub sample_hz: u32,
+    /// Bytes of user stack that a sample takes, a multiple of the page size.
+    pub stack_bytes: u32,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -320,7 +319,7 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         children: u32::from(children),
         cgroup_id,
         cgroup_level,
-        stack_bytes: STACK_BYTES as u32,
+        stack_bytes: options.stack_bytes,
         tell_every_exec: u32::from(target.follows_names()),
         own_tgid: host::initial_tgid(),
         captures_per_pass: pacing::MOST_CAPTURES,
@@ -334,7 +333,7 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         config,
         sample_hz: options.sample_hz,
         thread_capacity,
-        ring_bytes: pacing::ring_bytes(options.sample_hz),
+        ring_bytes: pacing::ring_bytes(options.sample_hz, options.stack_bytes),
         only_processes,
     }
 }

@@ -1,6 +1,9 @@
 //! How often off-CPU stacks are taken, how many at a time, and how large the ring is. Pure.
 
-use profiler_common::{config::PassCounts, sample::SampleRecord};
+use profiler_common::{
+    config::PassCounts,
+    sample::{self, FIXED_BYTES},
+};
 
 /// Stacks that a pass aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
 const AIM: u32 = 5;
@@ -90,16 +93,18 @@ pub fn limited_is_cheaper(processes: usize, threads_on_machine: u32) -> bool {
 }
 
 /// Size of the ring: a power of two of pages.
-pub fn ring_bytes(sample_hz: u32) -> u32 {
+pub fn ring_bytes(sample_hz: u32, stack_bytes: u32) -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    bytes_for(sample_hz, cpus as u32)
+    bytes_for(sample_hz, stack_bytes, cpus as u32)
 }
 
-fn bytes_for(sample_hz: u32, cpus: u32) -> u32 {
+fn bytes_for(sample_hz: u32, stack_bytes: u32, cpus: u32) -> u32 {
+    let sample_bytes = (FIXED_BYTES + sample::room(stack_bytes)) as f64;
     let samples_a_second = f64::from(sample_hz) * f64::from(cpus + AIM);
-    let bytes = samples_a_second * SLACK_SECONDS * size_of::<SampleRecord>() as f64;
-    // Between 1 MiB, which holds two ticks at their most, and half of the memory that the profiler allows itself.
-    (bytes as u32).clamp(1 << 20, 32 << 20).next_power_of_two().min(32 << 20)
+    let bytes = samples_a_second * SLACK_SECONDS * sample_bytes;
+    // At least what one tick brings at its most; at most half of the memory that the profiler allows itself.
+    let one_tick = f64::from(cpus + MOST_CAPTURES) * sample_bytes;
+    (bytes.max(one_tick) as u32).min(32 << 20).next_power_of_two()
 }
 
 #[cfg(test)]
@@ -148,9 +153,12 @@ mod tests {
 
     #[test]
     fn the_ring_grows_with_the_cpus_up_to_its_bound() {
-        // 99 Hz × (2 + 5) × 0.25 s × 17,480 B = 3.0 MB
-        assert_eq!(bytes_for(99, 2), 4 << 20);
-        assert_eq!(bytes_for(99, 256), 32 << 20);
-        assert_eq!(bytes_for(1, 1), 1 << 20);
+        // 99 Hz × (2 + 5) × 0.25 s × 21,576 B = 3.7 MB
+        assert_eq!(bytes_for(99, 16 << 10, 2), 4 << 20);
+        assert_eq!(bytes_for(99, 16 << 10, 256), 32 << 20);
+        // (1 + 32) × 21,576 B = 0.7 MB
+        assert_eq!(bytes_for(1, 16 << 10, 1), 1 << 20);
+        // 99 Hz × (2 + 5) × 0.25 s × 70,728 B = 12.3 MB
+        assert_eq!(bytes_for(99, 64 << 10, 2), 16 << 20);
     }
 }
