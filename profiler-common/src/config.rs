@@ -12,8 +12,8 @@ pub struct Config {
     pub cgroup_id: u64,
     /// Depth of that cgroup below the root, which has depth 0.
     pub cgroup_level: u32,
-    /// Bytes of user stack that a sample takes at the most: a multiple of the page size, at most
-    /// [`crate::sample::MOST_STACK_BYTES`].
+    /// Bytes of user stack that a sample on the CPU takes at the most, unless the map `DEEP_STACKS` says more: at most
+    /// [`crate::sample::MOST_STACK_BYTES`], as there.
     pub stack_bytes: u32,
     /// 1: `bpf_task_pt_regs` exists (Linux 5.15); else the registers lie at the top of `task->stack`.
     pub has_task_pt_regs: u32,
@@ -25,8 +25,8 @@ pub struct Config {
     pub own_tgid: u32,
     /// Off-CPU stacks taken in one pass at the most.
     pub captures_per_pass: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bytes of user stack that a sample off the CPU takes at the most.
+    pub off_cpu_stack_bytes: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 48, "kernel/user ABI");

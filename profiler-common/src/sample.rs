@@ -2,9 +2,9 @@
 
 /// Most kernel frames of one sample: `PERF_MAX_STACK_DEPTH`, the kernel's own default limit.
 pub const KERNEL_FRAMES: usize = 127;
-/// Bytes of user stack that a sample takes unless another number is asked for.
+/// Most bytes of user stack that a sample takes on the CPU, unless another number is asked for or its thread needs more.
 pub const DEFAULT_STACK_BYTES: u32 = 16 * 1024;
-/// Most bytes of user stack that a sample can be asked to take.
+/// Most bytes of user stack that any sample takes.
 pub const MOST_STACK_BYTES: u32 = 64 * 1024;
 /// The unit in which user stacks are read: a read that crosses into an unmapped page fails whole.
 pub const PAGE_BYTES: usize = 4096;
@@ -51,40 +51,20 @@ const _: () = assert!(size_of::<SampleHeader>() == 80, "kernel/user ABI");
 /// Bytes of a sample in front of its user stack.
 pub const FIXED_BYTES: usize = size_of::<SampleHeader>() + 8 * KERNEL_FRAMES;
 
-/// A whole sample at its largest. `ROOM` is what [`room_for`] says for the bytes of user stack that are taken.
+/// Room for a user stack: one page more than it takes at the most, because the verifier does not see that the last read,
+/// which begins anywhere in a page, ends with the last of the bytes.
+pub const STACK_ROOM: usize = MOST_STACK_BYTES as usize + PAGE_BYTES;
+
+/// A sample while it is built. Only its filled part goes through the ring.
 #[repr(C)]
-pub struct SampleRecord<const ROOM: usize> {
+pub struct SampleRecord {
     /// What follows.
     pub header: SampleHeader,
     /// Kernel frames, innermost first.
     pub kernel: [u64; KERNEL_FRAMES],
     /// Bytes of the user stack.
-    pub stack: [u8; ROOM],
-}
-
-/// Room for a user stack of up to 16 KiB.
-pub const SMALL_ROOM: usize = room_for(16 * 1024);
-/// Room for one of up to 32 KiB.
-pub const MEDIUM_ROOM: usize = room_for(32 * 1024);
-/// Room for one of up to 64 KiB.
-pub const LARGE_ROOM: usize = room_for(MOST_STACK_BYTES as usize);
-
-/// Room for `stack_bytes` bytes of user stack: one page more, because the verifier does not see that the last read, which
-/// begins anywhere in a page, ends with the last of the bytes.
-const fn room_for(stack_bytes: usize) -> usize {
-    stack_bytes + PAGE_BYTES
-}
-
-/// The room that the programs reserve for `stack_bytes` bytes of user stack. The ring takes sizes that are constants, so
-/// there are three.
-pub const fn room(stack_bytes: u32) -> usize {
-    match stack_bytes as usize + PAGE_BYTES {
-        ..=SMALL_ROOM => SMALL_ROOM,
-        ..=MEDIUM_ROOM => MEDIUM_ROOM,
-        _ => LARGE_ROOM,
-    }
+    pub stack: [u8; STACK_ROOM],
 }
 
 const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES, "kernel/user ABI");
-const _: () = assert!(size_of::<SampleRecord<SMALL_ROOM>>() == FIXED_BYTES + SMALL_ROOM, "kernel/user ABI");
-const _: () = assert!(size_of::<SampleRecord<LARGE_ROOM>>() == FIXED_BYTES + LARGE_ROOM, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleRecord>() == FIXED_BYTES + STACK_ROOM, "kernel/user ABI");

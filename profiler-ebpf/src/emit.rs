@@ -1,8 +1,11 @@
-//! The two ways out of the kernel programs: the ring for what was seen, [`count`] for what was lost. Records that do not fit
-//! on a program's stack are built in the ring itself, by `probes/oncpu.rs` and `probes/ledger.rs`.
+//! The two ways out of the kernel programs: the ring for what was seen, [`count`] for what was lost. Samples are built
+//! in maps, final accounts in the ring itself (`probes/ledger.rs`): neither fits on a program's stack.
 
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ringbuf_output};
-use profiler_common::stat::Stat;
+use profiler_common::{
+    sample::{FIXED_BYTES, MOST_STACK_BYTES, SampleRecord},
+    stat::Stat,
+};
 
 use crate::maps::{EVENTS, STATS};
 
@@ -31,17 +34,22 @@ pub fn emit<T: Copy + 'static>(event: T, lost: Stat) {
     }
 }
 
-/// Sends the first `bytes` bytes at `data`, or counts the loss. Returns whether they were sent.
+/// Sends the part of a sample that is filled, or counts the loss. Returns whether it was sent.
 ///
 /// # Safety
-/// `data` points to at least `bytes` readable bytes.
+/// `sample` points to a whole record.
 #[inline(always)]
-pub unsafe fn emit_bytes(data: *const u8, bytes: u64, lost: Stat) -> bool {
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the caller vouches for the bytes; the verifier checks it against the map's value size.
-    let sent = unsafe { bpf_ringbuf_output(ring, data.cast_mut().cast(), bytes, NO_WAKEUP) } == 0;
-    if !sent {
-        count(lost);
+pub unsafe fn emit_sample(sample: *mut SampleRecord, sent: Stat, lost: Stat) -> bool {
+    // SAFETY: by the caller's word; the length is bounded right here, where the verifier can see it.
+    unsafe {
+        let mut stack_bytes = (*sample).header.stack_bytes as usize;
+        if stack_bytes > MOST_STACK_BYTES as usize {
+            stack_bytes = MOST_STACK_BYTES as usize;
+        }
+        let bytes = (FIXED_BYTES + stack_bytes) as u64;
+        let ring = (&raw const EVENTS).cast_mut().cast();
+        let is_sent = bpf_ringbuf_output(ring, sample.cast(), bytes, NO_WAKEUP) == 0;
+        count(if is_sent { sent } else { lost });
+        is_sent
     }
-    sent
 }

@@ -1,6 +1,7 @@
 //! Each map, with its capacity and its memory.
 
 use aya_ebpf::{
+    helpers::generated::bpf_get_smp_processor_id,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
@@ -8,7 +9,7 @@ use profiler_common::{
     config::{Config, Control, PassCounts},
     ledger::ThreadRecord,
     offsets::Offsets,
-    sample::{LARGE_ROOM, SampleRecord},
+    sample::SampleRecord,
     stat::Stat,
     syscall,
 };
@@ -26,7 +27,7 @@ pub static CONFIG: Config = Config {
     tell_every_exec: 0,
     own_tgid: 0,
     captures_per_pass: 0,
-    reserved: 0,
+    off_cpu_stack_bytes: 0,
 };
 
 /// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].
@@ -82,10 +83,20 @@ static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
 /// Where the off-CPU sampler builds a sample. One, because only the profiler runs that iterator, one pass at a time.
 /// 69 KiB.
 #[map]
-static SCRATCH: Array<SampleRecord<LARGE_ROOM>> = Array::with_max_entries(1, 0);
+static SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
+
+/// Where the on-CPU sampler builds a sample, by CPU: the loader sets their number. 69 KiB each, which is more than a
+/// per-CPU map can hold (`PCPU_MIN_UNIT_SIZE`, 32 KiB).
+#[map]
+static CPU_SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
+
+/// Threads whose stacks were cut, and how many bytes are taken of them from then on. By tid, written by userspace.
+/// 4,096 × (8 B + about 72 B) ≈ 0.3 MiB; of threads beyond them the stacks stay cut.
+#[map]
+static DEEP_STACKS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
 /// Samples and the ends of accounts. The loader sets the size, so that it holds what a quarter of a second brings at
-/// worst: 21 KiB a sample, 4 MiB on two CPUs at 99 Hz. It is emptied at each tick.
+/// worst with 16 KiB of each stack: 17 KiB a sample, 4 MiB on two CPUs at 99 Hz. It is emptied at each tick.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
@@ -125,8 +136,22 @@ pub fn pass() -> Option<*mut PassCounts> {
 
 /// The off-CPU sampler's buffer.
 #[inline(always)]
-pub fn scratch() -> Option<*mut SampleRecord<LARGE_ROOM>> {
+pub fn scratch() -> Option<*mut SampleRecord> {
     SCRATCH.get_ptr_mut(0)
+}
+
+/// The on-CPU sampler's buffer on this CPU. Not preempted there: the perf event's interrupt does not nest.
+#[inline(always)]
+pub fn cpu_scratch() -> Option<*mut SampleRecord> {
+    // SAFETY: a helper without arguments.
+    CPU_SCRATCH.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
+}
+
+/// How much is taken of the stack of a thread that was cut.
+#[inline(always)]
+pub fn deep_stack_bytes(tid: u32) -> Option<u32> {
+    // SAFETY: the value is read at once; an entry that is taken away meanwhile costs one sample's length.
+    unsafe { DEEP_STACKS.get(tid) }.copied()
 }
 
 /// The class of a system call.

@@ -5,11 +5,11 @@ use aya_ebpf::helpers::generated::{
 };
 use core::ffi::c_void;
 use profiler_common::{
-    sample::{KERNEL_FRAMES, PAGE_BYTES, SampleRecord},
+    sample::{KERNEL_FRAMES, PAGE_BYTES, STACK_ROOM, SampleRecord},
     stat::Stat,
 };
 
-use crate::{config, emit::count, offset, task::Task};
+use crate::{emit::count, offset, task::Task};
 
 /// Bytes for kernel frames.
 const KERNEL_BYTES: u32 = (KERNEL_FRAMES * 8) as u32;
@@ -38,16 +38,12 @@ impl UserMemory {
     }
 }
 
-/// Sets the registers and the snapshot of the user stack; zero for a thread that has none.
+/// Sets the registers and the snapshot of at most `wanted` bytes of the user stack; zero for a thread that has none.
 ///
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_user_part<const ROOM: usize>(
-    sample: *mut SampleRecord<ROOM>,
-    task: Task,
-    memory: UserMemory,
-) {
+pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: UserMemory, wanted: u32) {
     // SAFETY: by the caller's word.
     unsafe {
         let header = &raw mut (*sample).header;
@@ -65,7 +61,7 @@ pub unsafe fn read_user_part<const ROOM: usize>(
         (*header).sp = sp;
         (*header).fp = registers.read(offset!(regs_fp));
         (*header).lr = registers.read(offset!(regs_lr));
-        let bytes = read_stack::<ROOM>((&raw mut (*sample).stack).cast(), sp, memory);
+        let bytes = read_stack((&raw mut (*sample).stack).cast(), sp, memory, wanted as usize);
         (*header).stack_bytes = bytes;
         if bytes == 0 {
             count(Stat::UserStackUnreadable);
@@ -74,21 +70,20 @@ pub unsafe fn read_user_part<const ROOM: usize>(
 }
 
 /// Copies the stack from `sp` upward, page by page, because a read that touches an unmapped page fails whole. The first
-/// read ends at the page's end, the last one where the snapshot has its number of bytes.
+/// read ends at the page's end, the last one where the snapshot has its number of bytes, unless the stack ends before.
 #[inline(always)]
-unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory) -> u32 {
-    let wanted = config!(stack_bytes) as usize;
+unsafe fn read_stack(to: *mut u8, sp: u64, memory: UserMemory, wanted: usize) -> u32 {
     let first = PAGE_BYTES - (sp as usize & (PAGE_BYTES - 1));
     if !memory.read(to.cast(), first as u32, sp) {
         return 0;
     }
     let mut bytes = first;
     let mut page = 0;
-    while page < ROOM / PAGE_BYTES - 1 {
+    while page < STACK_ROOM / PAGE_BYTES - 1 {
         // Opaque to the compiler, which else knows the sum's bounds, drops the comparison for the verifier and counts down
         // from the end instead (seen on 6.18: "R1 unbounded memory access", at a pointer with a minimum of -4095).
         let offset = opaque(first + page * PAGE_BYTES);
-        if offset > ROOM - PAGE_BYTES || offset >= wanted {
+        if offset > STACK_ROOM - PAGE_BYTES || offset >= wanted {
             break;
         }
         let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
@@ -114,7 +109,7 @@ fn opaque(value: usize) -> usize {
 /// # Safety
 /// `sample` points to a whole writable record, and `context` is that of a perf event program.
 #[inline(always)]
-pub unsafe fn read_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, context: *mut c_void) {
+pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();
@@ -129,7 +124,7 @@ pub unsafe fn read_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_task_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, task: Task) {
+pub unsafe fn read_task_kernel_part(sample: *mut SampleRecord, task: Task) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();

@@ -3,24 +3,16 @@
 //! An interval of which the stack was already taken costs nothing more than a count: it gains weight.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use profiler_common::{
-    event_kind,
-    sample::{FIXED_BYTES, LARGE_ROOM, MOST_STACK_BYTES, SampleRecord},
-    stat::Stat,
-    state,
-};
+use profiler_common::{event_kind, sample::SampleRecord, stat::Stat, state};
 
 use super::ledger::{Account, now_ns};
 use crate::{
     config,
-    emit::{count, emit_bytes},
+    emit::{count, emit_sample},
     maps,
     stack::{self, UserMemory},
     task::Task,
 };
-
-/// The scratch buffer: one size for all lengths of stacks, since only its filled part is sent.
-type Scratch = SampleRecord<LARGE_ROOM>;
 
 /// Looks at one task.
 #[inline(always)]
@@ -62,7 +54,7 @@ pub fn on_task(task: Task) -> Option<()> {
         }
         (*sample).header.state = state_before;
         (*sample).header.wait_seq = wait_seq;
-        send(sample).then(|| {
+        emit_sample(sample, Stat::OffCpuSamples, Stat::OffCpuDropped).then(|| {
             (*record).sampled_seq = wait_seq;
             (*record).repeats = 0;
         })
@@ -72,7 +64,7 @@ pub fn on_task(task: Task) -> Option<()> {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-unsafe fn fill(sample: *mut Scratch, task: Task, account: Account, threshold: u32) {
+unsafe fn fill(sample: *mut SampleRecord, task: Task, account: Account, threshold: u32) {
     let record = account.record();
     // SAFETY: by the caller's word, and the account's pointer is not null.
     unsafe {
@@ -84,27 +76,7 @@ unsafe fn fill(sample: *mut Scratch, task: Task, account: Account, threshold: u3
         (*header).threshold = threshold;
         (*header).repeated_seq = (*record).sampled_seq;
         (*header).repeats = (*record).repeats;
-        stack::read_user_part(sample, task, UserMemory::Of(task));
+        stack::read_user_part(sample, task, UserMemory::Of(task), config!(off_cpu_stack_bytes));
         stack::read_task_kernel_part(sample, task);
-    }
-}
-
-/// Sends the part of the buffer that is filled.
-///
-/// # Safety
-/// `sample` points to a whole record.
-#[inline(always)]
-unsafe fn send(sample: *mut Scratch) -> bool {
-    // SAFETY: by the caller's word; the length is bounded right here, where the verifier can see it.
-    unsafe {
-        let mut stack_bytes = (*sample).header.stack_bytes as usize;
-        if stack_bytes > MOST_STACK_BYTES as usize {
-            stack_bytes = MOST_STACK_BYTES as usize;
-        }
-        let sent = emit_bytes(sample.cast(), (FIXED_BYTES + stack_bytes) as u64, Stat::OffCpuDropped);
-        if sent {
-            count(Stat::OffCpuSamples);
-        }
-        sent
     }
 }

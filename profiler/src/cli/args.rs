@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, ValueEnum};
-use profiler_common::sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES, PAGE_BYTES};
+use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
 use crate::{analyze::flame, session::Target};
@@ -57,9 +57,10 @@ pub struct Record {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
 
-    /// Take this much of each user stack, from its top, up to `64k`. What lies deeper shows as `[cut]`.
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_STACK_BYTES, value_parser = stack_bytes)]
-    pub stack_bytes: u32,
+    /// Take at most this much of each user stack, from its top, up to `64k`; what lies deeper shows as `[cut]`. Without it
+    /// `16k` on the CPU, and up to `64k` of threads that wait and of those whose stack was cut.
+    #[arg(long, value_name = "BYTES", value_parser = stack_bytes)]
+    pub stack_bytes: Option<u32>,
 
     #[command(flatten)]
     pub outputs: Outputs,

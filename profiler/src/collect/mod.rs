@@ -3,6 +3,7 @@
 //! In: raw ring records and, at the end, the open accounts. Out: a [`Recording`] without names. Reads no clock and does no
 //! I/O; what has to be read of a process while it lives comes through [`World`].
 
+mod depths;
 mod intern;
 mod samples;
 mod threads;
@@ -19,6 +20,7 @@ use crate::{
     recording::{KernelCounters, Module, Quality, Recording, StackEnd},
     unwind::{Location, Registers},
 };
+use depths::{Change, Depths};
 use intern::Stacks;
 use samples::Samples;
 use threads::Threads;
@@ -50,6 +52,7 @@ pub struct Collector {
     samples: Samples,
     stacks: Stacks,
     quality: Quality,
+    depths: Depths,
     /// Processes that are not recorded and have a new name, for whoever matches processes by name.
     stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
@@ -84,6 +87,7 @@ impl Collector {
             samples: Samples::default(),
             stacks: Stacks::default(),
             quality: Quality::default(),
+            depths: Depths::default(),
             stranger_execs: vec![],
             locations: vec![],
         }
@@ -118,6 +122,9 @@ impl Collector {
             let registers = Registers { ip: header.ip, sp: header.sp, fp: header.fp, lr: header.lr };
             world.unwind(header.ns_tgid, registers, sample.stack, header.at_ns, &mut self.locations)
         };
+        if sample.on_cpu {
+            self.depths.saw(header.tid, header.stack_bytes, end);
+        }
         let stack = self.stacks.intern(process, &sample.kernel, &self.locations, end);
         let kept = stack.is_some_and(|stack| self.samples.add(thread, sample, stack, &mut self.quality));
         if !kept {
@@ -128,6 +135,7 @@ impl Collector {
     fn take_end(&mut self, record: &ThreadRecord, world: &mut dyn World) {
         self.samples.thread_ended(record, &mut self.quality);
         self.threads.ended(record, world);
+        self.depths.thread_ended(record.tid);
     }
 
     fn take_exec(&mut self, event: ProcessEvent, world: &mut dyn World) {
@@ -138,6 +146,11 @@ impl Collector {
     /// The execs of processes that are not recorded, since the last call.
     pub fn take_stranger_execs(&mut self) -> Vec<ProcessEvent> {
         std::mem::take(&mut self.stranger_execs)
+    }
+
+    /// Threads of whose stacks more is to be taken, or the usual number of bytes again, since the last call.
+    pub fn take_depths(&mut self) -> Vec<Change> {
+        self.depths.take_changes()
     }
 
     /// Samples kept so far (on the CPU, off the CPU), for a progress line.

@@ -7,7 +7,7 @@ use aya::{
         BtfTracePoint, PerfEvent, ProgramError,
         perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
-    util::online_cpus,
+    util::{nr_cpus, online_cpus},
 };
 use profiler_common::{config::Config, offsets::Offsets};
 
@@ -61,6 +61,7 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
         kernel_stack_bytes: KERNEL_STACK_BYTES,
         ..settings.config
     };
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
     let ebpf = EbpfLoader::new()
         // The object has no relocations against the kernel's types, so the loader needs none of them.
         .btf(None)
@@ -69,6 +70,7 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
         .map_max_entries("THREADS", settings.thread_capacity)
         .map_max_entries("TARGETS", settings.thread_capacity)
         .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("CPU_SCRATCH", cpus as u32)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
         .context("cannot load the kernel programs")?;
     Ok((ebpf, facts.switch_has_state))

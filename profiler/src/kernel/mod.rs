@@ -53,6 +53,7 @@ pub struct Kernel {
     control: Array<MapData, Control>,
     pass: Array<MapData, PassCounts>,
     stats: PerCpuArray<MapData, u64>,
+    deep_stacks: HashMap<MapData, u32, u32>,
     /// Held so that its memory is counted with that of the others.
     _classes: Array<MapData, u8>,
     seeder: Seeder,
@@ -96,6 +97,7 @@ impl Kernel {
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
             targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
             pass: take_map(&mut ebpf, "PASS")?.try_into()?,
+            deep_stacks: take_map(&mut ebpf, "DEEP_STACKS")?.try_into()?,
             _classes: classes,
             stats: take_map(&mut ebpf, "STATS")?.try_into()?,
             control,
@@ -196,6 +198,18 @@ impl Kernel {
         self.pass.set(0, PassCounts::default(), 0)?;
         passes.run().context("cannot run the off-CPU sampler")?;
         Ok(self.pass.get(&0, 0)?)
+    }
+
+    /// Takes so many bytes of a thread's stack on the CPU from now on, or the usual number again.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn set_stack_bytes(&mut self, tid: u32, bytes: Option<u32>) -> Result<()> {
+        let changed = match bytes {
+            Some(bytes) => self.deep_stacks.insert(tid, bytes, 0),
+            None => self.deep_stacks.remove(&tid),
+        };
+        changed.with_context(|| format!("cannot change how much of the stack of thread {tid} is taken"))
     }
 
     /// Gives each record that has arrived to `take`.

@@ -20,7 +20,10 @@ pub use target::{Target, TargetError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use profiler_common::config::{Config, target as target_kind};
+use profiler_common::{
+    config::{Config, target as target_kind},
+    sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Interval, MissedTickBehavior, interval},
@@ -50,8 +53,9 @@ pub struct Options {
     /// Until a signal, or the end of the target, without it.
     pub duration: Option<Duration>,
     pub sample_hz: u32,
-    /// Bytes of user stack that a sample takes, a multiple of the page size.
-    pub stack_bytes: u32,
+    /// Most bytes of user stack that a sample takes. Without it 16 KiB, 64 KiB of a thread that waits, and as much of one
+    /// whose stack was cut on the CPU.
+    pub stack_bytes: Option<u32>,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -241,6 +245,11 @@ impl<'a> Session<'a> {
             self.pacing.passed(&pass, began.elapsed().as_nanos() as u64, self.options.sample_hz);
         }
         self.drain();
+        if self.options.stack_bytes.is_none() {
+            for (tid, bytes) in self.collector.take_depths() {
+                self.kernel.set_stack_bytes(tid, bytes)?;
+            }
+        }
         let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {
             self.kernel.record_also(&new)?;
@@ -314,12 +323,14 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
     let floor = if kind == target_kind::LISTED && !children { 4096 } else { 8192 };
     let thread_capacity = (2 * target.threads_now()).max(floor).next_power_of_two();
     let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
+    let stack_bytes = options.stack_bytes.unwrap_or(DEFAULT_STACK_BYTES);
     let config = Config {
         target: kind,
         children: u32::from(children),
         cgroup_id,
         cgroup_level,
-        stack_bytes: options.stack_bytes,
+        stack_bytes,
+        off_cpu_stack_bytes: options.stack_bytes.unwrap_or(MOST_STACK_BYTES),
         tell_every_exec: u32::from(target.follows_names()),
         own_tgid: host::initial_tgid(),
         captures_per_pass: pacing::MOST_CAPTURES,
@@ -333,7 +344,7 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         config,
         sample_hz: options.sample_hz,
         thread_capacity,
-        ring_bytes: pacing::ring_bytes(options.sample_hz, options.stack_bytes),
+        ring_bytes: pacing::ring_bytes(options.sample_hz, stack_bytes),
         only_processes,
     }
 }
