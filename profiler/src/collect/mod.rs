@@ -33,13 +33,15 @@ pub trait World {
         tgid: u32,
         registers: Registers,
         stack: &[u8],
-        now_ns: u64,
+        at_ns: u64,
         out: &mut Vec<Location>,
     ) -> StackEnd;
     /// A process was forked.
-    fn forked(&mut self, parent: u32, child: u32);
+    fn forked(&mut self, parent: u32, child: u32, at_ns: u64);
     /// A process runs a new image.
-    fn replaced(&mut self, tgid: u32, now_ns: u64);
+    fn replaced(&mut self, tgid: u32, at_ns: u64);
+    /// No recorded thread of a process is left.
+    fn ended(&mut self, tgid: u32);
     /// Arguments of a process joined by spaces; empty if it is gone.
     fn command_line(&mut self, tgid: u32) -> String;
     /// Present name of a live thread.
@@ -99,7 +101,7 @@ impl Collector {
             Ok(Event::Sample(sample)) => self.take_sample(&sample, world),
             Ok(Event::ThreadEnd(record)) => self.take_end(&record, world),
             Ok(Event::Fork(event)) => {
-                world.forked(event.parent_ns_tgid, event.ns_tgid);
+                world.forked(event.parent_ns_tgid, event.ns_tgid, event.at_ns);
                 self.threads.process(event.ns_tgid, world);
             }
             Ok(Event::Exec(event)) => self.take_exec(event, world),
@@ -134,7 +136,9 @@ impl Collector {
 
     fn take_end(&mut self, record: &ThreadRecord, world: &mut dyn World) {
         self.samples.thread_ended(record, &mut self.quality);
-        self.threads.ended(record, world);
+        if self.threads.ended(record, world) {
+            world.ended(record.ns_tgid);
+        }
         self.depths.thread_ended(record.tid);
     }
 

@@ -12,8 +12,10 @@ use super::*;
 use crate::recording::{Frame, Sample, Stack};
 
 /// Every stack has one frame: the instruction pointer, in image 0.
+#[derive(Default)]
 struct FakeWorld {
     forks: Vec<(u32, u32)>,
+    ends: Vec<u32>,
 }
 
 impl World for FakeWorld {
@@ -28,10 +30,13 @@ impl World for FakeWorld {
         out.push(Location::File { image: 0, file_offset: registers.ip });
         StackEnd::Complete
     }
-    fn forked(&mut self, parent: u32, child: u32) {
+    fn forked(&mut self, parent: u32, child: u32, _: u64) {
         self.forks.push((parent, child));
     }
     fn replaced(&mut self, _: u32, _: u64) {}
+    fn ended(&mut self, tgid: u32) {
+        self.ends.push(tgid);
+    }
     fn command_line(&mut self, tgid: u32) -> String {
         format!("/bin/p{tgid}")
     }
@@ -105,13 +110,13 @@ fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Recording {
         kernel_counters: HashMap::new(),
         modules: vec![Module::default()],
     };
-    let recording = collector.finish(ending, &mut FakeWorld { forks: vec![] });
+    let recording = collector.finish(ending, &mut FakeWorld::default());
     recording.validate().expect("the tables fit together");
     recording
 }
 
 fn take_all(records: &[Vec<u8>]) -> Collector {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
     for record in records {
         collector.take(record, &mut world);
     }
@@ -167,8 +172,24 @@ fn a_tid_that_is_used_again_is_another_thread() {
 }
 
 #[test]
+fn a_process_ends_with_its_leader_and_the_last_of_its_threads() {
+    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
+    for tid in [11, 12] {
+        collector.take(&with_stack(&sample(event_kind::ON_CPU_SAMPLE, tid, 0x10)), &mut world);
+    }
+    let mut end = |tid| -> Vec<u32> {
+        let end = ThreadEnd { kind: event_kind::THREAD_END, reserved: 0, record: account(tid) };
+        collector.take(&bytes_of(&end), &mut world);
+        world.ends.clone()
+    };
+    assert!(end(11).is_empty());
+    assert!(end(10).is_empty(), "the leader, while thread 12 lives");
+    assert_eq!(end(12), [10]);
+}
+
+#[test]
 fn threads_beyond_the_table_add_up_in_one_row() {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
     for tid in 1..=20_003 {
         let mut record =
             ThreadRecord { opened_ns: 2000, ended_ns: 2010, flags: flags::BORN_INSIDE, ..account(tid) };
@@ -219,7 +240,7 @@ fn a_sample_of_a_thread_whose_account_was_lost_leaves_a_row_without_time() {
 
 #[test]
 fn a_fork_hands_on_the_address_space() {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld { forks: vec![] });
+    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
     let fork = ProcessEvent {
         kind: event_kind::FORK,
         tid: 12,

@@ -22,8 +22,17 @@ pub struct Threads {
     threads: Vec<Thread>,
     /// By tid of the initial PID namespace: the thread that has it now.
     live: HashMap<u32, ThreadId>,
+    /// By tgid: what lives of each process.
+    lives: HashMap<u32, Life>,
     /// What does not fit into the tables.
     rest: Option<Rest>,
+}
+
+/// What lives of one process, as far as its threads were seen.
+#[derive(Default)]
+struct Life {
+    threads: u32,
+    leader_has_ended: bool,
 }
 
 /// The row for all threads that are too many for rows of their own.
@@ -61,6 +70,7 @@ impl Threads {
         let id = *self.live.entry(tid).or_insert(next);
         if id == next {
             self.threads.push(Thread { process, tid, ..Thread::default() });
+            self.lives.entry(tgid).or_default().threads += 1;
         }
         (id, self.threads[id as usize].process)
     }
@@ -68,6 +78,7 @@ impl Threads {
     /// A process has a new name and a new command line.
     pub fn exec(&mut self, tgid: u32, comm: String, world: &mut dyn World) {
         let id = self.process(tgid, world) as usize;
+        self.lives.entry(tgid).or_default().leader_has_ended = false;
         self.processes[id].comm = comm;
         let command_line = world.command_line(tgid);
         if !command_line.is_empty() {
@@ -111,16 +122,26 @@ impl Threads {
         }
     }
 
-    /// The account of a thread that has ended.
-    pub fn ended(&mut self, record: &ThreadRecord, world: &mut dyn World) {
+    /// The account of a thread that has ended. Tells whether its process has ended with it: its leader, which may not be
+    /// the last thread, and all others that were seen.
+    pub fn ended(&mut self, record: &ThreadRecord, world: &mut dyn World) -> bool {
         if self.threads.len() >= MOST_ROWS && !self.live.contains_key(&record.tid) {
-            return self.add_to_rest(record);
+            self.add_to_rest(record);
+            return false;
         }
         let thread = self.row(record, world);
         thread.comm = text(&record.comm);
         thread.to_ns = record.ended_ns;
         thread.ended_inside = true;
         self.live.remove(&record.tid);
+        let life = self.lives.entry(record.ns_tgid).or_default();
+        life.threads = life.threads.saturating_sub(1);
+        life.leader_has_ended |= record.ns_tid == record.ns_tgid;
+        let is_over = life.leader_has_ended && life.threads == 0;
+        if is_over {
+            self.lives.remove(&record.ns_tgid);
+        }
+        is_over
     }
 
     /// The account of a thread that lives at the end: its present state counts up to there.

@@ -6,6 +6,7 @@ mod attach;
 mod btf;
 mod cost;
 mod iterate;
+mod mappings;
 mod offsets;
 mod privileges;
 mod sys;
@@ -13,6 +14,7 @@ mod syscalls;
 
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst};
+pub use mappings::MappingEvents;
 pub use privileges::{Denied, check as check_privileges};
 
 use anyhow::{Context as _, Result};
@@ -254,6 +256,11 @@ impl Kernel {
     /// What drives the on-CPU sampler.
     pub fn sample_source(&self) -> &'static str {
         self.sample_source
+    }
+
+    /// Something else is off or degraded.
+    pub fn skip(&mut self, sentence: String) {
+        self.skipped.push(sentence);
     }
 
     /// What is off or degraded, as sentences.

@@ -9,8 +9,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-use super::maps::MapsLine;
-use super::{Limits, open};
+use super::Limits;
+use super::maps::{MapsLine, parse_line};
+use super::open::{self, Owner};
 use crate::unwind::{Image, Malformed, Tables, parse_image};
 
 /// Most bytes of a vDSO: x86_64 has 8 KiB, with `CONFIG_TIME_NS` and on aarch64 not much more.
@@ -44,6 +45,8 @@ pub struct Counts {
     pub mappings_over_limit: u64,
     /// Processes forgotten because of [`Limits::processes`].
     pub processes_forgotten: u64,
+    /// Changes of address spaces that were not told or not kept, for lack of room.
+    pub changes_lost: u64,
 }
 
 impl Counts {
@@ -59,6 +62,10 @@ impl Counts {
             (self.images_over_limit, "mappings are of images beyond the limit: their frames have no module"),
             (self.mappings_over_limit, "executable mappings are beyond the limit of their process"),
             (self.processes_forgotten, "processes were forgotten because there were too many"),
+            (
+                self.changes_lost,
+                "mappings were not told, for lack of room: short-lived processes may have stacks without names",
+            ),
         ];
         causes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
@@ -79,7 +86,7 @@ enum Key {
     File { device: u64, inode: u64, size: u64, modified: (i64, i64) },
     /// As maps name it: finds a file that was seen before when it cannot be reached now, because its process is
     /// ending or it was replaced.
-    Line { device: (u32, u32), inode: u64, path: Vec<u8> },
+    Line { device: (u32, u32), inode: u64, generation: u64, path: Vec<u8> },
 }
 
 /// All images.
@@ -117,19 +124,19 @@ impl Images {
     }
 
     /// Finds or reads what lies behind an executable mapping.
-    pub fn backing(&mut self, tgid: u32, line: &MapsLine<'_>) -> Backing {
+    pub fn backing(&mut self, owner: Owner, line: &MapsLine<'_>) -> Backing {
         let image = if line.is_vdso() {
-            read_memory(tgid, line).ok().and_then(|bytes| self.vdso(bytes))
+            read_vdso(owner.tgid, line).ok().and_then(|bytes| self.vdso(bytes))
         } else if line.is_file() {
-            self.file(tgid, line)
+            self.file(owner, line)
         } else {
             None
         };
         image.map_or(Backing::Memory, Backing::Image)
     }
 
-    fn file(&mut self, tgid: u32, line: &MapsLine<'_>) -> Option<u32> {
-        let found = open::find(tgid, line);
+    fn file(&mut self, owner: Owner, line: &MapsLine<'_>) -> Option<u32> {
+        let found = open::find(owner, line);
         let key = found.as_ref().map_or_else(|_| Key::line(line), |found| Key::file(&found.metadata));
         if let Some(image) = self.by_key.get(&key) {
             return *image;
@@ -200,12 +207,23 @@ impl Key {
     }
 
     fn line(line: &MapsLine<'_>) -> Self {
-        Self::Line { device: line.device, inode: line.inode, path: line.path.to_vec() }
+        let MapsLine { device, inode, generation, .. } = *line;
+        Self::Line { device, inode, generation, path: line.path.to_vec() }
     }
 }
 
 fn path(line: &MapsLine<'_>) -> String {
     String::from_utf8_lossy(&line.path).into_owned()
+}
+
+/// The vDSO of a process or, if it is gone, our own: the kernel has one for all processes of 64 bits.
+fn read_vdso(tgid: u32, line: &MapsLine<'_>) -> io::Result<Vec<u8>> {
+    read_memory(tgid, line).or_else(|error| {
+        let maps = std::fs::read("/proc/self/maps")?;
+        let mut lines = maps.split(|byte| *byte == b'\n').filter_map(parse_line);
+        let own = lines.find(|own| own.is_vdso() && own.end - own.start == line.end - line.start);
+        read_memory(std::process::id(), &own.ok_or(error)?)
+    })
 }
 
 fn read_memory(tgid: u32, line: &MapsLine<'_>) -> io::Result<Vec<u8>> {

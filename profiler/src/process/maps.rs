@@ -18,12 +18,21 @@ pub struct MapsLine<'a> {
     /// Major and minor number.
     pub device: (u32, u32),
     pub inode: u64,
+    /// Tells this file from an earlier one with the same inode number; 0 if it is not known, as in `/proc`.
+    pub generation: u64,
     /// Without ` (deleted)`; empty for memory without a name.
     pub path: Cow<'a, [u8]>,
     pub deleted: bool,
 }
 
 impl MapsLine<'_> {
+    /// A line whose path the kernel wrote into an event, where a deleted file has its mark in the path.
+    pub fn from_event(self) -> MapsLine<'static> {
+        let alive = self.path.strip_suffix(DELETED);
+        let path = Cow::Owned(alive.unwrap_or(&self.path).to_vec());
+        MapsLine { deleted: alive.is_some(), path, ..self }
+    }
+
     pub fn is_vdso(&self) -> bool {
         *self.path == *b"[vdso]"
     }
@@ -36,6 +45,9 @@ impl MapsLine<'_> {
             && !(self.deleted && memory.iter().any(|prefix| self.path.starts_with(prefix)))
     }
 }
+
+/// What the kernel appends to the path of a file that was deleted.
+const DELETED: &[u8] = b" (deleted)";
 
 /// Parses one line, with or without its newline. `None` if it is malformed.
 pub fn parse_line(line: &[u8]) -> Option<MapsLine<'_>> {
@@ -51,7 +63,7 @@ pub fn parse_line(line: &[u8]) -> Option<MapsLine<'_>> {
     }
     let padding = rest.iter().take_while(|byte| **byte == b' ').count();
     let path = &rest[padding..];
-    let alive = path.strip_suffix(b" (deleted)");
+    let alive = path.strip_suffix(DELETED);
     Some(MapsLine {
         start,
         end,
@@ -59,6 +71,7 @@ pub fn parse_line(line: &[u8]) -> Option<MapsLine<'_>> {
         offset,
         device: (u32::try_from(hex(major)?).ok()?, u32::try_from(hex(minor)?).ok()?),
         inode,
+        generation: 0,
         path: unescape(alive.unwrap_or(path)),
         deleted: alive.is_some(),
     })
@@ -125,6 +138,7 @@ mod tests {
             offset: 0x28000,
             device: (0xfe, 1),
             inode: 393_249,
+            generation: 0,
             path: Cow::Borrowed(b"/usr/lib/libc.so.6"),
             deleted: false,
         };

@@ -1,10 +1,14 @@
-//! The address spaces of the recorded processes: which file lies where, and the stacks in them.
+//! The address spaces of the recorded processes: which file lies where at which moment, and the stacks in them.
 //!
-//! In: process ids, and `/proc` and the mapped files of those processes. Out: [`Location`]s, and the
-//! [`ImageInfo`]s that they refer to. This is the rim of [`crate::unwind`]: it does the I/O. Files stay open, so that
-//! they can be symbolized after their process has ended or they are deleted; nothing is symbolized here.
+//! In: process ids, `/proc` and the mapped files of those processes, and what the kernel tells of new mappings and execs
+//! ([`LayoutChange`]). Out: [`Location`]s, and the [`ImageInfo`]s that they refer to. This is the rim of
+//! [`crate::unwind`]: it does the I/O. Files stay open, so that they can be symbolized after their process has ended or
+//! they are deleted; nothing is symbolized here.
 
+mod changes;
+mod follow;
 mod images;
+mod layout;
 mod maps;
 mod open;
 mod spaces;
@@ -16,9 +20,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
+use changes::Changes;
+pub use changes::{LayoutChange, What};
 use images::{Backing, Images};
 pub use images::{Counts, ImageInfo};
 pub use maps::{MapsLine, parse_line};
+use open::Owner;
 use spaces::{SpaceId, Spaces};
 
 use crate::recording::{Broken, StackEnd};
@@ -68,10 +75,23 @@ impl Default for Limits {
 pub struct Processes {
     limits: Limits,
     by_tgid: HashMap<u32, Process>,
+    /// Who has forked a process, as long as it lives.
+    parents: HashMap<u32, Parent>,
+    /// What has happened to address spaces since they were last looked at.
+    changes: Changes,
+    /// Counts the times that changes were lost: a layout from before is read anew.
+    losses: u64,
     spaces: Spaces,
     images: Images,
     /// Counts uses, to find what was not used for long.
     clock: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Parent {
+    tgid: u32,
+    /// The child has run no other program since.
+    same_program: bool,
 }
 
 struct Process {
@@ -80,6 +100,10 @@ struct Process {
     /// When the layout was last read, and for how long it is trusted.
     read_at_ns: u64,
     pause_ns: u64,
+    /// [`Processes::losses`] when the layout was read.
+    losses: u64,
+    /// The layout is that of a new program, of whose exec we have not been told yet ([`Processes::replaced`]).
+    is_new_program: bool,
 }
 
 impl Processes {
@@ -87,6 +111,9 @@ impl Processes {
         Self {
             limits,
             by_tgid: HashMap::new(),
+            parents: HashMap::new(),
+            changes: Changes::default(),
+            losses: 0,
             spaces: Spaces::new(limits.unwinders),
             images: Images::new(limits),
             clock: 0,
@@ -103,51 +130,36 @@ impl Processes {
             _ => FIRST_PAUSE_NS,
         };
         self.place(tgid, space, now_ns, pause_ns);
+        // They are in what was read.
+        self.changes.take_until(tgid, now_ns);
         Ok(())
     }
 
-    /// The process runs another program: forgets its mappings and reads the new ones.
-    pub fn replaced(&mut self, tgid: u32, now_ns: u64) {
-        self.forget(tgid);
-        // When it is gone already, its samples end with `ProcessGone`, which the stacks themselves report.
-        let _ = self.refresh(tgid, now_ns);
-    }
-
-    /// The child starts with its parent's mappings, so that it need not live until they are read.
-    pub fn forked(&mut self, parent: u32, child: u32) {
-        let Some(parent) = self.by_tgid.get(&parent) else { return };
-        let (space, read_at_ns) = (parent.space, parent.read_at_ns);
-        self.spaces.share(space);
-        self.place(child, space, read_at_ns, FIRST_PAUSE_NS);
-    }
-
-    /// Unwinds one stack, whose bytes were read from `registers.sp` upward. Appends its frames to `out`, innermost
-    /// first. A process that is not known yet is read now; so is one in which an address lies in no mapping (`dlopen`,
-    /// JIT), if it was not read just before, and its stack is then unwound anew.
+    /// Unwinds one stack, whose bytes were read at `at_ns` from `registers.sp` upward. Appends its frames to `out`,
+    /// innermost first. The layout is that of this moment, as far as the kernel has told. A process that is not known yet
+    /// is read now; so is one in which an address lies in no mapping, if it was not read just before, and its stack is
+    /// then unwound anew.
     pub fn unwind(
         &mut self,
         tgid: u32,
         registers: Registers,
         stack: &[u8],
-        now_ns: u64,
+        at_ns: u64,
         out: &mut Vec<Location>,
     ) -> StackEnd {
         let first = out.len();
         self.clock += 1;
-        if !self.by_tgid.contains_key(&tgid) {
-            // An error leaves it unknown, which is what is looked at next.
-            let _ = self.refresh(tgid, now_ns);
-        }
+        self.know(tgid, at_ns);
         let Some(process) = self.by_tgid.get_mut(&tgid) else {
             out.push(Location::Unmapped { address: registers.ip });
             return StackEnd::Broken(Broken::ProcessGone);
         };
         process.used = self.clock;
         let space = process.space;
-        let may_read = now_ns.saturating_sub(process.read_at_ns) >= process.pause_ns;
+        let may_read = at_ns.saturating_sub(process.read_at_ns) >= process.pause_ns;
         let unwinder = self.spaces.unwinder(space, self.clock, &self.images);
         let unwound = unwinder.unwind(registers, stack, self.limits.frames, out);
-        if !(unwound.met_unmapped && may_read) || self.refresh(tgid, now_ns).is_err() {
+        if !(unwound.met_unmapped && may_read) || self.refresh(tgid, at_ns).is_err() {
             return unwound.end;
         }
         let renewed = self.by_tgid.get(&tgid).map_or(space, |process| process.space);
@@ -171,7 +183,8 @@ impl Processes {
 
     fn place(&mut self, tgid: u32, space: SpaceId, read_at_ns: u64, pause_ns: u64) {
         self.clock += 1;
-        let process = Process { space, used: self.clock, read_at_ns, pause_ns };
+        let (used, losses) = (self.clock, self.losses);
+        let process = Process { space, used, read_at_ns, pause_ns, losses, is_new_program: false };
         if let Some(before) = self.by_tgid.insert(tgid, process) {
             self.spaces.leave(before.space);
         }
@@ -219,13 +232,19 @@ impl Processes {
                 self.images.counts.mappings_over_limit += 1;
                 continue;
             }
-            let image = match self.images.backing(tgid, &parsed) {
-                Backing::Image(image) => Some(image),
-                Backing::Memory => None,
-            };
-            let file_offset = if image.is_some() && !parsed.is_vdso() { parsed.offset } else { 0 };
-            mappings.push(Mapping { start: parsed.start, end: parsed.end, file_offset, image });
+            mappings.push(self.mapping(tgid, &parsed));
         }
         if any { Ok(mappings) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended")) }
+    }
+
+    /// One executable mapping, and what lies behind it.
+    fn mapping(&mut self, tgid: u32, line: &MapsLine<'_>) -> Mapping {
+        let owner = Owner { tgid, parent: self.parents.get(&tgid).map(|parent| parent.tgid) };
+        let image = match self.images.backing(owner, line) {
+            Backing::Image(image) => Some(image),
+            Backing::Memory => None,
+        };
+        let file_offset = if image.is_some() && !line.is_vdso() { line.offset } else { 0 };
+        Mapping { start: line.start, end: line.end, file_offset, image }
     }
 }

@@ -68,6 +68,11 @@ impl Spaces {
         }
     }
 
+    /// The mappings of a layout.
+    pub fn mappings(&self, id: SpaceId) -> &[Mapping] {
+        self.by_id.get(&id).map_or(&[], |space| &space.mappings)
+    }
+
     /// The unwinder of a layout. `clock` is larger at each call.
     pub fn unwinder(&mut self, id: SpaceId, clock: u64, images: &Images) -> &mut Unwinder {
         let missing = self.by_id.get(&id).is_some_and(|space| space.unwinder.is_none());

@@ -283,7 +283,7 @@ fn a_child_has_its_parents_mappings_before_they_are_read() {
     let mut processes = Processes::new(Limits::default());
     let (expected, end) = unwind(&mut processes, std::process::id(), &snapshot);
     let nobody = u32::MAX - 1;
-    processes.forked(std::process::id(), nobody);
+    processes.forked(std::process::id(), nobody, 0);
     assert_eq!(unwind(&mut processes, nobody, &snapshot), (expected, end));
     assert!(processes.refresh(nobody, 0).is_err());
     assert_eq!(unwind(&mut processes, nobody, &snapshot).1, end);
@@ -330,8 +330,8 @@ fn processes_with_the_same_layout_share_it() {
     let mut processes = Processes::new(Limits::default());
     let own = std::process::id();
     processes.refresh(own, 0).expect("own maps");
-    processes.forked(own, u32::MAX - 1);
-    processes.forked(own, u32::MAX - 2);
+    processes.forked(own, u32::MAX - 1, 0);
+    processes.forked(own, u32::MAX - 2, 0);
     assert_eq!(processes.spaces.len(), 1);
     for tgid in [own, u32::MAX - 1, u32::MAX - 2] {
         processes.forget(tgid);
@@ -345,7 +345,7 @@ fn the_process_sampled_longest_ago_is_forgotten_first() {
     let own = std::process::id();
     processes.refresh(own, 0).expect("own maps");
     for child in 0..8 {
-        processes.forked(own, u32::MAX - 1 - child);
+        processes.forked(own, u32::MAX - 1 - child, 0);
     }
     assert!(!processes.by_tgid.contains_key(&own));
     assert!(processes.by_tgid.contains_key(&(u32::MAX - 8)));

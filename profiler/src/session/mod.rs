@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     collect::{Collector, Ending},
-    kernel::{Kernel, MapMemory, Settings},
+    kernel::{Kernel, MapMemory, MappingEvents, Settings},
     process::{ImageInfo, Limits, Processes},
     recording::{Cost, Meta, Module, Quality, Recording},
 };
@@ -106,7 +106,7 @@ struct Session<'a> {
     target: Resolved,
     kernel: Kernel,
     collector: Collector,
-    processes: Processes,
+    world: LiveWorld,
     command: Option<Command>,
     signals: Signals,
     pacing: Pacing,
@@ -140,6 +140,10 @@ impl<'a> Session<'a> {
         let command = target.command().map(Command::spawn_paused).transpose()?;
         kernel.add_processes(target.tgids())?;
         kernel.add_threads(target.tids())?;
+        let mappings = MappingEvents::attach();
+        if let Err(error) = &mappings {
+            kernel.skip(format!("mappings are read from /proc only, some too late ({error:#})"));
+        }
         let mut processes = Processes::new(Limits::default());
         let usage = Usage::now()?;
         let started_at_ns = host::monotonic_ns();
@@ -164,7 +168,7 @@ impl<'a> Session<'a> {
             options,
             target,
             kernel,
-            processes,
+            world: LiveWorld::new(processes, mappings.ok()),
             command,
             signals,
             counters,
@@ -259,8 +263,8 @@ impl<'a> Session<'a> {
     }
 
     fn drain(&mut self) {
-        let mut world = LiveWorld { processes: &mut self.processes };
-        self.kernel.drain(|record| self.collector.take(record, &mut world));
+        self.kernel.drain(|record| self.collector.take(record, &mut self.world));
+        self.world.settle();
     }
 
     /// The order matters: first the books are closed, then all that takes time is read.
@@ -282,9 +286,9 @@ impl<'a> Session<'a> {
             ended_at_ns: self.meta.ended_at_ns,
             accounts,
             kernel_counters,
-            modules: self.processes.images().iter().map(module).collect(),
+            modules: self.world.processes.images().iter().map(module).collect(),
         };
-        let mut recording = self.collector.finish(ending, &mut LiveWorld { processes: &mut self.processes });
+        let mut recording = self.collector.finish(ending, &mut self.world);
         recording.meta = self.meta;
         recording.cost = Cost {
             own_cpu_ns,
@@ -302,12 +306,12 @@ impl<'a> Session<'a> {
             offcpu_passes: self.pacing.passes(),
             offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
             recursion_misses: memory.recursion_misses,
-            skipped: [self.kernel.skipped(), &self.processes.counts().sentences()].concat(),
+            skipped: [self.kernel.skipped(), &self.world.processes.counts().sentences()].concat(),
             ..recording.quality
         };
         recording.validate().context("the recording contradicts itself")?;
         let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
-        Ok(Finished { recording, processes: self.processes, command })
+        Ok(Finished { recording, processes: self.world.processes, command })
     }
 }
 

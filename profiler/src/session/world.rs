@@ -1,9 +1,11 @@
-//! What the collector asks of live processes, answered from `/proc`.
+//! What the collector asks of live processes, answered from `/proc` and from what the kernel tells of mappings.
 
 use std::{fs, io::Read as _};
 
+use super::host::monotonic_ns;
 use crate::{
     collect::World,
+    kernel::MappingEvents,
     process::Processes,
     recording::StackEnd,
     unwind::{Location, Registers},
@@ -12,29 +14,65 @@ use crate::{
 /// A command line is kept up to this length.
 const MOST_COMMAND_BYTES: u64 = 4096;
 
-/// The processes as they are now.
-pub struct LiveWorld<'a> {
-    pub processes: &'a mut Processes,
+/// The processes at each moment of the recording.
+pub struct LiveWorld {
+    pub processes: Processes,
+    /// None where the kernel does not tell of mappings.
+    mappings: Option<MappingEvents>,
+    /// Up to when mappings were taken in.
+    told_until_ns: u64,
 }
 
-impl World for LiveWorld<'_> {
+impl LiveWorld {
+    /// Nothing known yet.
+    pub fn new(processes: Processes, mappings: Option<MappingEvents>) -> Self {
+        Self { processes, mappings, told_until_ns: 0 }
+    }
+
+    /// Takes in what happened before `at_ns`, so that a record of that moment meets the layout of that moment.
+    fn hear(&mut self, at_ns: u64) {
+        if at_ns <= self.told_until_ns {
+            return;
+        }
+        self.told_until_ns = monotonic_ns();
+        if let Some(mappings) = &mut self.mappings {
+            mappings.drain(|change| self.processes.changed(change));
+        }
+    }
+
+    /// The records up to now have been taken in: so are mappings, while their processes most likely still live.
+    pub fn settle(&mut self) {
+        let now_ns = monotonic_ns();
+        self.hear(now_ns);
+        self.processes.settle(now_ns);
+    }
+}
+
+impl World for LiveWorld {
     fn unwind(
         &mut self,
         tgid: u32,
         registers: Registers,
         stack: &[u8],
-        now_ns: u64,
+        at_ns: u64,
         out: &mut Vec<Location>,
     ) -> StackEnd {
-        self.processes.unwind(tgid, registers, stack, now_ns, out)
+        self.hear(at_ns);
+        self.processes.unwind(tgid, registers, stack, at_ns, out)
     }
 
-    fn forked(&mut self, parent: u32, child: u32) {
-        self.processes.forked(parent, child);
+    fn forked(&mut self, parent: u32, child: u32, at_ns: u64) {
+        self.hear(at_ns);
+        self.processes.forked(parent, child, at_ns);
     }
 
-    fn replaced(&mut self, tgid: u32, now_ns: u64) {
-        self.processes.replaced(tgid, now_ns);
+    fn replaced(&mut self, tgid: u32, at_ns: u64) {
+        self.hear(at_ns);
+        self.processes.replaced(tgid, at_ns);
+    }
+
+    fn ended(&mut self, tgid: u32) {
+        self.processes.ended(tgid);
     }
 
     fn command_line(&mut self, tgid: u32) -> String {
