@@ -53,6 +53,11 @@ impl Workload {
         self.pids[0]
     }
 
+    /// The process that was started.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All processes that said so, as `profiler -p` takes them.
     pub fn pid_list(&self) -> String {
         self.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")

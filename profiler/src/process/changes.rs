@@ -11,7 +11,7 @@ use super::maps::MapsLine;
 const MOST_CHANGES: usize = 16_384;
 /// How long a change is kept of a process that is not known. A process becomes known by its fork or exec, of which we
 /// hear at the next tick.
-const KEPT_NS: u64 = 1_000_000_000;
+pub const KEPT_NS: u64 = 1_000_000_000;
 
 /// One change of one address space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct LayoutChange {
 pub enum What {
     /// Something was mapped, or made executable.
     Mapped(MapsLine<'static>),
-    /// A new program: nothing of what was mapped before is there any more.
+    /// A new program begins to take the old one's place: what is mapped from here on is its own.
     Exec,
     /// So many changes of any process were not told, for lack of room.
     Lost(u64),
@@ -69,6 +69,18 @@ impl Changes {
         taken
     }
 
+    /// The same, up to the next exec at most.
+    pub fn take_until_exec(&mut self, tgid: u32, at_ns: u64) -> Vec<What> {
+        let exec_ns = self.next_exec_ns(tgid).unwrap_or(u64::MAX);
+        self.take_until(tgid, at_ns.min(exec_ns.saturating_sub(1)))
+    }
+
+    /// When the next exec begins that is kept.
+    pub fn next_exec_ns(&self, tgid: u32) -> Option<u64> {
+        let is_exec = |(_, what): &&(u64, What)| *what == What::Exec;
+        self.by_tgid.get(&tgid)?.iter().find(is_exec).map(|(at_ns, _)| *at_ns)
+    }
+
     /// Whose changes are kept.
     pub fn tgids(&self) -> impl Iterator<Item = u32> {
         self.by_tgid.keys().copied()
@@ -105,6 +117,18 @@ mod tests {
         assert_eq!(changes.take_until(7, 30), []);
         assert_eq!(changes.take_until(7, 99), [lost(40)]);
         assert_eq!(changes.tgids().collect::<Vec<_>>(), [8]);
+    }
+
+    #[test]
+    fn changes_up_to_an_exec_do_not_hold_it() {
+        let mut changes = Changes::default();
+        for (at_ns, what) in [(10, lost(1)), (20, What::Exec), (30, lost(2))] {
+            assert!(changes.push(7, at_ns, what));
+        }
+        assert_eq!(changes.next_exec_ns(7), Some(20));
+        assert_eq!(changes.take_until_exec(7, 99), [lost(1)]);
+        assert_eq!(changes.take_until_exec(7, 99), []);
+        assert_eq!(changes.take_until(7, 99), [What::Exec, lost(2)]);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Keeps layouts up to date: forks, execs, new mappings and ends, each at its moment.
 //!
 //! Two tellers: the kernel programs tell forks, execs and ends of recorded processes; perf tells every exec and every
-//! mapping of the machine, an exec at its very beginning, before its mappings. Both carry the time. What concerns one
-//! process is put together when a sample of it is unwound, up to the moment of that sample, or at the end of a tick.
+//! mapping of the machine. Both carry the time. What concerns one process is put together when a sample of it is unwound,
+//! up to the moment of that sample, or at the end of a tick.
+//!
+//! An exec is told twice: by perf when the old program's memory goes, and by the kernel programs when the new one's is
+//! mapped. In between, a sample has the registers of the old program still, in the call of `execve`, and so the layout of
+//! the old one.
 
-use super::changes::{LayoutChange, What};
+use super::changes::{KEPT_NS, LayoutChange, What};
 use super::{FIRST_PAUSE_NS, Parent, Processes, layout};
 use crate::unwind::Mapping;
 
@@ -34,16 +38,19 @@ impl Processes {
 
     /// The process runs another program since `at_ns`.
     pub fn replaced(&mut self, tgid: u32, at_ns: u64) {
-        self.catch_up(tgid, at_ns);
-        self.runs_another_program(tgid);
-        if let Some(process) = self.by_tgid.get_mut(&tgid).filter(|process| process.is_new_program) {
-            process.is_new_program = false;
-            return;
+        if let Some(parent) = self.parents.get_mut(&tgid) {
+            parent.same_program = false;
         }
-        // Nobody told what it maps.
+        let mut changes = self.changes.take_until(tgid, at_ns);
         self.forget(tgid);
-        // When it is gone already, its samples end with `ProcessGone`, which the stacks themselves report.
-        let _ = self.refresh(tgid, at_ns);
+        let Some(exec) = changes.iter().rposition(|what| *what == What::Exec) else {
+            // Nobody told what it maps. If it is gone already, its samples end with `ProcessGone`, which the stacks say.
+            let _ = self.refresh(tgid, at_ns);
+            return;
+        };
+        let mappings = self.with(tgid, Vec::new(), changes.drain(exec + 1..));
+        let space = self.spaces.enter(mappings);
+        self.place(tgid, space, at_ns, FIRST_PAUSE_NS);
     }
 
     /// The child starts with its parent's mappings at `at_ns`, so that it need not live until they are read.
@@ -74,70 +81,63 @@ impl Processes {
     pub(super) fn know(&mut self, tgid: u32, at_ns: u64) {
         self.catch_up(tgid, at_ns);
         let known = self.by_tgid.get(&tgid);
+        let (is_known, is_current) = (known.is_some(), known.is_some_and(|it| it.losses == self.losses));
         // A layout from before a loss stays if it cannot be read any more.
-        if known.is_some_and(|process| process.losses == self.losses) || self.refresh(tgid, at_ns).is_ok() {
+        if is_current || self.refresh(tgid, at_ns).is_ok() || is_known {
             return;
         }
+        if self.changes.next_exec_ns(tgid).is_some_and(|exec_ns| exec_ns <= at_ns) {
+            return self.replaced(tgid, at_ns);
+        }
         let parent = self.parents.get(&tgid).filter(|parent| parent.same_program).map(|parent| parent.tgid);
-        if let Some(parent) = parent.filter(|_| !self.by_tgid.contains_key(&tgid)) {
+        if let Some(parent) = parent {
             // If it is gone too, the samples end with `ProcessGone`.
             let _ = self.refresh(parent, at_ns);
             self.inherit(parent, tgid);
         }
     }
 
-    fn runs_another_program(&mut self, tgid: u32) {
-        if let Some(parent) = self.parents.get_mut(&tgid) {
-            parent.same_program = false;
+    /// Applies what was told of a known process up to a moment.
+    fn catch_up(&mut self, tgid: u32, until_ns: u64) {
+        let overdue = self.changes.next_exec_ns(tgid).is_some_and(|exec_ns| exec_ns + KEPT_NS < until_ns);
+        if overdue {
+            // The kernel programs' word on it was lost, which is counted there.
+            self.replaced(tgid, until_ns);
+        }
+        let Some(process) = self.by_tgid.get(&tgid) else { return };
+        let (space, read_at_ns, pause_ns) = (process.space, process.read_at_ns, process.pause_ns);
+        let changes = self.changes.take_until_exec(tgid, until_ns);
+        if changes.is_empty() {
+            return;
+        }
+        let mappings = self.spaces.mappings(space).to_vec();
+        let mappings = self.with(tgid, mappings, changes);
+        // Nobody tells what is unmapped, so that a program which maps code for ever comes to the bound.
+        let is_full = mappings.len() >= self.limits.mappings;
+        let space = self.spaces.enter(mappings);
+        self.place(tgid, space, read_at_ns, pause_ns);
+        if is_full && until_ns.saturating_sub(read_at_ns) >= pause_ns {
+            // One that is gone maps nothing more.
+            let _ = self.refresh(tgid, until_ns);
         }
     }
 
-    /// Applies what was told of a process up to a moment. Of one that is not known, only what an exec begins.
-    fn catch_up(&mut self, tgid: u32, until_ns: u64) {
-        let mut changes = self.changes.take_until(tgid, until_ns);
-        let last_exec = changes.iter().rposition(|what| *what == What::Exec);
-        if changes.is_empty() || (last_exec.is_none() && !self.by_tgid.contains_key(&tgid)) {
-            return;
-        }
-        let mut mappings = if last_exec.is_some() {
-            self.runs_another_program(tgid);
-            Vec::new()
-        } else {
-            self.mappings(tgid)
-        };
-        for what in changes.drain(last_exec.map_or(0, |exec| exec + 1)..) {
+    /// A layout with what has been mapped.
+    fn with(
+        &mut self,
+        tgid: u32,
+        mut mappings: Vec<Mapping>,
+        changes: impl IntoIterator<Item = What>,
+    ) -> Vec<Mapping> {
+        for what in changes {
             let What::Mapped(line) = what else { continue };
-            if line.executable && self.has_room(&mappings) {
+            if mappings.len() >= self.limits.mappings {
+                self.images.counts.mappings_over_limit += 1;
+            } else if line.executable {
                 layout::insert(&mut mappings, self.mapping(tgid, &line));
             }
         }
-        let before = self.by_tgid.get(&tgid);
-        let is_new_program = last_exec.is_some() || before.is_some_and(|before| before.is_new_program);
-        let (read_at_ns, pause_ns) = before
-            .filter(|_| last_exec.is_none())
-            .map_or((until_ns, FIRST_PAUSE_NS), |before| (before.read_at_ns, before.pause_ns));
-        let space = self.spaces.enter(mappings);
-        self.place(tgid, space, read_at_ns, pause_ns);
-        if let Some(process) = self.by_tgid.get_mut(&tgid) {
-            process.is_new_program = is_new_program;
-        }
-    }
-
-    fn mappings(&self, tgid: u32) -> Vec<Mapping> {
-        self.by_tgid
-            .get(&tgid)
-            .map(|process| self.spaces.mappings(process.space).to_vec())
-            .unwrap_or_default()
-    }
-
-    /// Nobody tells what is unmapped, so that a program which maps code for ever comes to the bound. Then its layout is
-    /// read anew.
-    fn has_room(&mut self, mappings: &[Mapping]) -> bool {
-        let has_room = mappings.len() < self.limits.mappings;
-        if !has_room {
-            self.losses += 1;
-        }
-        has_room
+        mappings
     }
 }
 

@@ -102,8 +102,6 @@ struct Process {
     pause_ns: u64,
     /// [`Processes::losses`] when the layout was read.
     losses: u64,
-    /// The layout is that of a new program, of whose exec we have not been told yet ([`Processes::replaced`]).
-    is_new_program: bool,
 }
 
 impl Processes {
@@ -130,8 +128,8 @@ impl Processes {
             _ => FIRST_PAUSE_NS,
         };
         self.place(tgid, space, now_ns, pause_ns);
-        // They are in what was read.
-        self.changes.take_until(tgid, now_ns);
+        // They are in what was read; what comes after an exec waits for the other word on it.
+        self.changes.take_until_exec(tgid, now_ns);
         Ok(())
     }
 
@@ -184,7 +182,7 @@ impl Processes {
     fn place(&mut self, tgid: u32, space: SpaceId, read_at_ns: u64, pause_ns: u64) {
         self.clock += 1;
         let (used, losses) = (self.clock, self.losses);
-        let process = Process { space, used, read_at_ns, pause_ns, losses, is_new_program: false };
+        let process = Process { space, used, read_at_ns, pause_ns, losses };
         if let Some(before) = self.by_tgid.insert(tgid, process) {
             self.spaces.leave(before.space);
         }

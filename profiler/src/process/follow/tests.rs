@@ -69,9 +69,7 @@ fn a_process_that_lives_shorter_than_a_tick_is_known_by_what_was_told() {
 #[test]
 fn a_sample_meets_the_layout_of_its_moment() {
     let [sleep, cat] = programs();
-    let mut processes = Processes::new(Limits::default());
-    tell(&mut processes, 10, What::Exec);
-    tell(&mut processes, 11, What::Mapped(line(&sleep, BASE)));
+    let mut processes = known(&sleep);
     // Unloaded, and another library loaded in its place.
     tell(&mut processes, 30, What::Mapped(line(&cat, BASE)));
     assert_eq!(place(&mut processes, BASE + 8, 29), Some(sleep));
@@ -81,24 +79,40 @@ fn a_sample_meets_the_layout_of_its_moment() {
 #[test]
 fn an_exec_leaves_nothing_of_what_was_mapped_before() {
     let [sleep, _] = programs();
-    let mut processes = Processes::new(Limits::default());
-    tell(&mut processes, 10, What::Exec);
-    tell(&mut processes, 11, What::Mapped(line(&sleep, BASE)));
+    let mut processes = known(&sleep);
     tell(&mut processes, 20, What::Exec);
-    assert_eq!(place(&mut processes, BASE + 8, 15), Some(sleep));
+    processes.replaced(NOBODY, 21);
     assert_eq!(place(&mut processes, BASE + 8, 25), Some("no file".to_owned()));
 }
 
 #[test]
-fn the_exec_that_comes_after_its_mappings_does_not_forget_them() {
-    let [sleep, _] = programs();
+fn until_an_exec_is_over_a_sample_meets_the_old_program() {
+    let [sleep, cat] = programs();
+    let mut processes = known(&sleep);
+    tell(&mut processes, 20, What::Exec);
+    tell(&mut processes, 21, What::Mapped(line(&cat, BASE)));
+    assert_eq!(place(&mut processes, BASE + 8, 22), Some(sleep));
+    processes.replaced(NOBODY, 23);
+    assert_eq!(place(&mut processes, BASE + 8, 24), Some(cat));
+}
+
+#[test]
+fn an_exec_whose_end_is_never_told_is_over_after_a_second() {
+    let [sleep, cat] = programs();
+    let mut processes = known(&sleep);
+    tell(&mut processes, 20, What::Exec);
+    tell(&mut processes, 21, What::Mapped(line(&cat, BASE)));
+    assert_eq!(place(&mut processes, BASE + 8, KEPT_NS), Some(sleep));
+    assert_eq!(place(&mut processes, BASE + 8, KEPT_NS + 21), Some(cat));
+}
+
+/// A process that has mapped this file.
+fn known(path: &str) -> Processes {
     let mut processes = Processes::new(Limits::default());
     tell(&mut processes, 10, What::Exec);
-    tell(&mut processes, 11, What::Mapped(line(&sleep, BASE)));
-    // A sample between the two: the new program's pages are being mapped.
-    assert_eq!(place(&mut processes, BASE + 8, 12), Some(sleep.clone()));
-    processes.replaced(NOBODY, 13);
-    assert_eq!(place(&mut processes, BASE + 8, 20), Some(sleep));
+    tell(&mut processes, 11, What::Mapped(line(path, BASE)));
+    processes.replaced(NOBODY, 12);
+    processes
 }
 
 #[test]
@@ -138,9 +152,7 @@ fn a_child_of_a_parent_that_was_never_looked_at_has_its_mappings() {
 #[test]
 fn a_process_that_has_ended_is_not_mistaken_for_the_next_with_its_id() {
     let [sleep, _] = programs();
-    let mut processes = Processes::new(Limits::default());
-    tell(&mut processes, 10, What::Exec);
-    tell(&mut processes, 11, What::Mapped(line(&sleep, BASE)));
+    let mut processes = known(&sleep);
     assert_eq!(place(&mut processes, BASE + 8, 12), Some(sleep));
     processes.ended(NOBODY);
     assert_eq!(place(&mut processes, BASE + 8, 20), None);
