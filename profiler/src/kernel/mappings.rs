@@ -17,7 +17,9 @@ use crate::process::{LayoutChange, MapsLine, What};
 /// Room for records on each CPU. One takes some 150 bytes, an exec of a program with ten libraries 2 KiB: this holds 30
 /// of them on a CPU between two ticks.
 const RING_BYTES: usize = 64 * 1024;
-/// Bit of a `PERF_RECORD_COMM` that an exec has caused (include/uapi/linux/perf_event.h).
+/// Kind of a record that counts lost ones (include/uapi/linux/perf_event.h).
+const PERF_RECORD_LOST: u32 = 2;
+/// Bit of a `PERF_RECORD_COMM` that an exec has caused.
 const MISC_COMM_EXEC: u16 = 1 << 13;
 
 /// The rings of all CPUs.
@@ -40,11 +42,12 @@ impl MappingEvents {
         Ok(Self { rings: cpus.into_iter().map(ring).collect::<Result<_>>()? })
     }
 
-    /// Hands over what has been told since the last call, each CPU's changes in their order.
-    pub fn drain(&mut self, mut take: impl FnMut(LayoutChange)) {
+    /// Hands over what has been told since the last call of the processes that are of interest, each CPU's changes in
+    /// their order. A loss is of interest always.
+    pub fn drain(&mut self, of_interest: impl Fn(u32) -> bool, mut take: impl FnMut(LayoutChange)) {
         for ring in &mut self.rings {
             while let Some(record) = ring.next_record() {
-                if let Some(change) = change(&record) {
+                if let Some(change) = change(&record, &of_interest) {
                     take(change);
                 }
             }
@@ -66,13 +69,18 @@ fn ring_of(cpu: usize) -> io::Result<Sampler> {
 }
 
 /// What one record says of an address space; nothing for a new name without an exec.
-fn change(record: &Record<'_>) -> Option<LayoutChange> {
-    // The last field of each record, by `sample_id_all`: the one field of `sample`.
+fn change(record: &Record<'_>, of_interest: &impl Fn(u32) -> bool) -> Option<LayoutChange> {
     let bytes = record.to_contiguous();
+    // The first field of both kinds. Most records are of strangers: a machine that builds has thousands a second.
+    let tgid = u32::from_ne_bytes(*bytes.first_chunk()?);
+    if record.ty() != PERF_RECORD_LOST && !of_interest(tgid) {
+        return None;
+    }
+    // The last field of each record, by `sample_id_all`: the one field of `sample`.
     let at_ns = u64::from_ne_bytes(*bytes.last_chunk()?);
     let is_exec = record.misc() & MISC_COMM_EXEC != 0;
-    let (tgid, what) = match record.parse_record().ok()? {
-        Parsed::Comm(comm) if is_exec => (comm.pid, What::Exec),
+    let what = match record.parse_record().ok()? {
+        Parsed::Comm(_) if is_exec => What::Exec,
         Parsed::Mmap2(map) => {
             let line = MapsLine {
                 start: map.addr,
@@ -85,9 +93,9 @@ fn change(record: &Record<'_>) -> Option<LayoutChange> {
                 path: Cow::Borrowed(&map.filename),
                 deleted: false,
             };
-            (map.pid, What::Mapped(line.from_event()))
+            What::Mapped(line.from_event())
         }
-        Parsed::Lost(lost) => (0, What::Lost(lost.lost)),
+        Parsed::Lost(lost) => What::Lost(lost.lost),
         _ => return None,
     };
     Some(LayoutChange { tgid, at_ns, what })

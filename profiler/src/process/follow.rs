@@ -13,6 +13,11 @@ use super::{FIRST_PAUSE_NS, Parent, Processes, layout};
 use crate::unwind::Mapping;
 
 impl Processes {
+    /// Whether the layout of a process is known.
+    pub fn knows(&self, tgid: u32) -> bool {
+        self.by_tgid.contains_key(&tgid)
+    }
+
     /// Takes in a change of any process, recorded or not.
     pub fn changed(&mut self, LayoutChange { tgid, at_ns, what }: LayoutChange) {
         let lost = match what {

@@ -158,6 +158,7 @@ impl<'a> Session<'a> {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
         }
+        let world = LiveWorld::new(processes, mappings.ok(), is_fixed(options, &target));
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
         let counters = Counters::read(listed);
         Ok(Self {
@@ -168,7 +169,7 @@ impl<'a> Session<'a> {
             options,
             target,
             kernel,
-            world: LiveWorld::new(processes, mappings.ok()),
+            world,
             command,
             signals,
             counters,
@@ -319,12 +320,18 @@ fn module(image: &ImageInfo) -> Module {
     Module { path: image.path.clone(), build_id: image.build_id.clone() }
 }
 
+/// Whether no process can join the recorded ones.
+fn is_fixed(options: &Options, target: &Resolved) -> bool {
+    let may_grow = options.children || target.command().is_some() || target.follows_names();
+    target.kind() == target_kind::LISTED && !may_grow
+}
+
 /// Capacities for this target. An account takes about 740 bytes of kernel memory.
 fn settings(options: &Options, target: &Resolved) -> Settings {
     let kind = target.kind();
     let is_command = target.command().is_some();
     let children = options.children || is_command || target.follows_names();
-    let floor = if kind == target_kind::LISTED && !children { 4096 } else { 8192 };
+    let floor = if is_fixed(options, target) { 4096 } else { 8192 };
     let thread_capacity = (2 * target.threads_now()).max(floor).next_power_of_two();
     let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
     let stack_bytes = options.stack_bytes.unwrap_or(DEFAULT_STACK_BYTES);
@@ -340,9 +347,9 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
-    let is_fixed = kind == target_kind::LISTED && !children;
     let processes = target.tgids();
-    let limited = is_fixed && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
+    let limited = is_fixed(options, target)
+        && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
     let only_processes = if limited { processes.to_vec() } else { vec![] };
     Settings {
         config,

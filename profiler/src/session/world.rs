@@ -19,14 +19,16 @@ pub struct LiveWorld {
     pub processes: Processes,
     /// None where the kernel does not tell of mappings.
     mappings: Option<MappingEvents>,
+    /// No process can join the recorded ones: what strangers map is of no interest.
+    is_fixed: bool,
     /// Up to when mappings were taken in.
     told_until_ns: u64,
 }
 
 impl LiveWorld {
     /// Nothing known yet.
-    pub fn new(processes: Processes, mappings: Option<MappingEvents>) -> Self {
-        Self { processes, mappings, told_until_ns: 0 }
+    pub fn new(processes: Processes, mappings: Option<MappingEvents>, is_fixed: bool) -> Self {
+        Self { processes, mappings, is_fixed, told_until_ns: 0 }
     }
 
     /// Takes in what happened before `at_ns`, so that a record of that moment meets the layout of that moment.
@@ -36,7 +38,12 @@ impl LiveWorld {
         }
         self.told_until_ns = monotonic_ns();
         if let Some(mappings) = &mut self.mappings {
-            mappings.drain(|change| self.processes.changed(change));
+            let mut changes = Vec::new();
+            let of_interest = |tgid| !self.is_fixed || self.processes.knows(tgid);
+            mappings.drain(of_interest, |change| changes.push(change));
+            for change in changes {
+                self.processes.changed(change);
+            }
         }
     }
 
