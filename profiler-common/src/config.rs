@@ -59,8 +59,8 @@ pub struct Control {
     pub threshold: u32,
     /// Depth of the profiler's PID namespace below the initial one. Written by the seeding pass, which runs in it.
     pub ns_level: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// For how many passes the next one stands: those before it were left out because nothing had changed.
+    pub pass_weight: u32,
 }
 
 const _: () = assert!(size_of::<Control>() == 16, "kernel/user ABI");
@@ -77,6 +77,10 @@ pub struct PassCounts {
     pub captured: u32,
     /// Candidates passed over because the pass had taken its number.
     pub over_limit: u32,
+    /// Candidates that still have no stack, for whatever reason: over the limit, by chance, or because the ring was full.
+    pub left_over: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<PassCounts>() == 16, "kernel/user ABI");
+const _: () = assert!(size_of::<PassCounts>() == 24, "kernel/user ABI");

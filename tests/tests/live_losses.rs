@@ -17,13 +17,13 @@ fn check_unreliable(live: &Live, report: &Report) {
     assert!(text.to_lowercase().contains("not reliable"), "{text}");
 }
 
-/// Two threads that spin give up to 2,000 samples of 17 KiB a second. While the profiler stands still for 3 s nobody empties
-/// the ring, which holds 32 MiB at the most: what comes after that is lost, and said to be. Times are not samples, and
+/// A thread that spins deep in a recursion gives up to 1,000 samples of 48 KiB a second. While the profiler stands still for
+/// 3 s nobody empties the ring, which holds 32 MiB at the most: what comes after that is lost, and said to be. Times are not samples, and
 /// stay whole.
 #[test]
 fn a_full_ring_is_told() {
     let Some(live) = Live::start() else { return };
-    let workload = live.workload("spin", &["2", "30"]);
+    let workload = live.workload("deep_stack", &["1000"]);
     let capture = live.path("out.prof").to_string_lossy().into_owned();
     let recording = live.start_recording(&["-p", &workload.pid().to_string(), "-F", "1000", "-o", &capture]);
     // From the first attached program to the recording's begin.

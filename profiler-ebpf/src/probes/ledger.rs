@@ -91,6 +91,7 @@ impl Account {
     #[inline(always)]
     fn left_cpu(self, next: u32, now: u64) {
         self.charge(state::ON_CPU, next, now);
+        count(Stat::LeftCpu);
         // SAFETY: the pointer into the map is not null.
         unsafe { (*self.0).wait_seq = (*self.0).wait_seq.wrapping_add(1) };
     }
@@ -221,6 +222,7 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         task.read_comm(&raw mut (*record).comm);
         core::ptr::write_volatile(&raw mut (*record).task, task.identity());
     }
+    count(Stat::LeftCpu);
     Some(Account(record))
 }
 

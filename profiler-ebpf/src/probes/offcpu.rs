@@ -22,17 +22,23 @@ pub fn on_task(task: Task) -> Option<()> {
     // SAFETY: the pointers into the maps are not null. The thread may run meanwhile on another CPU; that is checked again
     // after the stack was taken.
     unsafe {
-        if (*record).state == state::ON_CPU || task.is_on_cpu() {
+        if (*record).state == state::ON_CPU {
             return None;
         }
         let pass = maps::pass()?;
+        if task.is_on_cpu() {
+            // Still leaving it: without a pass to come it would not be found before the next change.
+            (*pass).left_over += 1;
+            return None;
+        }
         (*pass).off_cpu += 1;
         let wait_seq = (*record).wait_seq;
         if (*record).sampled_seq == wait_seq {
-            (*record).repeats += 1;
+            (*record).repeats += (*maps::control()?).pass_weight;
             return None;
         }
         (*pass).candidates += 1;
+        (*pass).left_over += 1;
         let threshold = (*maps::control()?).threshold;
         if bpf_get_prandom_u32() > threshold {
             return None;
@@ -55,6 +61,7 @@ pub fn on_task(task: Task) -> Option<()> {
         (*sample).header.state = state_before;
         (*sample).header.wait_seq = wait_seq;
         emit_sample(sample, Stat::OffCpuSamples, Stat::OffCpuDropped).then(|| {
+            (*pass).left_over -= 1;
             (*record).sampled_seq = wait_seq;
             (*record).repeats = 0;
         })

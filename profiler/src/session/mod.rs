@@ -244,10 +244,10 @@ impl<'a> Session<'a> {
 
     fn tick(&mut self) -> Result<()> {
         self.bursts.tick();
-        if self.pacing.is_due() {
-            let began = Instant::now();
-            let pass = self.kernel.sample_off_cpu(self.pacing.threshold())?;
-            self.pacing.passed(&pass, began.elapsed().as_nanos() as u64, self.options.sample_hz);
+        if self.pacing.is_due()
+            && let Some(weight) = self.pacing.weight(self.kernel.left_cpu()?)
+        {
+            self.pass(weight)?;
         }
         self.drain();
         if self.options.stack_bytes.is_none() {
@@ -263,6 +263,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn pass(&mut self, weight: u32) -> Result<()> {
+        let began = Instant::now();
+        let pass = self.kernel.sample_off_cpu(self.pacing.threshold(), weight)?;
+        self.pacing.passed(&pass, began.elapsed().as_nanos() as u64, self.options.sample_hz);
+        Ok(())
+    }
+
     fn drain(&mut self) {
         self.kernel.drain(|record| self.collector.take(record, &mut self.world));
         self.world.settle();
@@ -270,6 +277,9 @@ impl<'a> Session<'a> {
 
     /// The order matters: first the books are closed, then all that takes time is read.
     fn finish(mut self) -> Result<Finished> {
+        if let Some(weight) = self.pacing.remainder() {
+            self.pass(weight)?;
+        }
         self.kernel.stop()?;
         self.meta.ended_at_ns = host::monotonic_ns();
         self.kernel.sample_source().clone_into(&mut self.meta.sample_source);

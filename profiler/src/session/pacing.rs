@@ -16,10 +16,20 @@ const NEWEST_WEIGHT: f64 = 1.0 / 16.0;
 const SLACK_SECONDS: f64 = 0.25;
 
 /// Chooses the ticks at which a pass takes place, and the probability with which it takes a candidate.
+///
+/// A pass that could find nothing new is left out: no recorded thread has left a CPU since the last one, and that one
+/// has left no wait without a stack. All waits that it would have found go on, so that the next one counts for it.
 #[derive(Default)]
 pub struct Pacing {
     candidates: u32,
+    /// Waits that the last pass has found and that have no stack yet.
+    left_over: u32,
+    /// How often recorded threads had left a CPU before the last pass.
+    left_cpu: Option<u64>,
+    /// Passes left out since the last one.
+    left_out: u32,
     mean_ns: Option<f64>,
+    ticks_a_pass: u32,
     ticks_to_wait: u32,
     ticks: u64,
     passes: u64,
@@ -29,15 +39,35 @@ pub struct Pacing {
 impl Pacing {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self::default()
+        Self { ticks_a_pass: 1, ..Self::default() }
     }
 
-    /// Whether a pass takes place at this tick.
+    /// Whether a pass would be due at this tick.
     pub fn is_due(&mut self) -> bool {
         self.ticks += 1;
-        let is_due = self.ticks_to_wait == 0;
-        self.ticks_to_wait = self.ticks_to_wait.saturating_sub(1);
-        is_due
+        if self.ticks_to_wait > 0 {
+            self.ticks_to_wait -= 1;
+            return false;
+        }
+        self.ticks_to_wait = self.ticks_a_pass - 1;
+        self.passes += 1;
+        true
+    }
+
+    /// For how many passes the one that is due stands, itself included; none if it can be left out. `left_cpu` counts how
+    /// often recorded threads have left a CPU.
+    pub fn weight(&mut self, left_cpu: u64) -> Option<u32> {
+        if self.left_cpu == Some(left_cpu) && self.left_over == 0 {
+            self.left_out += 1;
+            return None;
+        }
+        self.left_cpu = Some(left_cpu);
+        Some(1 + std::mem::take(&mut self.left_out))
+    }
+
+    /// The passes left out at the very end, for which one more has to stand; none if there are none.
+    pub fn remainder(&mut self) -> Option<u32> {
+        Some(std::mem::take(&mut self.left_out)).filter(|&left_out| left_out > 0)
     }
 
     /// The next pass's threshold: a candidate is taken when a random 32-bit number is at most this.
@@ -51,15 +81,16 @@ impl Pacing {
     /// Takes in what a pass saw, and how long it took.
     pub fn passed(&mut self, pass: &PassCounts, took_ns: u64, sample_hz: u32) {
         self.candidates = pass.candidates;
-        self.passes += 1;
+        self.left_over = pass.left_over;
         self.over_limit += u64::from(pass.over_limit);
         let took_ns = took_ns as f64;
         let mean_ns = self.mean_ns.map_or(took_ns, |mean_ns| mean_ns + (took_ns - mean_ns) * NEWEST_WEIGHT);
         self.mean_ns = Some(mean_ns);
-        self.ticks_to_wait = ticks_a_pass(mean_ns, sample_hz) - 1;
+        self.ticks_a_pass = ticks_a_pass(mean_ns, sample_hz);
+        self.ticks_to_wait = self.ticks_a_pass - 1;
     }
 
-    /// Passes so far.
+    /// Passes so far, those left out included.
     pub fn passes(&self) -> u64 {
         self.passes
     }
@@ -140,6 +171,26 @@ mod tests {
         assert!(pacing.is_due());
         pacing.passed(&PassCounts::default(), 100_000, 100);
         assert_eq!([pacing.is_due(), pacing.is_due(), pacing.is_due()], [false, false, true]);
+    }
+
+    #[test]
+    fn a_pass_that_could_find_nothing_new_is_left_out_and_the_next_counts_for_it() {
+        let mut pacing = Pacing::new();
+        assert_eq!(pacing.weight(7), Some(1));
+        assert_eq!([pacing.weight(7), pacing.weight(7)], [None, None]);
+        assert_eq!(pacing.weight(8), Some(3));
+        assert_eq!(pacing.weight(9), Some(1));
+        assert_eq!(pacing.remainder(), None);
+        assert_eq!([pacing.weight(9), pacing.weight(9)], [None, None]);
+        assert_eq!(pacing.remainder(), Some(2));
+    }
+
+    #[test]
+    fn a_wait_without_a_stack_is_looked_for_again() {
+        let mut pacing = Pacing::new();
+        assert_eq!(pacing.weight(7), Some(1));
+        pacing.passed(&PassCounts { candidates: 6, left_over: 1, ..PassCounts::default() }, 1000, 100);
+        assert_eq!(pacing.weight(7), Some(1));
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub const TESTS: &[Package] = &[
     tool("redis-tools", "as the load on redis (redis-benchmark)"),
     server("nginx-light", "as a real server to record", "nginx.service"),
     tool("wrk", "as the load on nginx"),
+    tool("libxml2-utils", "to check that flamegraphs are well-formed (xmllint)"),
 ];
 
 /// What the benchmarks compare with.
