@@ -3,7 +3,7 @@
 use indexmap::IndexSet;
 
 use crate::{
-    recording::{Frame, FrameId, ProcessId, Stack, StackEnd, StackId},
+    recording::{Frame, FrameId, Method, ProcessId, Stack, StackEnd, StackId},
     unwind::Location,
 };
 
@@ -27,7 +27,7 @@ impl Stacks {
         process: ProcessId,
         kernel: &[u64],
         user: &[Location],
-        end: StackEnd,
+        (end, method): (StackEnd, Method),
     ) -> Option<StackId> {
         let kernel = kernel
             .iter()
@@ -43,7 +43,7 @@ impl Stacks {
                 })
             })
             .collect::<Option<Vec<_>>>()?;
-        let stack = Stack { kernel, user, end };
+        let stack = Stack { kernel, user, end, method };
         if self.stacks.len() >= MOST_STACKS && !self.stacks.contains(&stack) {
             return None;
         }

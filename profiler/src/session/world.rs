@@ -5,8 +5,7 @@ use std::{fs, io::Read as _};
 use crate::{
     collect::World,
     process::Processes,
-    recording::StackEnd,
-    unwind::{Location, Registers},
+    unwind::{Location, Registers, Unwound},
 };
 
 /// A command line is kept up to this length.
@@ -25,7 +24,7 @@ impl World for LiveWorld<'_> {
         stack: &[u8],
         now_ns: u64,
         out: &mut Vec<Location>,
-    ) -> StackEnd {
+    ) -> Unwound {
         self.processes.unwind(tgid, registers, stack, now_ns, out)
     }
 
