@@ -3,6 +3,9 @@
 //! So each prologue, epilogue, PLT stub, signal frame and leaf function on the way is unwound from each place in it.
 #![cfg(target_arch = "x86_64")]
 
+#[path = "../saved/mod.rs"]
+mod saved;
+mod save;
 mod tracee;
 mod truth;
 
@@ -257,4 +260,13 @@ fn each_instruction_of_a_cpp_program_with_exceptions() {
 fn each_instruction_of_a_program_that_others_have_built() {
     let allowed = Allowed { functions: &[""], stacks: 200, false_claims: 1 };
     check(Path::new("/bin/true"), None, 100_000, &allowed);
+}
+
+/// With `UPDATE_GOLDEN=1` it makes them; otherwise they are unwound in saved_snapshots.rs.
+#[test]
+fn the_saved_snapshots() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        save::save();
+    }
+    assert!(!saved::cases().is_empty());
 }

@@ -72,6 +72,11 @@ impl Truth {
         self.callers.push(Caller { slot: now.sp, lookup: Lookup::At(tracee.word(now.sp)) });
     }
 
+    /// Callers whose return address lies below `limit`.
+    pub fn callers_below(&self, limit: u64) -> usize {
+        self.callers.iter().rev().take_while(|caller| caller.slot + 8 <= limit).count()
+    }
+
     /// Addresses for look-up, innermost first, and how many of them belong to the stack that the thread is on: a handler
     /// may run on another one than what it interrupted.
     pub fn frames(&self, tracee: &Tracee, now: Point) -> (Vec<u64>, usize) {
