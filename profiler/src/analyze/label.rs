@@ -98,7 +98,7 @@ pub fn broken_reason(broken: Broken) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Module, Name};
+    use crate::recording::{Method, Module, Name};
 
     fn named(function: &str, inlined: bool) -> Name {
         Name { function: function.to_owned(), inlined, ..Name::default() }
@@ -161,7 +161,7 @@ mod tests {
             names: functions.iter().map(|function| vec![named(function, false)]).collect(),
             ..Recording::default()
         };
-        let stack = Stack { kernel, user: vec![], end: StackEnd::Complete };
+        let stack = Stack { kernel, user: vec![], end: StackEnd::Complete, method: Method::None };
         assert_eq!(kernel_frames(&recording, &stack), expected);
     }
 

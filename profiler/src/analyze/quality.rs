@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use profiler_common::{stat::Stat, state};
 
 use super::ratio;
-use crate::recording::{Broken, Recording, StackEnd, Thread};
+use crate::recording::{Broken, Method, Recording, Sample, StackEnd, Thread};
 
 /// Above this share of losses the report is not reliable.
 const LOST_LIMIT: f64 = 0.01;
@@ -24,7 +24,10 @@ pub struct Trust {
     /// Stacks that the kernel programs could not hand over.
     pub on_cpu_lost: u64,
     pub off_cpu_lost: u64,
+    /// Of all stacks, and of those on and off the CPU.
     pub ends: StackEnds,
+    pub on_cpu_ends: StackEnds,
+    pub off_cpu_ends: StackEnds,
     /// Share of the frames of all samples that have a name.
     pub frames_named: Option<f64>,
 }
@@ -55,14 +58,29 @@ pub struct StackEnds {
     pub complete: u64,
     pub cut: u64,
     pub broken: BTreeMap<Broken, u64>,
+    /// Those of them that were not unwound by tables alone.
+    pub by_frame_pointers: u64,
 }
 
 impl StackEnds {
     /// Shares of complete, cut and broken stacks; none when no stack was taken.
     pub fn ratios(&self) -> Option<[f64; 3]> {
-        let broken = self.broken.values().fold(0_u64, |sum, &count| sum.saturating_add(count));
-        let all = self.complete.saturating_add(self.cut).saturating_add(broken);
-        Some([ratio(self.complete, all)?, ratio(self.cut, all)?, ratio(broken, all)?])
+        let share = |count| ratio(count, self.all());
+        Some([share(self.complete)?, share(self.cut)?, share(self.all_broken())?])
+    }
+
+    /// Share of the stacks that were not unwound by tables alone; none when no stack was taken.
+    pub fn by_frame_pointers_ratio(&self) -> Option<f64> {
+        ratio(self.by_frame_pointers, self.all())
+    }
+
+    /// Broken stacks, for whatever reason.
+    pub fn all_broken(&self) -> u64 {
+        self.broken.values().fold(0, |sum, &count| sum.saturating_add(count))
+    }
+
+    fn all(&self) -> u64 {
+        self.complete.saturating_add(self.cut).saturating_add(self.all_broken())
     }
 }
 
@@ -70,9 +88,9 @@ impl Trust {
     pub(super) fn of(recording: &Recording) -> Self {
         let losses = losses(recording);
         let lost_ratio = losses.iter().map(Loss::ratio).fold(0.0, f64::max);
-        let taken = |on_cpu: bool| {
-            let samples =
-                recording.samples.iter().filter(|s| (s.state == profiler_common::state::ON_CPU) == on_cpu);
+        let on_cpu = |sample: &Sample| sample.state == state::ON_CPU;
+        let taken = |wanted: bool| {
+            let samples = recording.samples.iter().filter(|sample| on_cpu(sample) == wanted);
             samples.map(|sample| sample.count as u64).sum()
         };
         Self {
@@ -83,7 +101,9 @@ impl Trust {
             off_cpu_samples: taken(false),
             on_cpu_lost: counted(recording, Stat::OnCpuDropped),
             off_cpu_lost: counted(recording, Stat::OffCpuDropped),
-            ends: ends(recording),
+            ends: ends(recording, |_| true),
+            on_cpu_ends: ends(recording, on_cpu),
+            off_cpu_ends: ends(recording, |sample| !on_cpu(sample)),
             frames_named: frames_named(recording),
         }
     }
@@ -135,11 +155,15 @@ fn switches(recording: &Recording) -> u64 {
     recording.threads.iter().map(on_cpu).fold(0, u64::saturating_add)
 }
 
-fn ends(recording: &Recording) -> StackEnds {
+fn ends(recording: &Recording, counted: impl Fn(&Sample) -> bool) -> StackEnds {
     let mut ends = StackEnds::default();
-    for sample in &recording.samples {
+    for sample in recording.samples.iter().filter(|sample| counted(sample)) {
         let count = sample.count as u64;
-        match recording.stacks[sample.stack as usize].end {
+        let stack = &recording.stacks[sample.stack as usize];
+        if stack.method == Method::FramePointers {
+            ends.by_frame_pointers = ends.by_frame_pointers.saturating_add(count);
+        }
+        match stack.end {
             StackEnd::Complete | StackEnd::NoUserStack => ends.complete += count,
             StackEnd::Cut => ends.cut += count,
             StackEnd::Broken(why) => *ends.broken.entry(why).or_default() += count,
@@ -219,6 +243,22 @@ mod tests {
         assert_eq!((ends.complete, ends.cut), (480, 10));
         assert_eq!(ends.broken, BTreeMap::from([(Broken::NoUnwindInfo, 10)]));
         assert_eq!(ends.ratios(), Some([0.96, 0.02, 0.02]));
+    }
+
+    #[test]
+    fn ends_are_told_apart_on_and_off_the_cpu() {
+        // On it 300 + 100 + 50, all complete; off it 20 + 10 complete, 10 cut, 10 broken.
+        let trust = Trust::of(&example());
+        assert_eq!(trust.on_cpu_ends.ratios(), Some([1.0, 0.0, 0.0]));
+        assert_eq!(trust.off_cpu_ends.ratios(), Some([0.6, 0.2, 0.2]));
+    }
+
+    #[test]
+    fn stacks_by_frame_pointers_are_counted() {
+        // 100 of the 450 on the CPU, and the 10 that are broken.
+        let trust = Trust::of(&example());
+        assert_eq!((trust.ends.by_frame_pointers, trust.on_cpu_ends.by_frame_pointers), (110, 100));
+        assert_eq!(trust.ends.by_frame_pointers_ratio(), Some(0.22));
     }
 
     #[test]

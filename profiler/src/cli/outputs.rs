@@ -109,6 +109,7 @@ fn header(report: &Report) -> svg::Header {
     svg::Header {
         target: report.recording.meta.target.clone(),
         lost_ratio: report.trust.lost_ratio,
+        stacks_by_frame_pointers_ratio: report.trust.ends.by_frame_pointers_ratio(),
         stacks_complete_ratio: report.trust.ends.ratios().map(|[complete, ..]| complete),
     }
 }

@@ -3,7 +3,7 @@
 use indexmap::IndexSet;
 
 use crate::{
-    recording::{Frame, FrameId, ProcessId, Stack, StackEnd, StackId},
+    recording::{Frame, FrameId, Method, ProcessId, Stack, StackEnd, StackId},
     unwind::Location,
 };
 
@@ -32,7 +32,7 @@ impl Stacks {
         process: ProcessId,
         kernel: &[u64],
         user: &[Location],
-        end: StackEnd,
+        (end, method): (StackEnd, Method),
     ) -> Option<StackId> {
         let kernel = kernel
             .iter()
@@ -48,7 +48,7 @@ impl Stacks {
                 })
             })
             .collect::<Option<Vec<_>>>()?;
-        let stack = Stack { kernel, user, end };
+        let stack = Stack { kernel, user, end, method };
         let frames = stack.kernel.len() + stack.user.len();
         let is_full = self.stacks.len() >= MOST_STACKS || self.stack_frames + frames > MOST_STACK_FRAMES;
         if is_full && !self.stacks.contains(&stack) {

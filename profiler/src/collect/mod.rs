@@ -17,8 +17,8 @@ use profiler_common::{
 
 use crate::{
     decode::{self, Event},
-    recording::{KernelCounters, Module, Quality, Recording, StackEnd},
-    unwind::{Location, Registers},
+    recording::{KernelCounters, Method, Module, Quality, Recording, StackEnd},
+    unwind::{Location, Registers, Unwound},
 };
 use depths::{Change, Depths};
 use intern::Stacks;
@@ -35,7 +35,7 @@ pub trait World {
         stack: &[u8],
         at_ns: u64,
         out: &mut Vec<Location>,
-    ) -> StackEnd;
+    ) -> Unwound;
     /// A process was forked.
     fn forked(&mut self, parent: u32, child: u32, at_ns: u64);
     /// A process runs a new image.
@@ -118,16 +118,18 @@ impl Collector {
         };
         self.locations.clear();
         // A kernel thread has no user part at all.
-        let end = if header.ip == 0 {
-            StackEnd::NoUserStack
+        let how = if header.ip == 0 {
+            (StackEnd::NoUserStack, Method::None)
         } else {
             let registers = Registers { ip: header.ip, sp: header.sp, fp: header.fp, lr: header.lr };
-            world.unwind(header.ns_tgid, registers, sample.stack, header.at_ns, &mut self.locations)
+            let (tgid, at_ns) = (header.ns_tgid, header.at_ns);
+            let unwound = world.unwind(tgid, registers, sample.stack, at_ns, &mut self.locations);
+            (unwound.end, unwound.method)
         };
         if sample.on_cpu {
-            self.depths.saw(header.tid, header.stack_bytes, end);
+            self.depths.saw(header.tid, header.stack_bytes, how.0);
         }
-        let stack = self.stacks.intern(process, &sample.kernel, &self.locations, end);
+        let stack = self.stacks.intern(process, &sample.kernel, &self.locations, how);
         let kept = stack.is_some_and(|stack| self.samples.add(thread, sample, stack, &mut self.quality));
         if !kept {
             self.quality.samples_over_limit += 1;

@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use super::*;
-use crate::recording::{Frame, Sample, Stack};
+use crate::recording::{Frame, Method, Sample, Stack};
 
 /// Every stack has one frame: the instruction pointer, in image 0.
 #[derive(Default)]
@@ -19,16 +19,9 @@ struct FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn unwind(
-        &mut self,
-        _: u32,
-        registers: Registers,
-        _: &[u8],
-        _: u64,
-        out: &mut Vec<Location>,
-    ) -> StackEnd {
+    fn unwind(&mut self, _: u32, registers: Registers, _: &[u8], _: u64, out: &mut Vec<Location>) -> Unwound {
         out.push(Location::File { image: 0, file_offset: registers.ip });
-        StackEnd::Complete
+        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false }
     }
     fn forked(&mut self, parent: u32, child: u32, _: u64) {
         self.forks.push((parent, child));
@@ -265,7 +258,10 @@ fn kernel_return_addresses_move_back_into_the_call() {
         recording.frames,
         [Frame::Kernel { address: 0xffff_0010 }, Frame::Kernel { address: 0xffff_001f }]
     );
-    assert_eq!(recording.stacks, [Stack { kernel: vec![0, 1], user: vec![], end: StackEnd::NoUserStack }]);
+    assert_eq!(
+        recording.stacks,
+        [Stack { kernel: vec![0, 1], user: vec![], end: StackEnd::NoUserStack, method: Method::None }]
+    );
 }
 
 #[test]

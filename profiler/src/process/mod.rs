@@ -28,8 +28,8 @@ pub use maps::{MapsLine, parse_line};
 use open::Owner;
 use spaces::{SpaceId, Spaces};
 
-use crate::recording::{Broken, StackEnd};
-use crate::unwind::{Location, Mapping, Registers};
+use crate::recording::{Broken, Method, StackEnd};
+use crate::unwind::{Location, Mapping, Registers, Unwound};
 
 /// Longest line of `/proc/PID/maps` that is read: a path has up to 4096 bytes, of which each may be escaped.
 const LINE_BYTES: u64 = 5 * 4096;
@@ -144,13 +144,14 @@ impl Processes {
         stack: &[u8],
         at_ns: u64,
         out: &mut Vec<Location>,
-    ) -> StackEnd {
+    ) -> Unwound {
         let first = out.len();
         self.clock += 1;
         self.know(tgid, at_ns);
         let Some(process) = self.by_tgid.get_mut(&tgid) else {
             out.push(Location::Unmapped { address: registers.ip });
-            return StackEnd::Broken(Broken::ProcessGone);
+            let end = StackEnd::Broken(Broken::ProcessGone);
+            return Unwound { end, method: Method::None, met_unmapped: true };
         };
         process.used = self.clock;
         let space = process.space;
@@ -158,15 +159,15 @@ impl Processes {
         let unwinder = self.spaces.unwinder(space, self.clock, &self.images);
         let unwound = unwinder.unwind(registers, stack, self.limits.frames, out);
         if !(unwound.met_unmapped && may_read) || self.refresh(tgid, at_ns).is_err() {
-            return unwound.end;
+            return unwound;
         }
         let renewed = self.by_tgid.get(&tgid).map_or(space, |process| process.space);
         if renewed == space {
-            return unwound.end;
+            return unwound;
         }
         out.truncate(first);
         let unwinder = self.spaces.unwinder(renewed, self.clock, &self.images);
-        unwinder.unwind(registers, stack, self.limits.frames, out).end
+        unwinder.unwind(registers, stack, self.limits.frames, out)
     }
 
     /// Every image seen; [`Location::File`] counts them in this order.

@@ -73,8 +73,8 @@ fn chain_outer(depth: u32, most: usize) -> Snapshot {
 
 fn unwind(processes: &mut Processes, pid: u32, snapshot: &Snapshot) -> (Vec<Location>, StackEnd) {
     let mut out = Vec::new();
-    let end = processes.unwind(pid, snapshot.registers, &snapshot.stack, 0, &mut out);
-    (out, end)
+    let unwound = processes.unwind(pid, snapshot.registers, &snapshot.stack, 0, &mut out);
+    (out, unwound.end)
 }
 
 /// The functions of this program among the frames, looked up in its symbol table.

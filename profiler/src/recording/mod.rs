@@ -144,6 +144,19 @@ pub struct Stack {
     pub kernel: Vec<FrameId>,
     pub user: Vec<FrameId>,
     pub end: StackEnd,
+    pub method: Method,
+}
+
+/// How the user part of a stack was unwound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Method {
+    /// By unwind tables alone.
+    Tables,
+    /// At least one caller was found by the frame pointer or by what lay on the stack, where there was no table: a good
+    /// guess where code keeps frame pointers.
+    FramePointers,
+    /// Not at all: a kernel thread's, or one of a process that was gone.
+    None,
 }
 
 /// How the user part of a stack ended.

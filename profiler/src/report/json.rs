@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Render, state_name};
 use crate::analyze::{
-    Account, CrossCheck, ProcessAccount, Report, StackTime, Stacks, StateTime, ThreadAccount,
+    Account, CrossCheck, ProcessAccount, Report, StackEnds, StackTime, Stacks, StateTime, ThreadAccount,
 };
 use crate::recording::Broken;
 
@@ -132,6 +132,9 @@ struct QualityJson<'a> {
     stacks_cut_ratio: Option<f64>,
     stacks_broken_ratio: Option<f64>,
     stacks_broken: BTreeMap<&'static str, u64>,
+    stacks_by_frame_pointers_ratio: Option<f64>,
+    stacks_on_cpu: StackEndsJson,
+    stacks_off_cpu: StackEndsJson,
     frames_named_ratio: Option<f64>,
     counts: BTreeMap<&'a str, u64>,
     threads_unseen: u32,
@@ -143,6 +146,14 @@ struct QualityJson<'a> {
     samples_over_limit: u64,
     recursion_misses: u64,
     skipped: &'a [String],
+}
+
+#[derive(Serialize)]
+struct StackEndsJson {
+    complete: u64,
+    cut: u64,
+    broken: u64,
+    by_frame_pointers: u64,
 }
 
 #[derive(Serialize)]
@@ -291,6 +302,9 @@ impl<'a> QualityJson<'a> {
             stacks_cut_ratio: ends.map(|[_, cut, _]| cut),
             stacks_broken_ratio: ends.map(|[_, _, broken]| broken),
             stacks_broken: trust.ends.broken.iter().map(|(&why, &count)| (broken_name(why), count)).collect(),
+            stacks_by_frame_pointers_ratio: trust.ends.by_frame_pointers_ratio(),
+            stacks_on_cpu: StackEndsJson::of(&trust.on_cpu_ends),
+            stacks_off_cpu: StackEndsJson::of(&trust.off_cpu_ends),
             frames_named_ratio: trust.frames_named,
             counts: quality.kernel_counts.iter().map(|(name, count)| (name.as_str(), *count)).collect(),
             threads_unseen: quality.threads_unseen,
@@ -303,6 +317,13 @@ impl<'a> QualityJson<'a> {
             recursion_misses: quality.recursion_misses,
             skipped: &quality.skipped,
         }
+    }
+}
+
+impl StackEndsJson {
+    fn of(ends: &StackEnds) -> Self {
+        let (broken, by_frame_pointers) = (ends.all_broken(), ends.by_frame_pointers);
+        Self { complete: ends.complete, cut: ends.cut, broken, by_frame_pointers }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Header {
     pub lost_ratio: f64,
     /// Share of the sampled stacks that reach their thread's first function; none without samples.
     pub stacks_complete_ratio: Option<f64>,
+    /// Share of them that were not unwound by tables alone.
+    pub stacks_by_frame_pointers_ratio: Option<f64>,
 }
 
 /// Draws one view. A view without any time gives a picture that says so.
@@ -70,6 +72,12 @@ fn options<'a>(flame: &Flame, header: &Header, palette: &'a mut PaletteMap) -> O
     options
 }
 
+/// Only where it is worth a word.
+fn guessed(header: &Header) -> String {
+    let ratio = header.stacks_by_frame_pointers_ratio.filter(|ratio| *ratio >= 0.001);
+    ratio.map_or(String::new(), |ratio| format!(", {:.1} % by frame pointers", ratio * 100.0))
+}
+
 fn title(view: View) -> &'static str {
     match view {
         View::Wall => "Wall-clock time",
@@ -82,7 +90,7 @@ fn subtitle(flame: &Flame, header: &Header) -> String {
     let seconds = flame.total_ns() as f64 / 1e9;
     let lost = header.lost_ratio * 100.0;
     let stacks = match header.stacks_complete_ratio {
-        Some(ratio) => format!("{:.1} % of stacks complete", ratio * 100.0),
+        Some(ratio) => format!("{:.1} % of stacks complete{}", ratio * 100.0, guessed(header)),
         None => "no stack sampled".to_owned(),
     };
     let colours = match flame.view {

@@ -7,8 +7,7 @@ use crate::{
     collect::World,
     kernel::MappingEvents,
     process::Processes,
-    recording::StackEnd,
-    unwind::{Location, Registers},
+    unwind::{Location, Registers, Unwound},
 };
 
 /// A command line is kept up to this length.
@@ -63,7 +62,7 @@ impl World for LiveWorld {
         stack: &[u8],
         at_ns: u64,
         out: &mut Vec<Location>,
-    ) -> StackEnd {
+    ) -> Unwound {
         self.hear(at_ns);
         self.processes.unwind(tgid, registers, stack, at_ns, out)
     }

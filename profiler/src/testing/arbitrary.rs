@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    Broken, Cost, Frame, KernelCounters, Meta, Module, Name, Process, ProgramCost, Quality, Recording,
-    Sample, Stack, StackEnd, Thread,
+    Broken, Cost, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost, Quality,
+    Recording, Sample, Stack, StackEnd, Thread,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -132,11 +132,9 @@ fn stack(frames: usize) -> impl Strategy<Value = Stack> {
         Just(StackEnd::Broken(Broken::NoUnwindInfo)),
         Just(StackEnd::NoUserStack),
     ];
-    (vec(index(frames), 0..6), vec(index(frames), 0..6), end).prop_map(|(kernel, user, end)| Stack {
-        kernel,
-        user,
-        end,
-    })
+    let method = prop_oneof![Just(Method::Tables), Just(Method::FramePointers), Just(Method::None)];
+    let stack = (vec(index(frames), 0..6), vec(index(frames), 0..6), end, method);
+    stack.prop_map(|(kernel, user, end, method)| Stack { kernel, user, end, method })
 }
 
 fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {

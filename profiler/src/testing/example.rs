@@ -11,8 +11,8 @@
 use profiler_common::state;
 
 use crate::recording::{
-    Broken, Cost, Frame, KernelCounters, Meta, Module, Name, Process, ProgramCost, Quality, Recording,
-    Sample, Stack, StackEnd, Thread,
+    Broken, Cost, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost, Quality,
+    Recording, Sample, Stack, StackEnd, Thread,
 };
 
 const MS: u64 = 1_000_000;
@@ -130,14 +130,20 @@ fn names(functions: &[&str]) -> Vec<Name> {
 }
 
 fn stacks() -> Vec<Stack> {
-    let stack = |kernel: &[u32], user: &[u32], end| Stack { kernel: kernel.into(), user: user.into(), end };
+    let by = |method, kernel: &[u32], user: &[u32], end| Stack {
+        kernel: kernel.into(),
+        user: user.into(),
+        end,
+        method,
+    };
+    let stack = |kernel: &[u32], user: &[u32], end| by(Method::Tables, kernel, user, end);
     vec![
         stack(&[], &[2, 1, 0], StackEnd::Complete),
-        stack(&[], &[4, 0], StackEnd::Complete),
+        by(Method::FramePointers, &[], &[4, 0], StackEnd::Complete),
         stack(&[5, 6, 7], &[3, 1, 0], StackEnd::Complete),
         stack(&[5, 8], &[3], StackEnd::Cut),
         stack(&[5], &[1, 0], StackEnd::Complete),
-        stack(&[5, 9], &[], StackEnd::Broken(Broken::NoUnwindInfo)),
+        by(Method::FramePointers, &[5, 9], &[], StackEnd::Broken(Broken::NoUnwindInfo)),
     ]
 }
 

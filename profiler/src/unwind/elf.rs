@@ -16,7 +16,9 @@ use object::pod::{self, Pod};
 use object::read::elf::{NoteIterator, ProgramHeader as _};
 use thiserror::Error;
 
-use super::tables::{INDEXED_BYTES, Section, Tables};
+use super::compressed::{self, Compression};
+use super::go;
+use super::tables::{Found, INDEXED_BYTES, Section, Tables};
 
 /// Program headers that are looked at: real files have 10 to 15.
 const PROGRAM_HEADERS: usize = 256;
@@ -28,6 +30,9 @@ const NAME_BYTES: u64 = 256 * 1024;
 const NOTE_BYTES: u64 = 16 * 1024;
 /// Bytes of a build id that are kept: SHA-1 has 20.
 const BUILD_ID_BYTES: usize = 64;
+/// How far behind a file's entry point its first call returns to: in `_start` of glibc's dynamic linker 8 bytes, of musl
+/// and others some 30.
+const ENTRY_BYTES: u64 = 64;
 
 /// Bytes that can be read from any offset: a file, or memory.
 pub trait ReadAt {
@@ -81,6 +86,10 @@ pub struct Image {
     /// The file has unwind tables, but they did not fit into the budget.
     pub over_budget: bool,
     executable: Vec<Segment>,
+    /// Where a process that is started with this file, or its dynamic linker, begins.
+    entry: u64,
+    /// Functions of Go's runtime that have no caller on their stack, sorted.
+    outermost: Vec<Range<u64>>,
 }
 
 /// One executable `PT_LOAD`.
@@ -101,6 +110,17 @@ impl Image {
         let segment = self.executable.iter().max_by_key(overlap).filter(|s| overlap(s) > 0)?;
         Some(start.wrapping_sub(file_offset).wrapping_add(segment.file.start).wrapping_sub(segment.svma))
     }
+
+    /// The first address that a process runs, if another one may belong to the same function.
+    pub fn entry_of(&self, svma: u64) -> Option<u64> {
+        (self.entry != 0 && svma.wrapping_sub(self.entry) < ENTRY_BYTES).then_some(self.entry)
+    }
+
+    /// Whether a function there has no caller on its stack, whatever lies above it.
+    pub fn is_outermost(&self, svma: u64) -> bool {
+        let index = self.outermost.partition_point(|function| function.end <= svma);
+        self.outermost.get(index).is_some_and(|function| function.start <= svma)
+    }
 }
 
 /// Reads headers, build id and unwind tables. Tables larger than `budget` bytes in all are left out.
@@ -114,7 +134,8 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     }
     let count = usize::from(header.e_phnum.get(LE)).min(PROGRAM_HEADERS);
     let segments: Vec<ProgramHeader64<LE>> = read_array(source, size, header.e_phoff.get(LE), count)?;
-    let mut image = Image { build_id: build_id(source, size, &segments), ..Image::default() };
+    let build_id = build_id(source, size, &segments);
+    let mut image = Image { build_id, entry: header.e_entry.get(LE), ..Image::default() };
     for segment in &segments {
         let flags = segment.p_flags(LE);
         if segment.p_type(LE) == elf::PT_LOAD && flags & elf::PF_X == elf::PF_X {
@@ -126,6 +147,7 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     // A file whose section headers are gone or damaged still has its segments and build id.
     if let Ok(sections) = Sections::read(source, size, header) {
         (image.tables, image.over_budget) = sections.tables(budget);
+        image.outermost = sections.go_outermost();
     }
     Ok(image)
 }
@@ -172,20 +194,17 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         })
     }
 
-    /// Bytes of a section that are in the file as they are: not those of `SHT_NOBITS`, nor compressed ones.
-    fn length(&self, name: &[u8]) -> u64 {
-        let plain = |h: &&SectionHeader64<LE>| {
-            let compressed = elf::SHF_COMPRESSED;
-            h.sh_type.get(LE) != elf::SHT_NOBITS && h.sh_flags.get(LE) & compressed != compressed
-        };
-        self.find(name).filter(plain).map_or(0, |h| h.sh_size.get(LE))
+    /// A section that has bytes in the file.
+    fn present(&self, name: &[u8]) -> Option<&SectionHeader64<LE>> {
+        self.find(name)
+            .filter(|header| header.sh_type.get(LE) != elf::SHT_NOBITS && header.sh_size.get(LE) > 0)
     }
 
+    /// A section that is loaded, and so not compressed.
     fn section(&self, name: &[u8]) -> Option<Section> {
-        let length = self.length(name);
-        let header = self.find(name).filter(|_| length > 0)?;
-        let offset = header.sh_offset.get(LE);
-        let bytes = read_bytes(self.source, self.size, offset, length as usize).ok()?;
+        let header = self.present(name)?;
+        let length = header.sh_size.get(LE) as usize;
+        let bytes = read_bytes(self.source, self.size, header.sh_offset.get(LE), length).ok()?;
         Some(Section { svma: header.sh_addr.get(LE), bytes: Arc::from(bytes) })
     }
 
@@ -193,25 +212,65 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         self.find(name).map(|header| header.sh_addr.get(LE))
     }
 
+    fn bytes(&self, name: &[u8]) -> u64 {
+        self.present(name).map_or(0, |header| header.sh_size.get(LE))
+    }
+
     /// The tables, and whether they were left out because they are larger than `budget`.
     fn tables(&self, budget: u64) -> (Option<Tables>, bool) {
-        let eh_bytes = self.length(b".eh_frame").saturating_add(self.length(b".eh_frame_hdr"));
-        let debug_bytes = self.length(b".debug_frame");
-        let mut tables =
-            Tables { text_svma: self.svma(b".text"), got_svma: self.svma(b".got"), ..Tables::default() };
-        if eh_bytes > 0 {
-            if eh_bytes > budget {
-                return (None, true);
-            }
-            tables.eh_frame = self.section(b".eh_frame");
-            tables.eh_frame_hdr = self.section(b".eh_frame_hdr");
-        } else if debug_bytes > 0 {
-            if debug_bytes > budget.min(INDEXED_BYTES) {
-                return (None, true);
-            }
-            tables.debug_frame = self.section(b".debug_frame");
+        let eh_bytes = self.bytes(b".eh_frame");
+        let index_bytes = self.bytes(b".eh_frame_hdr");
+        if eh_bytes.saturating_add(index_bytes) > budget {
+            return (None, true);
         }
-        tables.checked()
+        let mut found =
+            Found { text_svma: self.svma(b".text"), got_svma: self.svma(b".got"), ..Found::default() };
+        if eh_bytes > 0 {
+            found.eh_frame = self.section(b".eh_frame");
+            found.eh_frame_hdr = self.section(b".eh_frame_hdr");
+            if eh_bytes > INDEXED_BYTES && found.eh_frame_hdr.is_none() {
+                return (None, true);
+            }
+        } else {
+            match self.debug_frame(budget.min(INDEXED_BYTES)) {
+                Ok(bytes) => found.debug_frame = bytes,
+                Err(compressed::TooLong) => return (None, true),
+            }
+        }
+        // An index that is made here counts too.
+        match found.tables() {
+            Some(tables) if tables.bytes() > budget => (None, true),
+            tables => (tables, false),
+        }
+    }
+
+    /// `.debug_frame` of at most `limit` bytes; compressed, as Go's linker leaves it, or not.
+    fn debug_frame(&self, limit: u64) -> Result<Option<Vec<u8>>, compressed::TooLong> {
+        let names: [(&[u8], bool); 2] = [(b".debug_frame", false), (b".zdebug_frame", true)];
+        let found = names.iter().find_map(|(name, gnu)| Some((self.present(name)?, *gnu)));
+        let Some((header, gnu)) = found else { return Ok(None) };
+        let length = header.sh_size.get(LE);
+        if length > limit {
+            return Err(compressed::TooLong);
+        }
+        let offset = header.sh_offset.get(LE);
+        let Ok(bytes) = read_bytes(self.source, self.size, offset, length as usize) else { return Ok(None) };
+        let compression = if gnu {
+            Compression::Gnu
+        } else if header.sh_flags.get(LE) & elf::SHF_COMPRESSED == elf::SHF_COMPRESSED {
+            Compression::Header
+        } else {
+            return Ok(Some(bytes));
+        };
+        compressed::expand(&bytes, compression, limit)
+    }
+
+    fn go_outermost(&self) -> Vec<Range<u64>> {
+        let names: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
+        let Some(header) = names.iter().find_map(|name| self.present(name)) else { return vec![] };
+        let from = header.sh_offset.get(LE);
+        let file = from..from.saturating_add(header.sh_size.get(LE)).min(self.size);
+        go::outermost(self.source, &go::Place { file, text_svma: self.svma(b".text").unwrap_or(0) })
     }
 }
 

@@ -4,8 +4,14 @@
 //! [`Registers`] and stack bytes. Out: [`Location`]s and how the stack ended. Opens no file and reads no `/proc`; that
 //! is [`crate::process`]. This is the only importer of framehop.
 
+mod arch;
+mod compressed;
 mod coverage;
 mod elf;
+mod evaluate;
+mod go;
+mod index;
+mod signal;
 mod stack;
 mod tables;
 mod unwinder;

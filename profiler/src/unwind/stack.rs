@@ -15,12 +15,22 @@ impl<'a> Snapshot<'a> {
     /// The eight bytes at `address`. Below the stack pointer there is nothing: unwinding asks for it at times, where a
     /// function's end has popped what its table still calls saved.
     pub fn read(&mut self, address: u64) -> Result<u64, ()> {
-        let Some(offset) = address.checked_sub(self.sp) else { return Err(()) };
-        let word = usize::try_from(offset).ok().and_then(|from| self.bytes.get(from..)?.first_chunk::<8>());
-        if word.is_none() {
+        let word = self.peek(address);
+        if word.is_err() && address >= self.sp {
             self.beyond = Some(address);
         }
+        word
+    }
+
+    /// The same, to look whether something is there.
+    pub fn peek(&self, address: u64) -> Result<u64, ()> {
+        let offset = address.checked_sub(self.sp).ok_or(())?;
+        let word = usize::try_from(offset).ok().and_then(|from| self.bytes.get(from..)?.first_chunk::<8>());
         word.map(|word| u64::from_le_bytes(*word)).ok_or(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// How far above the snapshot's end the last refused address lay. Forgets it.

@@ -1,16 +1,16 @@
-//! The unwind tables of one file, checked to be harmless, in the form that framehop takes.
+//! The unwind tables of one file, with an index, in the form that framehop takes.
 
 use std::sync::Arc;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
-use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian};
+use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian};
 
-use super::Mapping;
-use super::coverage;
+use super::index;
+use super::{Mapping, coverage};
 
-/// Largest table without an index of its own. framehop then builds one for each layout of an address space, of up to
-/// half the table's size: 64 layouts of 1 MiB.
-pub const INDEXED_BYTES: u64 = 2 << 20;
+/// Largest table that is read though it has no index of its own: some 100,000 functions, walked once in a few tens of
+/// milliseconds.
+pub const INDEXED_BYTES: u64 = 8 << 20;
 
 /// One section: its address as the file states it, and its bytes.
 #[derive(Clone, Debug)]
@@ -19,81 +19,96 @@ pub struct Section {
     pub bytes: Arc<[u8]>,
 }
 
-/// The unwind tables of one file: `.eh_frame` with or without its index, or `.debug_frame`.
-#[derive(Clone, Debug, Default)]
+/// The unwind tables of one file: `.eh_frame`, or `.debug_frame` in that form, and its search table.
+#[derive(Clone, Debug)]
 pub struct Tables {
-    pub(super) eh_frame: Option<Section>,
-    pub(super) eh_frame_hdr: Option<Section>,
-    pub(super) debug_frame: Option<Section>,
-    pub(super) text_svma: Option<u64>,
-    pub(super) got_svma: Option<u64>,
+    pub(super) frames: Section,
+    pub(super) index: Section,
+    pub(super) text_svma: u64,
+    pub(super) got_svma: u64,
+}
+
+/// What a file has of them.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub eh_frame: Option<Section>,
+    pub eh_frame_hdr: Option<Section>,
+    /// Uncompressed.
+    pub debug_frame: Option<Vec<u8>>,
+    pub text_svma: Option<u64>,
+    pub got_svma: Option<u64>,
+}
+
+impl Found {
+    /// Tables that can be used. Those without an index of their own are given one.
+    pub fn tables(self) -> Option<Tables> {
+        let text_svma = self.text_svma.unwrap_or(0);
+        let bases = |frames: &Section, index_svma| {
+            BaseAddresses::default()
+                .set_eh_frame(frames.svma)
+                .set_eh_frame_hdr(index_svma)
+                .set_text(text_svma)
+                .set_got(self.got_svma.unwrap_or(0))
+        };
+        let (frames, index) = match (self.eh_frame, self.debug_frame) {
+            (Some(frames), _) => {
+                let own = self.eh_frame_hdr.filter(|index| is_usable(index, &bases(&frames, index.svma)));
+                let index = own.or_else(|| index::of(&frames, &bases(&frames, frames.svma)))?;
+                (frames, index)
+            }
+            (None, Some(mut bytes)) => {
+                index::convert_debug_frame(&mut bytes);
+                // Its addresses are absolute, so it may be taken to lie anywhere near the code.
+                let frames = Section { svma: text_svma, bytes: bytes.into() };
+                let index = index::of(&frames, &bases(&frames, frames.svma))?;
+                (frames, index)
+            }
+            (None, None) => return None,
+        };
+        Some(Tables { frames, index, text_svma, got_svma: self.got_svma.unwrap_or(0) })
+    }
+}
+
+/// Whether an index has a search table, and bytes for each of its rows: gimli multiplies their number without a check.
+/// A row has at least four bytes.
+fn is_usable(index: &Section, bases: &BaseAddresses) -> bool {
+    let header = EhFrameHdr::new(&index.bytes, LittleEndian).parse(bases, 8);
+    let fits = |rows: Option<usize>| rows.is_some_and(|rows| rows <= index.bytes.len() / 4);
+    header.is_ok_and(|header| header.table().is_some_and(|table| fits(table.iter(bases).size_hint().1)))
 }
 
 impl Tables {
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        let sections = [&self.eh_frame, &self.eh_frame_hdr, &self.debug_frame];
-        sections.into_iter().flatten().map(|section| section.bytes.len() as u64).sum()
+        (self.frames.bytes.len() + self.index.bytes.len()) as u64
+    }
+
+    pub(super) fn section(&self) -> coverage::Section<'_> {
+        EhFrame::new(&self.frames.bytes, LittleEndian)
     }
 
     /// Where the sections lie, as gimli wants to know it.
     pub(super) fn bases(&self) -> BaseAddresses {
-        let svma = |section: &Option<Section>| section.as_ref().map_or(0, |s| s.svma);
         BaseAddresses::default()
-            .set_eh_frame(svma(&self.eh_frame))
-            .set_eh_frame_hdr(svma(&self.eh_frame_hdr))
-            .set_text(self.text_svma.unwrap_or(0))
-            .set_got(self.got_svma.unwrap_or(0))
-    }
-
-    /// Tables that can be used without harm, and whether some were too large to be indexed.
-    ///
-    /// An index without a search table, or with one of more rows than it has bytes for, is dropped, so that framehop
-    /// makes its own. What framehop indexes is walked as
-    /// a whole here; what has an index is judged entry by entry when it is used, see [`coverage`].
-    pub(super) fn checked(mut self) -> (Option<Self>, bool) {
-        let bases = self.bases();
-        let has_table = |section: &Section| {
-            let header = EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8);
-            // gimli multiplies the number of rows without a check. A row has at least four bytes.
-            let fits = |rows: Option<usize>| rows.is_some_and(|rows| rows <= section.bytes.len() / 4);
-            header.is_ok_and(|header| {
-                header.table().is_some_and(|table| fits(table.iter(&bases).size_hint().1))
-            })
-        };
-        self.eh_frame_hdr = self.eh_frame_hdr.filter(has_table);
-        if let Some(frames) = &self.eh_frame {
-            if self.eh_frame_hdr.is_some() {
-                return (Some(self), false);
-            }
-            let too_large = frames.bytes.len() as u64 > INDEXED_BYTES;
-            let harmless =
-                !too_large && coverage::all_harmless(&EhFrame::new(&frames.bytes, LittleEndian), &bases);
-            return (harmless.then_some(self), too_large);
-        }
-        self.eh_frame_hdr = None;
-        let harmless = self.debug_frame.as_ref().is_some_and(|frames| {
-            coverage::all_harmless(&DebugFrame::new(&frames.bytes, LittleEndian), &bases)
-        });
-        (harmless.then_some(self), false)
+            .set_eh_frame(self.frames.svma)
+            .set_eh_frame_hdr(self.index.svma)
+            .set_text(self.text_svma)
+            .set_got(self.got_svma)
     }
 
     /// The tables at the place where a process has mapped the file.
     pub(super) fn module(&self, mapping: &Mapping, bias: u64) -> Module<Arc<[u8]>> {
-        let bytes = |section: &Option<Section>| section.as_ref().map(|s| s.bytes.clone());
-        let range = |section: &Option<Section>| {
-            section.as_ref().map(|s| s.svma..s.svma.saturating_add(s.bytes.len() as u64))
-        };
+        let range =
+            |section: &Section| Some(section.svma..section.svma.saturating_add(section.bytes.len() as u64));
         let info = ExplicitModuleSectionInfo {
             base_svma: 0,
             // Only the starts are used: the bytes of `.text` serve Mach-O alone.
-            text_svma: self.text_svma.map(|svma| svma..svma),
-            got_svma: self.got_svma.map(|svma| svma..svma),
-            eh_frame_svma: range(&self.eh_frame),
-            eh_frame: bytes(&self.eh_frame),
-            eh_frame_hdr_svma: range(&self.eh_frame_hdr),
-            eh_frame_hdr: bytes(&self.eh_frame_hdr),
-            debug_frame: bytes(&self.debug_frame),
+            text_svma: Some(self.text_svma..self.text_svma),
+            got_svma: Some(self.got_svma..self.got_svma),
+            eh_frame_svma: range(&self.frames),
+            eh_frame: Some(self.frames.bytes.clone()),
+            eh_frame_hdr_svma: range(&self.index),
+            eh_frame_hdr: Some(self.index.bytes.clone()),
             ..ExplicitModuleSectionInfo::default()
         };
         Module::new(String::new(), mapping.start..mapping.end, bias, info)

@@ -2,53 +2,105 @@
 
 use std::sync::Arc;
 
-use framehop::{
-    CacheNative, Error, FrameAddress, MayAllocateDuringUnwind, UnwindRegsNative, Unwinder as _,
-    UnwinderNative,
-};
+use framehop::{Error, FrameAddress, Unwinder as _};
+use gimli::UnwindContext;
 
-use super::coverage::{Coverage, coverage};
+use super::arch::{Arch, Native};
+use super::coverage::{Coverage, Judgement, is_gap, judge, with_row};
+use super::evaluate::Tracked;
 use super::stack::Snapshot;
-use super::{Image, Location, Mapping, Registers};
-use crate::recording::{Broken, StackEnd};
+use super::{Image, Location, Mapping, Registers, signal};
+use crate::recording::{Broken, Method, StackEnd};
 
-/// Places for judged addresses. 1,024 × 16 B = 16 KiB, beside some 40 KiB of framehop's own cache of rules.
-const JUDGED: usize = 1024;
+/// Places for judged addresses. 4,096 × 16 B = 64 KiB.
+const JUDGED: usize = 4096;
+/// Caches of rules, each of which has 509 places: framehop's own constant, and too few for a server's code.
+const CACHES: usize = 4;
 /// How far above the snapshot the frame pointer may lead and still count as one: the usual limit of a stack.
 /// Elsewhere the register holds a program's own value.
 const STACK_LIMIT_BYTES: u64 = 8 << 20;
 
 /// Unwinds stacks in one layout of an address space. Processes with the same layout (forks) can share it, so that
 /// each finds the other's rules.
-pub struct Unwinder {
+pub struct ArchUnwinder<A: Arch> {
     mappings: Arc<[Mapping]>,
-    /// Parallel to `mappings`: the image and its bias, where the image has tables.
+    /// Parallel to `mappings`: the image and its bias, where the image is known.
     loaded: Vec<Option<(Arc<Image>, u64)>>,
-    framehop: UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>,
+    framehop: A::Engine,
     /// Knows no tables: follows the frame pointer.
-    without_tables: UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>,
-    rules: CacheNative<MayAllocateDuringUnwind>,
+    without_tables: A::Engine,
+    rules: Box<[A::Cache]>,
     /// By address modulo its length. `u64::MAX` lies in no mapping: a free place.
-    judged: Box<[(u64, Coverage)]>,
+    judged: Box<[(u64, Judged)]>,
+    context: UnwindContext<usize>,
 }
+
+/// For the architecture that this runs on.
+pub type Unwinder = ArchUnwinder<Native>;
 
 /// How one stack was unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwound {
     pub end: StackEnd,
+    pub method: Method,
     /// An address in no mapping was met: the layout may be out of date.
     pub met_unmapped: bool,
 }
 
-impl Unwinder {
+/// What is known of one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Judged {
+    tables: Judgement,
+    /// A caller there has none itself.
+    outermost: bool,
+    /// The first code of a process, about which there is no table.
+    entry: bool,
+}
+
+const NOTHING: Judged = Judged { tables: Judgement::NOTHING, outermost: false, entry: false };
+
+/// A stack while it is unwound.
+struct Walk<'a, A: Arch> {
+    at: FrameAddress,
+    registers: A::Registers,
+    snapshot: Snapshot<'a>,
+    method: Method,
+    thorough: Thorough,
+}
+
+/// Whether each table is evaluated, to follow [`Arch::BASE`] too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thorough {
+    No,
+    /// A frame was met that needs it.
+    Wanted,
+    Yes {
+        base: Option<u64>,
+    },
+}
+
+impl<'a, A: Arch> Walk<'a, A> {
+    fn new(registers: Registers, stack: &'a [u8]) -> Self {
+        Self {
+            at: FrameAddress::from_instruction_pointer(registers.ip),
+            registers: A::innermost(registers),
+            snapshot: Snapshot::new(registers.sp, stack),
+            method: Method::Tables,
+            thorough: Thorough::No,
+        }
+    }
+}
+
+impl<A: Arch> ArchUnwinder<A> {
     /// Does not read anything: `image` gives what was parsed before. `mappings` must be sorted and disjoint.
     pub fn new(mappings: Arc<[Mapping]>, image: impl Fn(u32) -> Option<Arc<Image>>) -> Self {
-        let mut framehop = UnwinderNative::new();
+        let mut framehop = A::Engine::default();
         let load = |mapping: &Mapping| {
             let image = image(mapping.image?)?;
-            let tables = image.tables.as_ref()?;
             let bias = image.bias(mapping.start, mapping.end, mapping.file_offset)?;
-            framehop.add_module(tables.module(mapping, bias));
+            if let Some(tables) = &image.tables {
+                framehop.add_module(tables.module(mapping, bias));
+            }
             Some((image, bias))
         };
         let loaded = mappings.iter().map(load).collect();
@@ -56,9 +108,10 @@ impl Unwinder {
             mappings,
             loaded,
             framehop,
-            without_tables: UnwinderNative::new(),
-            rules: CacheNative::new_in(),
-            judged: vec![(u64::MAX, Coverage::None); JUDGED].into(),
+            without_tables: A::Engine::default(),
+            rules: (0..CACHES).map(|_| A::cache()).collect(),
+            judged: vec![(u64::MAX, NOTHING); JUDGED].into(),
+            context: UnwindContext::new(),
         }
     }
 
@@ -70,14 +123,22 @@ impl Unwinder {
         max_frames: usize,
         out: &mut Vec<Location>,
     ) -> Unwound {
-        let mut snapshot = Snapshot::new(registers.sp, stack);
-        let mut at = FrameAddress::from_instruction_pointer(registers.ip);
-        let mut registers = native_registers(registers);
+        let first = out.len();
+        let mut walk = Walk::new(registers, stack);
+        let mut unwound = self.walk(&mut walk, max_frames, out);
+        if walk.thorough == Thorough::Wanted {
+            out.truncate(first);
+            walk = Walk { thorough: Thorough::Yes { base: None }, ..Walk::new(registers, stack) };
+            unwound = self.walk(&mut walk, max_frames, out);
+        }
+        unwound
+    }
+
+    fn walk(&mut self, walk: &mut Walk<'_, A>, max_frames: usize, out: &mut Vec<Location>) -> Unwound {
         let mut met_unmapped = false;
         let mut frames = 0;
         let end = loop {
-            let address = at.address_for_lookup();
-            let mapping = self.find(address);
+            let mapping = self.find(walk.at.address_for_lookup());
             met_unmapped |= mapping.is_none();
             // A caller that is no code is no caller: the step that led here was a guess.
             if mapping.is_none() && frames > 0 {
@@ -86,66 +147,173 @@ impl Unwinder {
             if frames == max_frames {
                 break StackEnd::Broken(Broken::TooDeep);
             }
-            out.push(mapping.map_or(Location::Unmapped { address }, |i| self.mappings[i].locate(address)));
+            let judged = mapping.map_or(NOTHING, |index| self.judge(index, walk.at.address_for_lookup()));
+            // Nobody has called the code that a handler returns to: it begins there.
+            let address = if judged.tables.signal { walk.at.address() } else { walk.at.address_for_lookup() };
+            let unmapped = Location::Unmapped { address };
+            out.push(mapping.map_or(unmapped, |index| self.mappings[index].locate(address)));
             frames += 1;
-            if stack.is_empty() {
+            if walk.snapshot.is_empty() {
                 break StackEnd::Broken(Broken::StackUnreadable);
             }
-            match self.step(at, mapping, &mut registers, &mut snapshot) {
-                Ok(caller) => at = caller,
+            match self.step(mapping, judged, walk) {
+                Ok(caller) => walk.at = caller,
                 Err(end) => break end,
             }
         };
-        Unwound { end, met_unmapped }
+        Unwound { end, method: walk.method, met_unmapped }
     }
 
     /// From one frame to its caller, or how the stack ends there.
     fn step(
         &mut self,
-        at: FrameAddress,
         mapping: Option<usize>,
-        registers: &mut UnwindRegsNative,
-        snapshot: &mut Snapshot<'_>,
+        judged: Judged,
+        walk: &mut Walk<'_, A>,
     ) -> Result<FrameAddress, StackEnd> {
-        let coverage = mapping.map_or(Coverage::None, |index| self.judge(index, at.address_for_lookup()));
         let in_file = mapping.is_some_and(|index| self.mappings[index].image.is_some());
         let lacking = StackEnd::Broken(if in_file { Broken::NoUnwindInfo } else { Broken::NoModule });
-        if coverage == Coverage::Refused {
-            return Err(lacking);
+        if judged.entry || (judged.outermost && walk.at.is_return_address()) {
+            return Err(StackEnd::Complete);
         }
-        let before = *registers;
-        let mut read = |address| snapshot.read(address);
-        let mut caller = self.framehop.unwind_frame(at, registers, &mut self.rules, &mut read);
-        // Between its entries a table says nothing, and framehop takes the innermost function there for a leaf that
-        // has saved nothing. Where that leads out of the code, the frame pointer is the better guess.
-        let astray = |caller: &Result<Option<u64>, Error>| {
-            caller
-                .is_ok_and(|caller| caller.is_none_or(|address| self.find(address.wrapping_sub(1)).is_none()))
+        match judged.tables.coverage {
+            Coverage::Refused => Err(lacking),
+            Coverage::End => Err(StackEnd::Complete),
+            Coverage::None => self.step_without_tables(mapping, lacking, walk),
+            Coverage::Rule | Coverage::Evaluated => {
+                let before = walk.registers;
+                let step = self.step_by_tables(mapping, judged.tables, lacking, walk);
+                self.step_over_signal(step, before, walk)
+            }
+        }
+    }
+
+    fn step_by_tables(
+        &mut self,
+        mapping: Option<usize>,
+        judgement: Judgement,
+        lacking: StackEnd,
+        walk: &mut Walk<'_, A>,
+    ) -> Result<FrameAddress, StackEnd> {
+        let before = A::get(&walk.registers);
+        let by_rule = judgement.coverage == Coverage::Rule && walk.thorough == Thorough::No;
+        let caller = if by_rule {
+            let cache = &mut self.rules[(walk.at.address_for_lookup() / 509) as usize % CACHES];
+            let mut read = |address| walk.snapshot.read(address);
+            self.framehop.unwind_frame(walk.at, &mut walk.registers, cache, &mut read)
+        } else {
+            Ok(self.evaluate(mapping, walk))
         };
-        if coverage == Coverage::None && in_file && !at.is_return_address() && astray(&caller) {
-            *registers = before;
-            caller = self.without_tables.unwind_frame(at, registers, &mut self.rules, &mut read);
-        }
-        let covered = coverage != Coverage::None;
-        if let Some(distance) = snapshot.take_beyond() {
-            return Err(match covered {
-                _ if distance <= STACK_LIMIT_BYTES => StackEnd::Cut,
-                true => StackEnd::Broken(Broken::StackUnreadable), // on another stack, as after a signal's own
-                false => lacking,
-            });
+        if let Some(distance) = walk.snapshot.take_beyond() {
+            let near = distance <= STACK_LIMIT_BYTES;
+            // Elsewhere is another stack, as after a signal's own.
+            return Err(if near { StackEnd::Cut } else { StackEnd::Broken(Broken::StackUnreadable) });
         }
         match caller {
-            Ok(Some(caller)) if coverage == Coverage::SignalFrame => {
-                Ok(FrameAddress::from_instruction_pointer(caller))
-            }
-            Ok(Some(_)) if stuck(at, before.sp(), registers.sp()) => Err(lacking),
+            Ok(Some(caller)) if judgement.signal => Ok(FrameAddress::from_instruction_pointer(caller)),
+            Ok(Some(_)) if stuck::<A>(walk.at, before.sp, A::get(&walk.registers).sp) => Err(lacking),
             Ok(Some(caller)) => FrameAddress::from_return_address(caller).ok_or(StackEnd::Complete),
-            // The frame pointer's chain ended where it had not begun.
-            Ok(None) if !covered && !at.is_return_address() => Err(lacking),
-            Ok(None) => Err(StackEnd::Complete),
-            Err(Error::CouldNotReadStack(_)) if covered => Err(StackEnd::Broken(Broken::StackUnreadable)),
-            Err(_) => Err(lacking),
+            Ok(None) if by_rule => Err(StackEnd::Complete),
+            Err(Error::CouldNotReadStack(_)) => Err(StackEnd::Broken(Broken::StackUnreadable)),
+            Ok(None) | Err(_) => Err(lacking),
         }
+    }
+
+    /// What framehop does not know how to do.
+    fn evaluate(&mut self, mapping: Option<usize>, walk: &mut Walk<'_, A>) -> Option<u64> {
+        let (image, bias) = self.loaded[mapping?].as_ref()?;
+        let svma = walk.at.address_for_lookup().wrapping_sub(*bias);
+        let before = A::get(&walk.registers);
+        let base = if let Thorough::Yes { base } = walk.thorough { base } else { None };
+        let tracked = Tracked { frame: before, base };
+        let caller = with_row(image.tables.as_ref()?, svma, &mut self.context, |row| {
+            if walk.thorough == Thorough::No && row.is_by_base::<A>() {
+                walk.thorough = Thorough::Wanted;
+            }
+            row.caller::<A>(tracked, &mut |address| walk.snapshot.read(address))
+        })?;
+        if let Thorough::Yes { base } = &mut walk.thorough {
+            *base = caller.base;
+        }
+        A::set(&mut walk.registers, caller.frame);
+        Some(A::get(&walk.registers).ip)
+    }
+
+    /// A program may return from its signals by code of its own, whose tables say nothing of it or, as Go's, the wrong
+    /// thing. So where they lead astray, a signal's frame is looked for.
+    fn step_over_signal(
+        &mut self,
+        step: Result<FrameAddress, StackEnd>,
+        before: A::Registers,
+        walk: &mut Walk<'_, A>,
+    ) -> Result<FrameAddress, StackEnd> {
+        let astray = match step {
+            Ok(caller) => self.find(caller.address_for_lookup()).is_none(),
+            Err(StackEnd::Broken(_)) => true,
+            Err(_) => false,
+        };
+        if !(astray && walk.at.is_return_address()) {
+            return step;
+        }
+        self.interrupted(before, walk).map_or(step, Ok)
+    }
+
+    /// What a signal interrupted whose frame lies at the stack pointer.
+    fn interrupted(&self, registers: A::Registers, walk: &mut Walk<'_, A>) -> Option<FrameAddress> {
+        let found = signal::interrupted::<A>(A::get(&registers).sp, &walk.snapshot)?;
+        self.find(found.ip)?;
+        A::set(&mut walk.registers, found);
+        walk.method = Method::FramePointers;
+        Some(FrameAddress::from_instruction_pointer(found.ip))
+    }
+
+    fn step_without_tables(
+        &mut self,
+        mapping: Option<usize>,
+        lacking: StackEnd,
+        walk: &mut Walk<'_, A>,
+    ) -> Result<FrameAddress, StackEnd> {
+        walk.method = Method::FramePointers;
+        let innermost = !walk.at.is_return_address();
+        let has_tables = mapping.is_some_and(|index| self.has_tables(index));
+        if innermost && has_tables {
+            // A gap between tables: mostly a leaf that has saved nothing.
+            let mut read = |address| walk.snapshot.peek(address);
+            let leaf = A::leaf_caller(&walk.registers, &mut read);
+            if let Some(caller) = leaf.filter(|caller| self.find(caller.ip.wrapping_sub(1)).is_some()) {
+                A::set(&mut walk.registers, caller);
+                return FrameAddress::from_return_address(caller.ip).ok_or(lacking);
+            }
+        }
+        if !innermost && let Some(found) = self.interrupted(walk.registers, walk) {
+            return Ok(found);
+        }
+        self.step_by_frame_pointer(lacking, walk)
+    }
+
+    fn step_by_frame_pointer(
+        &mut self,
+        lacking: StackEnd,
+        walk: &mut Walk<'_, A>,
+    ) -> Result<FrameAddress, StackEnd> {
+        let before = A::get(&walk.registers);
+        let mut read = |address| walk.snapshot.read(address);
+        let cache = &mut self.rules[0];
+        let caller = self.without_tables.unwind_frame(walk.at, &mut walk.registers, cache, &mut read);
+        if let Some(distance) = walk.snapshot.take_beyond() {
+            return Err(if distance <= STACK_LIMIT_BYTES { StackEnd::Cut } else { lacking });
+        }
+        match caller {
+            Ok(Some(_)) if stuck::<A>(walk.at, before.sp, A::get(&walk.registers).sp) => Err(lacking),
+            Ok(Some(caller)) => FrameAddress::from_return_address(caller).ok_or(StackEnd::Complete),
+            // A chain that ended where it had not begun is none.
+            Ok(None) if walk.at.is_return_address() => Err(StackEnd::Complete),
+            Ok(None) | Err(_) => Err(lacking),
+        }
+    }
+
+    fn has_tables(&self, mapping: usize) -> bool {
+        self.loaded[mapping].as_ref().is_some_and(|(image, _)| image.tables.is_some())
     }
 
     fn find(&self, address: u64) -> Option<usize> {
@@ -153,34 +321,28 @@ impl Unwinder {
         self.mappings.get(index).filter(|mapping| mapping.start <= address).map(|_| index)
     }
 
-    /// What the tables say about an address, remembered.
-    fn judge(&mut self, mapping: usize, address: u64) -> Coverage {
-        let Some((image, bias)) = &self.loaded[mapping] else { return Coverage::None };
+    /// What is known about an address, remembered.
+    fn judge(&mut self, mapping: usize, address: u64) -> Judged {
+        let Some((image, bias)) = &self.loaded[mapping] else { return NOTHING };
         let place = &mut self.judged[(address % JUDGED as u64) as usize];
         if place.0 != address {
+            let svma = address.wrapping_sub(*bias);
             // framehop looks no further than 4 GiB above the bias.
-            let svma = address.checked_sub(*bias).filter(|&svma| u32::try_from(svma).is_ok());
-            let found = image.tables.as_ref().zip(svma).map(|(tables, svma)| coverage(tables, svma));
-            *place = (address, found.unwrap_or(Coverage::None));
+            let near = address >= *bias && u32::try_from(svma).is_ok();
+            let tables = image.tables.as_ref().filter(|_| near);
+            let judged =
+                tables.map_or(Judgement::NOTHING, |tables| judge::<A>(tables, svma, &mut self.context));
+            let gap = tables.is_some() && judged.coverage == Coverage::None;
+            let entry =
+                tables.zip(image.entry_of(svma)).is_some_and(|(tables, at)| gap && is_gap(tables, at));
+            *place = (address, Judged { tables: judged, outermost: image.is_outermost(svma), entry });
         }
         place.1
     }
 }
 
-/// Whether a step has not gone up the stack. Only a leaf function of aarch64 has its caller's stack pointer.
-fn stuck(at: FrameAddress, before: u64, after: u64) -> bool {
-    let may_stay = cfg!(target_arch = "aarch64") && !at.is_return_address();
+/// Whether a step has not gone up the stack.
+fn stuck<A: Arch>(at: FrameAddress, before: u64, after: u64) -> bool {
+    let may_stay = A::LEAF_KEEPS_SP && !at.is_return_address();
     after < before || (after == before && !may_stay)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn native_registers(registers: Registers) -> UnwindRegsNative {
-    UnwindRegsNative::new(registers.ip, registers.sp, registers.fp)
-}
-
-/// Pointer authentication uses the bits above those of an address; the stack lies near the top of the address space.
-#[cfg(target_arch = "aarch64")]
-fn native_registers(registers: Registers) -> UnwindRegsNative {
-    let mask = framehop::aarch64::PtrAuthMask::from_max_known_address(registers.sp.max(1));
-    UnwindRegsNative::new_with_ptr_auth_mask(mask, registers.lr, registers.sp, registers.fp)
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recording::{Broken, Frame, Module, Name, Process, Sample, StackEnd, ThreadId};
+use crate::recording::{Broken, Frame, Method, Module, Name, Process, Sample, StackEnd, ThreadId};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -31,9 +31,9 @@ pub(crate) fn small_recording() -> Recording {
             vec![name("io_schedule", false)],
         ],
         stacks: vec![
-            Stack { kernel: vec![], user: vec![1, 0], end: StackEnd::Complete },
-            Stack { kernel: vec![], user: vec![2, 0], end: StackEnd::Complete },
-            Stack { kernel: vec![3], user: vec![2], end: StackEnd::Cut },
+            Stack { kernel: vec![], user: vec![1, 0], end: StackEnd::Complete, method: Method::Tables },
+            Stack { kernel: vec![], user: vec![2, 0], end: StackEnd::Complete, method: Method::Tables },
+            Stack { kernel: vec![3], user: vec![2], end: StackEnd::Cut, method: Method::Tables },
         ],
         samples: vec![
             sample(state::ON_CPU, 0, 3.0),

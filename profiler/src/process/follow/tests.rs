@@ -35,7 +35,7 @@ fn tell(processes: &mut Processes, at_ns: u64, what: What) {
 fn place(processes: &mut Processes, address: u64, at_ns: u64) -> Option<String> {
     let mut out = Vec::new();
     let registers = Registers { ip: address, sp: 0x1000, fp: 0, lr: 0 };
-    let end = processes.unwind(NOBODY, registers, &[0; 64], at_ns, &mut out);
+    let end = processes.unwind(NOBODY, registers, &[0; 64], at_ns, &mut out).end;
     if end == StackEnd::Broken(Broken::ProcessGone) {
         return None;
     }

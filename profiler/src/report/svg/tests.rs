@@ -7,7 +7,12 @@ use crate::analyze::flame::tests::small_recording;
 use crate::recording::Recording;
 
 fn header() -> Header {
-    Header { target: "process 7 (db)".to_owned(), lost_ratio: 0.0123, stacks_complete_ratio: Some(0.5) }
+    Header {
+        target: "process 7 (db)".to_owned(),
+        lost_ratio: 0.0123,
+        stacks_complete_ratio: Some(0.5),
+        stacks_by_frame_pointers_ratio: Some(0.0),
+    }
 }
 
 fn draw(recording: &Recording, view: View, header: &Header) -> String {
@@ -73,6 +78,12 @@ fn the_subtitle_has_the_total_and_the_losses() {
         &header(),
         ">cpu view: 4.000 thread-seconds · 1.2 % lost · 50.0 % of stacks complete<",
     );
+}
+
+#[test]
+fn the_subtitle_tells_of_guesses() {
+    let header = Header { stacks_by_frame_pointers_ratio: Some(0.25), ..header() };
+    check_contains(View::Cpu, &header, " · 50.0 % of stacks complete, 25.0 % by frame pointers<");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Page;
 use crate::analyze::label::broken_reason;
-use crate::analyze::{CrossCheck, Report, Trust};
+use crate::analyze::{CrossCheck, Report, StackEnds, Trust};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
 
@@ -83,7 +83,15 @@ fn stacks(trust: &Trust) -> Option<String> {
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let named =
         trust.frames_named.map_or(String::new(), |named| format!("; frames with a name {}", percent(named)));
-    Some(format!("Stacks: whole {complete}, cut {cut}, broken {broken}{reasons}{named}"))
+    let whole = |ends: &StackEnds| ends.ratios().map_or("none".to_owned(), |[whole, _, _]| percent(whole));
+    let (on_cpu, off_cpu) = (whole(&trust.on_cpu_ends), whole(&trust.off_cpu_ends));
+    let guessed = trust.ends.by_frame_pointers_ratio().filter(|&ratio| ratio > 0.0);
+    let guessed =
+        guessed.map_or(String::new(), |ratio| format!("; by frame pointers {}", small_percent(ratio)));
+    Some(format!(
+        "Stacks: whole {complete} (on the CPU {on_cpu}, off it {off_cpu}), cut {cut}, \
+         broken {broken}{reasons}{guessed}{named}"
+    ))
 }
 
 fn cross_check(check: Option<&CrossCheck>) -> String {
