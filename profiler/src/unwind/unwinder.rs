@@ -148,10 +148,7 @@ impl<A: Arch> ArchUnwinder<A> {
                 break StackEnd::Broken(Broken::TooDeep);
             }
             let judged = mapping.map_or(NOTHING, |index| self.judge(index, walk.at.address_for_lookup()));
-            // Nobody has called the code that a handler returns to: it begins there.
-            let address = if judged.tables.signal { walk.at.address() } else { walk.at.address_for_lookup() };
-            let unmapped = Location::Unmapped { address };
-            out.push(mapping.map_or(unmapped, |index| self.mappings[index].locate(address)));
+            out.push(self.locate(mapping, judged, walk.at));
             frames += 1;
             if walk.snapshot.is_empty() {
                 break StackEnd::Broken(Broken::StackUnreadable);
@@ -162,6 +159,16 @@ impl<A: Arch> ArchUnwinder<A> {
             }
         };
         Unwound { end, method: walk.method, met_unmapped }
+    }
+
+    fn locate(&self, mapping: Option<usize>, judged: Judged, at: FrameAddress) -> Location {
+        let address = at.address_for_lookup();
+        let Some(mapping) = mapping.map(|index| &self.mappings[index]) else {
+            return Location::Unmapped { address };
+        };
+        // Nobody has called the code that a handler returns to: it begins there.
+        let begins = judged.tables.signal && at.address() < mapping.end;
+        mapping.locate(if begins { at.address() } else { address })
     }
 
     /// From one frame to its caller, or how the stack ends there.
