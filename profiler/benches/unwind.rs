@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use profiler::process::Processes;
 use profiler::recording::StackEnd;
 use profiler::unwind::{Location, Registers};
 
+#[allow(dead_code, reason = "their names and frames are for the tests")]
 #[path = "../tests/saved/mod.rs"]
 mod saved;
 
@@ -96,7 +96,7 @@ fn tell(what: &str, snapshots: &[Snapshot], mut unwind: impl FnMut(&Snapshot) ->
 
 #[cfg(not(target_arch = "x86_64"))]
 mod postgres {
-    pub fn snapshots() -> Option<(Vec<super::Snapshot>, super::Processes)> {
+    pub fn snapshots() -> Option<(Vec<super::Snapshot>, profiler::process::Processes)> {
         None
     }
 }

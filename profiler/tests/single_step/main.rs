@@ -116,7 +116,7 @@ impl Run {
         let (end, mut found) = self.unwind(registers);
         let mut expected: Vec<String> = expected.iter().map(|&address| self.place(address)).collect();
         expected.extend_from_slice(&self.above);
-        let other_stack = StackEnd::Broken(Broken::StackUnreadable);
+        let other_stack = StackEnd::Broken(Broken::OtherStack);
         if (found == expected && end == StackEnd::Complete)
             || (here < expected.len() && found == expected[..here] && end == other_stack)
         {
