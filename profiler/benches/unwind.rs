@@ -127,7 +127,9 @@ mod postgres {
         let load = postgres.load("60");
         thread::sleep(Duration::from_secs(2));
         let tgids = process_and_children(postgres.pid());
-        tgids.iter().for_each(|&tgid| seize(tgid));
+        for &tgid in &tgids {
+            seize(tgid);
+        }
         let taken: Vec<Snapshot> =
             (0..SNAPSHOTS).filter_map(|index| take(tgids[index % tgids.len()])).collect();
         // The mappings are read while the server lives; after this it would only take the CPU.
