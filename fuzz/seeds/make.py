@@ -50,7 +50,16 @@ def records():
     (HERE / "decode/records").write_bytes(b"".join(struct.pack("<H", len(part)) + part for part in parts))
 
 
-def program(name, *options):
+def go_table(at):
+    """`.gopclntab` of Go 1.20: `caller` is called main.main, and `_start` runtime.goexit."""
+    names = b"main.main\0runtime.goexit\0"
+    table = 72 + len(names)
+    head = struct.pack("<IHBB8Q", 0xFFFFFFF1, 0, 1, 8, 2, 0, at["caller"], 72, table, table, table, table)
+    start = at["_start"] - at["caller"]
+    return head + names + struct.pack("<9I", 0, 20, start, 28, start + 64, 0, 0, start, 10)
+
+
+def program(name, *options, compress=False, go=False):
     """A program linked to where the fuzzer maps it, and a stack in it whose callers are `caller` and `_start`."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "program"
@@ -59,6 +68,12 @@ def program(name, *options):
         symbols = subprocess.run(["nm", file], check=True, capture_output=True, text=True).stdout.split("\n")
         at = {line.split()[2]: int(line.split()[0], 16) for line in symbols if line}
         run("objcopy", "--strip-all", "--keep-section=.debug_frame", "--remove-section=.comment", file)
+        if compress:
+            run("objcopy", "--compress-debug-sections=zlib", file)
+        if go:
+            section = pathlib.Path(folder) / "table"
+            section.write_bytes(go_table(at))
+            run("objcopy", f"--add-section=.gopclntab={section}", file)
         sp = 0x7FFF0000
         words = [at["leaf"], sp, sp + 16, 0, at["caller"] + 20] + [at["_start"] + 5] * 27
         # The fuzzer takes 256 bytes: registers and 28 words. What `caller` has saved looks like a return address too.
@@ -82,4 +97,6 @@ records()
 program("indexed", "-Wl,--eh-frame-hdr")
 program("without_index")
 program("debug_frame", "-g", "-fno-asynchronous-unwind-tables")
+program("compressed", "-g", "-fno-asynchronous-unwind-tables", compress=True)
+program("go", go=True)
 btf()

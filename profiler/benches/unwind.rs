@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use profiler::process::Processes;
 use profiler::recording::StackEnd;
 use profiler::unwind::{Location, Registers};
 
+#[allow(dead_code, reason = "their names and frames are for the tests")]
 #[path = "../tests/saved/mod.rs"]
 mod saved;
 
@@ -96,7 +96,7 @@ fn tell(what: &str, snapshots: &[Snapshot], mut unwind: impl FnMut(&Snapshot) ->
 
 #[cfg(not(target_arch = "x86_64"))]
 mod postgres {
-    pub fn snapshots() -> Option<(Vec<super::Snapshot>, super::Processes)> {
+    pub fn snapshots() -> Option<(Vec<super::Snapshot>, profiler::process::Processes)> {
         None
     }
 }
@@ -127,7 +127,9 @@ mod postgres {
         let load = postgres.load("60");
         thread::sleep(Duration::from_secs(2));
         let tgids = process_and_children(postgres.pid());
-        tgids.iter().for_each(|&tgid| seize(tgid));
+        for &tgid in &tgids {
+            seize(tgid);
+        }
         let taken: Vec<Snapshot> =
             (0..SNAPSHOTS).filter_map(|index| take(tgids[index % tgids.len()])).collect();
         // The mappings are read while the server lives; after this it would only take the CPU.

@@ -1,12 +1,14 @@
 //! A mapped file and a stack in it: the file is refused, or unwinding ends with no more frames than asked for.
 //!
-//! The input is the file, and behind it [`TAIL_BYTES`]: instruction pointer, stack pointer, frame pointer, link
+//! Its tables may be `.eh_frame` with an index or without, or `.debug_frame`, compressed or not; both architectures unwind
+//! with them. The input is the file, and behind it [`TAIL_BYTES`]: instruction pointer, stack pointer, frame pointer, link
 //! register, and the stack. The file is mapped at [`BASE`].
 #![no_main]
 
 use std::sync::Arc;
 
-use profiler::unwind::{Location, Mapping, Registers, Unwinder, parse_image};
+use profiler::recording::{Method, StackEnd};
+use profiler::unwind::{Arch, ArchUnwinder, Arm, Image, Location, Mapping, Registers, X86, parse_image};
 
 const TAIL_BYTES: usize = 256;
 const BASE: u64 = 0x10_0000;
@@ -19,12 +21,17 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = parse_image(file, TABLE_BYTES) else { return };
     assert!(image.tables.as_ref().is_none_or(|tables| tables.bytes() <= TABLE_BYTES));
     let image = Arc::new(image);
-    let end = BASE + file.len() as u64;
+    unwind::<X86>(&image, file.len() as u64, tail);
+    unwind::<Arm>(&image, file.len() as u64, tail);
+});
+
+fn unwind<A: Arch>(image: &Arc<Image>, file_bytes: u64, tail: &[u8]) {
+    let end = BASE + file_bytes;
     let mappings = [
         Mapping { start: BASE, end, file_offset: 0, image: Some(0) },
         Mapping { start: end, end: end + 4096, file_offset: 0, image: None },
     ];
-    let mut unwinder = Unwinder::new(mappings.into(), |_| Some(image.clone()));
+    let mut unwinder = ArchUnwinder::<A>::new(mappings.into(), |_| Some(image.clone()));
     let (registers, stack) = tail.split_at(32);
     let word = |index: usize| u64::from_le_bytes(registers.as_chunks().0[index]);
     let registers = Registers { ip: word(0), sp: word(1), fp: word(2), lr: word(3) };
@@ -32,12 +39,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let inner = u64::from_le_bytes(*stack.first_chunk().expect("the stack has words"));
     for ip in [registers.ip, inner, registers.ip] {
         let mut frames = vec![];
-        unwinder.unwind(Registers { ip, ..registers }, stack, MOST_FRAMES, &mut frames);
+        let unwound = unwinder.unwind(Registers { ip, ..registers }, stack, MOST_FRAMES, &mut frames);
+        assert!(unwound.end != StackEnd::NoUserStack && unwound.method != Method::None);
         assert!((1..=MOST_FRAMES).contains(&frames.len()));
         let inside = |frame: &Location| match *frame {
-            Location::File { image, file_offset } => image == 0 && file_offset < file.len() as u64,
+            Location::File { image, file_offset } => image == 0 && file_offset < file_bytes,
             Location::Unmapped { .. } => true,
         };
         assert!(frames.iter().all(inside));
     }
-});
+}

@@ -92,6 +92,7 @@ pub fn broken_reason(broken: Broken) -> &'static str {
         Broken::NoUnwindInfo => "no unwind information",
         Broken::TooDeep => "too deep",
         Broken::ProcessGone => "process gone",
+        Broken::OtherStack => "goes on on another stack",
     }
 }
 

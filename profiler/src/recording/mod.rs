@@ -185,6 +185,8 @@ pub enum Broken {
     TooDeep,
     /// The process was gone before its mappings were read.
     ProcessGone,
+    /// It goes on on another stack: that of what a signal interrupted, or of the goroutine for which Go's runtime runs.
+    OtherStack,
 }
 
 /// Samples of one thread in one state with one stack.

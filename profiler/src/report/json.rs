@@ -364,5 +364,6 @@ fn broken_name(why: Broken) -> &'static str {
         Broken::NoUnwindInfo => "no_unwind_info",
         Broken::TooDeep => "too_deep",
         Broken::ProcessGone => "process_gone",
+        Broken::OtherStack => "other_stack",
     }
 }

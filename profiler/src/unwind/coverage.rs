@@ -183,9 +183,9 @@ fn all_expressions<'a>(
 }
 
 /// Short and without any jump: a jump forward may land in the middle of an operation that is a jump backward.
-fn expression_is_harmless<'a>(
+fn expression_is_harmless(
     expression: &UnwindExpression<usize>,
-    section: &Section<'a>,
+    section: &Section<'_>,
     encoding: gimli::Encoding,
 ) -> bool {
     if expression.length > EXPRESSION_BYTES {

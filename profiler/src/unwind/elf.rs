@@ -17,7 +17,7 @@ use object::read::elf::{NoteIterator, ProgramHeader as _};
 use thiserror::Error;
 
 use super::compressed::{self, Compression};
-use super::go;
+use super::go::{self, Outermost};
 use super::tables::{Found, INDEXED_BYTES, Section, Tables};
 
 /// Program headers that are looked at: real files have 10 to 15.
@@ -89,7 +89,7 @@ pub struct Image {
     /// Where a process that is started with this file, or its dynamic linker, begins.
     entry: u64,
     /// Functions of Go's runtime that have no caller on their stack, sorted.
-    outermost: Vec<Range<u64>>,
+    outermost: Vec<(Range<u64>, Outermost)>,
 }
 
 /// One executable `PT_LOAD`.
@@ -117,9 +117,9 @@ impl Image {
     }
 
     /// Whether a function there has no caller on its stack, whatever lies above it.
-    pub fn is_outermost(&self, svma: u64) -> bool {
-        let index = self.outermost.partition_point(|function| function.end <= svma);
-        self.outermost.get(index).is_some_and(|function| function.start <= svma)
+    pub fn outermost(&self, svma: u64) -> Option<Outermost> {
+        let index = self.outermost.partition_point(|(function, _)| function.end <= svma);
+        self.outermost.get(index).filter(|(function, _)| function.start <= svma).map(|(_, why)| *why)
     }
 }
 
@@ -265,7 +265,7 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         compressed::expand(&bytes, compression, limit)
     }
 
-    fn go_outermost(&self) -> Vec<Range<u64>> {
+    fn go_outermost(&self) -> Vec<(Range<u64>, Outermost)> {
         let names: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
         let Some(header) = names.iter().find_map(|name| self.present(name)) else { return vec![] };
         let from = header.sh_offset.get(LE);

@@ -15,15 +15,16 @@ use std::ops::Range;
 
 use super::elf::ReadAt;
 
-/// As Go's own traceback (`topofstack` in runtime/traceback.go), and those that switch to a thread's own stack.
-const OUTERMOST: [&[u8]; 7] = [
-    b"runtime.goexit",
-    b"runtime.mstart",
-    b"runtime.mcall",
-    b"runtime.morestack",
-    b"runtime.rt0_go",
-    b"runtime.systemstack",
-    b"runtime.asmcgocall",
+/// As Go's own traceback has them (`topofstack` in runtime/traceback.go), and those that come from a goroutine's stack and
+/// go on on that of the thread.
+const OUTERMOST: [(&[u8], Outermost); 7] = [
+    (b"runtime.goexit", Outermost::First),
+    (b"runtime.mstart", Outermost::First),
+    (b"runtime.mcall", Outermost::First),
+    (b"runtime.morestack", Outermost::First),
+    (b"runtime.rt0_go", Outermost::First),
+    (b"runtime.systemstack", Outermost::Switched),
+    (b"runtime.asmcgocall", Outermost::Switched),
 ];
 /// Functions that are looked at: the largest programs have some hundred thousand.
 const FUNCTIONS: u64 = 2 << 20;
@@ -32,6 +33,15 @@ const NAME_BYTES: u64 = 64 << 20;
 /// Bytes read at once.
 const WINDOW_BYTES: usize = 256 * 1024;
 
+/// Why a function has no caller on its stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outermost {
+    /// It is the first of its stack.
+    First,
+    /// Its caller is on another stack.
+    Switched,
+}
+
 /// Where the section lies in the file, and `.text` in memory.
 pub struct Place {
     pub file: Range<u64>,
@@ -39,7 +49,7 @@ pub struct Place {
 }
 
 /// The outermost functions, sorted; none if the table has another form.
-pub fn outermost<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Vec<Range<u64>> {
+pub fn outermost<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Vec<(Range<u64>, Outermost)> {
     read(source, place).unwrap_or_default()
 }
 
@@ -51,7 +61,7 @@ struct Layout {
     wide: bool,
 }
 
-fn read<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Option<Vec<Range<u64>>> {
+fn read<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Option<Vec<(Range<u64>, Outermost)>> {
     let mut table = Window { source, section: place.file.clone(), from: 0, bytes: vec![] };
     let layout = layout(&mut table, place.text_svma)?;
     let names = outermost_names(&mut table, &layout.names)?;
@@ -64,10 +74,10 @@ fn read<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Option<Vec<Range<u64>>
         let offset = table.number(row + width, width)?;
         let description = layout.table.checked_add(offset)?.checked_add(width)?;
         let name = descriptions.number(description, 4)?;
-        if names.contains(&name) {
+        if let Some((_, why)) = names.iter().find(|(offset, _)| *offset == name) {
             let start = table.number(row, width)?;
             let end = table.number(row + 2 * width, width)?;
-            found.push(base.wrapping_add(start)..base.wrapping_add(end));
+            found.push((base.wrapping_add(start)..base.wrapping_add(end), *why));
         }
     }
     Some(found)
@@ -91,7 +101,10 @@ fn layout<R: ReadAt + ?Sized>(table: &mut Window<'_, R>, text_svma: u64) -> Opti
 }
 
 /// Offsets of the names, each of which ends with a zero.
-fn outermost_names<R: ReadAt + ?Sized>(table: &mut Window<'_, R>, names: &Range<u64>) -> Option<Vec<u64>> {
+fn outermost_names<R: ReadAt + ?Sized>(
+    table: &mut Window<'_, R>,
+    names: &Range<u64>,
+) -> Option<Vec<(u64, Outermost)>> {
     let mut found = vec![];
     let mut at = names.start;
     let end = names.end.min(names.start.checked_add(NAME_BYTES)?);
@@ -102,8 +115,8 @@ fn outermost_names<R: ReadAt + ?Sized>(table: &mut Window<'_, R>, names: &Range<
         for name in bytes[..length].split_inclusive(|&byte| byte == 0) {
             let plain = &name[..name.len() - 1];
             let plain = plain.strip_suffix(b".abi0").unwrap_or(plain);
-            if OUTERMOST.contains(&plain) {
-                found.push(offset);
+            if let Some((_, why)) = OUTERMOST.iter().find(|(outermost, _)| *outermost == plain) {
+                found.push((offset, *why));
             }
             offset += name.len() as u64;
         }

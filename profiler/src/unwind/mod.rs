@@ -16,9 +16,10 @@ mod stack;
 mod tables;
 mod unwinder;
 
+pub use arch::{Arch, Arm, X86};
 pub use elf::{Image, Malformed, ReadAt, parse_image};
 pub use tables::Tables;
-pub use unwinder::{Unwinder, Unwound};
+pub use unwinder::{ArchUnwinder, Unwinder, Unwound};
 
 #[cfg(test)]
 mod tests;

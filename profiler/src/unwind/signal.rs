@@ -15,7 +15,7 @@ pub fn interrupted<A: Arch>(sp: u64, snapshot: &Snapshot<'_>) -> Option<Frame> {
     if A::LEAF_KEEPS_SP {
         return None; // aarch64's frame is linked by the frame pointer.
     }
-    let word = |offset: u64| snapshot.peek(sp.checked_add(offset).ok_or(())?).map_err(|()| ());
+    let word = |offset: u64| snapshot.peek(sp.checked_add(offset).ok_or(())?);
     let segments = word(184).ok()?;
     let user_code = segments & 0xffff == 0x33 && matches!(segments >> 48, 0x2b | 0);
     if !user_code || word(0).ok()? > 0xff || word(8).ok()? != 0 {

@@ -8,6 +8,7 @@ use gimli::UnwindContext;
 use super::arch::{Arch, Native};
 use super::coverage::{Coverage, Judgement, is_gap, judge, with_row};
 use super::evaluate::Tracked;
+use super::go::Outermost;
 use super::stack::Snapshot;
 use super::{Image, Location, Mapping, Registers, signal};
 use crate::recording::{Broken, Method, StackEnd};
@@ -52,12 +53,13 @@ pub struct Unwound {
 struct Judged {
     tables: Judgement,
     /// A caller there has none itself.
-    outermost: bool,
+    outermost: Option<Outermost>,
     /// The first code of a process, about which there is no table.
     entry: bool,
+    mapping: u32,
 }
 
-const NOTHING: Judged = Judged { tables: Judgement::NOTHING, outermost: false, entry: false };
+const NOTHING: Judged = Judged { tables: Judgement::NOTHING, outermost: None, entry: false, mapping: 0 };
 
 /// A stack while it is unwound.
 struct Walk<'a, A: Arch> {
@@ -138,7 +140,8 @@ impl<A: Arch> ArchUnwinder<A> {
         let mut met_unmapped = false;
         let mut frames = 0;
         let end = loop {
-            let mapping = self.find(walk.at.address_for_lookup());
+            let judged = self.judge(walk.at.address_for_lookup());
+            let mapping = judged.map(|judged| judged.mapping as usize);
             met_unmapped |= mapping.is_none();
             // A caller that is no code is no caller: the step that led here was a guess.
             if mapping.is_none() && frames > 0 {
@@ -147,11 +150,8 @@ impl<A: Arch> ArchUnwinder<A> {
             if frames == max_frames {
                 break StackEnd::Broken(Broken::TooDeep);
             }
-            let judged = mapping.map_or(NOTHING, |index| self.judge(index, walk.at.address_for_lookup()));
-            // Nobody has called the code that a handler returns to: it begins there.
-            let address = if judged.tables.signal { walk.at.address() } else { walk.at.address_for_lookup() };
-            let unmapped = Location::Unmapped { address };
-            out.push(mapping.map_or(unmapped, |index| self.mappings[index].locate(address)));
+            let judged = judged.unwrap_or(NOTHING);
+            out.push(self.locate(mapping, judged, walk.at));
             frames += 1;
             if walk.snapshot.is_empty() {
                 break StackEnd::Broken(Broken::StackUnreadable);
@@ -164,6 +164,16 @@ impl<A: Arch> ArchUnwinder<A> {
         Unwound { end, method: walk.method, met_unmapped }
     }
 
+    fn locate(&self, mapping: Option<usize>, judged: Judged, at: FrameAddress) -> Location {
+        let address = at.address_for_lookup();
+        let Some(mapping) = mapping.map(|index| &self.mappings[index]) else {
+            return Location::Unmapped { address };
+        };
+        // Nobody has called the code that a handler returns to: it begins there.
+        let begins = judged.tables.signal && at.address() < mapping.end;
+        mapping.locate(if begins { at.address() } else { address })
+    }
+
     /// From one frame to its caller, or how the stack ends there.
     fn step(
         &mut self,
@@ -173,8 +183,11 @@ impl<A: Arch> ArchUnwinder<A> {
     ) -> Result<FrameAddress, StackEnd> {
         let in_file = mapping.is_some_and(|index| self.mappings[index].image.is_some());
         let lacking = StackEnd::Broken(if in_file { Broken::NoUnwindInfo } else { Broken::NoModule });
-        if judged.entry || (judged.outermost && walk.at.is_return_address()) {
-            return Err(StackEnd::Complete);
+        match judged.outermost.filter(|_| walk.at.is_return_address()) {
+            Some(Outermost::First) => return Err(StackEnd::Complete),
+            Some(Outermost::Switched) => return Err(StackEnd::Broken(Broken::OtherStack)),
+            None if judged.entry => return Err(StackEnd::Complete),
+            None => {}
         }
         match judged.tables.coverage {
             Coverage::Refused => Err(lacking),
@@ -207,14 +220,14 @@ impl<A: Arch> ArchUnwinder<A> {
         if let Some(distance) = walk.snapshot.take_beyond() {
             let near = distance <= STACK_LIMIT_BYTES;
             // Elsewhere is another stack, as after a signal's own.
-            return Err(if near { StackEnd::Cut } else { StackEnd::Broken(Broken::StackUnreadable) });
+            return Err(if near { StackEnd::Cut } else { StackEnd::Broken(Broken::OtherStack) });
         }
         match caller {
             Ok(Some(caller)) if judgement.signal => Ok(FrameAddress::from_instruction_pointer(caller)),
             Ok(Some(_)) if stuck::<A>(walk.at, before.sp, A::get(&walk.registers).sp) => Err(lacking),
             Ok(Some(caller)) => FrameAddress::from_return_address(caller).ok_or(StackEnd::Complete),
             Ok(None) if by_rule => Err(StackEnd::Complete),
-            Err(Error::CouldNotReadStack(_)) => Err(StackEnd::Broken(Broken::StackUnreadable)),
+            Err(Error::CouldNotReadStack(_)) => Err(StackEnd::Broken(Broken::OtherStack)),
             Ok(None) | Err(_) => Err(lacking),
         }
     }
@@ -248,7 +261,7 @@ impl<A: Arch> ArchUnwinder<A> {
         walk: &mut Walk<'_, A>,
     ) -> Result<FrameAddress, StackEnd> {
         let astray = match step {
-            Ok(caller) => self.find(caller.address_for_lookup()).is_none(),
+            Ok(caller) => self.judge(caller.address_for_lookup()).is_none(),
             Err(StackEnd::Broken(_)) => true,
             Err(_) => false,
         };
@@ -321,23 +334,27 @@ impl<A: Arch> ArchUnwinder<A> {
         self.mappings.get(index).filter(|mapping| mapping.start <= address).map(|_| index)
     }
 
-    /// What is known about an address, remembered.
-    fn judge(&mut self, mapping: usize, address: u64) -> Judged {
-        let Some((image, bias)) = &self.loaded[mapping] else { return NOTHING };
-        let place = &mut self.judged[(address % JUDGED as u64) as usize];
-        if place.0 != address {
-            let svma = address.wrapping_sub(*bias);
-            // framehop looks no further than 4 GiB above the bias.
-            let near = address >= *bias && u32::try_from(svma).is_ok();
-            let tables = image.tables.as_ref().filter(|_| near);
-            let judged =
-                tables.map_or(Judgement::NOTHING, |tables| judge::<A>(tables, svma, &mut self.context));
-            let gap = tables.is_some() && judged.coverage == Coverage::None;
-            let entry =
-                tables.zip(image.entry_of(svma)).is_some_and(|(tables, at)| gap && is_gap(tables, at));
-            *place = (address, Judged { tables: judged, outermost: image.is_outermost(svma), entry });
+    /// What is known about an address, remembered; none if it lies in no mapping.
+    fn judge(&mut self, address: u64) -> Option<Judged> {
+        let place = (address % JUDGED as u64) as usize;
+        if self.judged[place].0 != address {
+            let mapping = self.find(address)?;
+            self.judged[place] =
+                (address, Judged { mapping: mapping as u32, ..self.judge_in(mapping, address) });
         }
-        place.1
+        Some(self.judged[place].1)
+    }
+
+    fn judge_in(&mut self, mapping: usize, address: u64) -> Judged {
+        let Some((image, bias)) = &self.loaded[mapping] else { return NOTHING };
+        let svma = address.wrapping_sub(*bias);
+        // framehop looks no further than 4 GiB above the bias.
+        let near = address >= *bias && u32::try_from(svma).is_ok();
+        let tables = image.tables.as_ref().filter(|_| near);
+        let judged = tables.map_or(Judgement::NOTHING, |tables| judge::<A>(tables, svma, &mut self.context));
+        let gap = judged.coverage == Coverage::None;
+        let entry = tables.zip(image.entry_of(svma)).is_some_and(|(tables, at)| gap && is_gap(tables, at));
+        Judged { tables: judged, outermost: image.outermost(svma), entry, mapping: 0 }
     }
 }
 

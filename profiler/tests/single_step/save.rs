@@ -124,21 +124,18 @@ impl Recorder {
 
 /// How a stack that is taken there has to end; none if it is not taken.
 fn end(function: &str, index: usize, met: usize) -> Option<&'static str> {
-    match (function, index, met) {
+    let tables = match function {
         // Once from each of its callers.
-        ("leaf", 0, 1 | 6 | 8) => Some(TABLES),
-        ("recursion", 0, DEEP) => Some(TABLES),
-        ("recursion", 0, DEEPEST) => Some(CUT),
-        ("recursion", ..) => None,
+        "leaf" => index == 0 && matches!(met, 1 | 6 | 8),
+        "recursion" if index == 0 && met == DEEPEST => return Some(CUT),
+        "recursion" => index == 0 && met == DEEP,
         // Its first and last instructions find the frame by `r10`, which no snapshot has.
-        ("aligned_and_alloca", 0 | 11..=15, 1) => Some(TABLES),
-        ("aligned_and_alloca", ..) => None,
-        ("bare_leaf", _, 1) => Some(GUESSED),
-        ("bare_framed", 3, 1) => Some(GUESSED),
-        ("bare_framed", ..) => None,
-        // It has the stack pointer of its caller before and after, which is not its frame.
-        ("on_new_stack", ..) => None,
-        (_, _, 1) => Some(TABLES),
-        _ => None,
-    }
+        "aligned_and_alloca" => met == 1 && matches!(index, 0 | 11..=15),
+        "bare_leaf" if met == 1 => return Some(GUESSED),
+        "bare_framed" if met == 1 && index == 3 => return Some(GUESSED),
+        // The last one has the stack pointer of its caller before and after, which is not its frame.
+        "bare_leaf" | "bare_framed" | "on_new_stack" => false,
+        _ => met == 1,
+    };
+    tables.then_some(TABLES)
 }

@@ -100,6 +100,7 @@ impl Tracee {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "the thread is stopped because this is its tracer")]
     pub fn registers(&self, tid: i32) -> libc::user_regs_struct {
         // SAFETY: the struct is made of integers, for which zero is valid; the kernel writes within it.
         unsafe {

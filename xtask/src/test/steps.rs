@@ -77,7 +77,7 @@ fn deny() -> Result<Outcome> {
 fn unit() -> Result<Outcome> {
     let mut tests =
         cargo(["test", "--no-fail-fast", "--package", "profiler-ebpf", "--package", "profiler-common"]);
-    count_tests(tests.args(["--package", "profiler", "--package", "xtask", "--lib", "--bins"]))
+    count_tests(tests.args(["--package", "profiler", "--package", "xtask", "--lib", "--bins", "--tests"]))
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {

@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::recording::Method;
-use crate::unwind::arch::Arm;
-use crate::unwind::unwinder::ArchUnwinder;
 
 /// A stack pointer as Linux gives it, so that 48 bits are an address's.
 const SP: u64 = 0x7fff_ffff_0000;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::*;
 use crate::unwind::compressed::{Compression, TooLong, expand};
-use crate::unwind::go::{Place, outermost};
+use crate::unwind::go::{Outermost, Place, outermost};
 use crate::unwind::index;
 use crate::unwind::tables::Found;
 
@@ -119,10 +119,10 @@ fn go_table(names: &[&str]) -> Vec<u8> {
     }
     bytes.extend((0x40 * names.len() as u32).to_le_bytes());
     let mut name = 0;
-    for index in 0..names.len() {
+    for (index, own) in names.iter().enumerate() {
         bytes.extend((0x40 * index as u32).to_le_bytes());
         bytes.extend((name as u32).to_le_bytes());
-        name += names[index].len() + 1;
+        name += own.len() + 1;
     }
     bytes
 }
@@ -133,8 +133,12 @@ fn place(bytes: &[u8]) -> Place {
 
 #[test]
 fn the_outermost_functions_of_go_are_found_by_name() {
-    let bytes = go_table(&["main.main", "runtime.goexit", "runtime.goexit1", "runtime.mstart.abi0", "z"]);
-    assert_eq!(outermost(bytes.as_slice(), &place(&bytes)), [0x1040..0x1080, 0x10c0..0x1100]);
+    let bytes =
+        go_table(&["main.main", "runtime.goexit", "runtime.goexit1", "runtime.systemstack.abi0", "z"]);
+    assert_eq!(
+        outermost(bytes.as_slice(), &place(&bytes)),
+        [(0x1040..0x1080, Outermost::First), (0x10c0..0x1100, Outermost::Switched)]
+    );
 }
 
 #[test]
