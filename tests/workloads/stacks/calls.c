@@ -86,7 +86,7 @@ static void *work_thread(void *unused) {
     uint64_t state = 88172645463325252u;
     for (;;) {
         outer(&state);
-        if (next_random(&state) % 64 == 0)
+        if (next_random(&state) % 256 == 0)
             rest(&state);
     }
     return unused;
@@ -103,7 +103,7 @@ int main(void) {
             return 1;
     ready();
     for (;;) {
-        for (uint64_t rounds = next_random(&state) % 128; rounds > 0; rounds--)
+        for (uint64_t rounds = next_random(&state) % 512; rounds > 0; rounds--)
             outer(&state);
         if (write(pipe_ends[1], "x", 1) != 1)
             return 1;

@@ -89,7 +89,7 @@ struct Worker {
     }
 
     NOINLINE void some_work() {
-        for (uint64_t rounds = next_random(&state) % 64; rounds > 0; rounds--)
+        for (uint64_t rounds = next_random(&state) % 512; rounds > 0; rounds--)
             one_of(&state, kinds);
     }
 };

@@ -29,7 +29,7 @@ NOINLINE static void descend(int depth, uint64_t *state) {
     __asm__ volatile("" : : "r"(frame) : "memory");
     if (depth > 1)
         descend(depth - 1, state);
-    else if (next_random(state) % 8 == 0)
+    else if (next_random(state) % 32 == 0)
         bottom_rest(state);
     else
         bottom_work(state);
