@@ -113,3 +113,34 @@ fn run_ns(pid: u32) -> Result<f64> {
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_measured_in_bursts_is_told_for_the_whole() {
+        // 0.1 s of bursts in 10 s: the programs take 1 % of a CPU, 0.8 % of them outside of our process.
+        let report = Report(json!({
+            "elapsed_seconds": 10.0,
+            "cost": {
+                "programs_cpu_ratio": 0.01,
+                "programs": [
+                    {"name": "on_cpu_tick", "run_seconds": 0.0008, "runs": 100, "ns_per_run": 8000.0},
+                    {"name": "sample_off_cpu", "run_seconds": 0.0002, "runs": 300, "ns_per_run": 667.0},
+                ],
+            },
+            "quality": {"counts": {"offcpu_samples": 2000}},
+        }));
+        let cost = cost_of(&report, 0.002).unwrap();
+        let near =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}, not {expected}");
+        near(cost.process, 0.2);
+        near(cost.programs, 0.8);
+        near(cost.on_cpu_us.unwrap(), 8.0);
+        // 2 ms a second for 200 samples a second.
+        near(cost.off_cpu_us.unwrap(), 10.0);
+    }
+}

@@ -20,6 +20,7 @@ use anyhow::{Result, bail};
 use self::compare::{Comparison, Side, compare};
 use self::programs::{PROGRAMS, Program};
 use self::record::{Both, Recorded};
+use self::sampled::{Sampled, Stack};
 use super::{Bench, Section};
 use crate::command;
 
@@ -33,7 +34,9 @@ struct Row {
 struct Judged {
     on_cpu: Whole,
     off_cpu: Whole,
-    comparison: Comparison,
+    /// Of the largest stacks, and of the functions that are innermost in the most samples.
+    whole_stacks: Comparison,
+    innermost: Comparison,
     /// Shares of named user frames, on and off the CPU: in files with a symbol table, and of all.
     names_where_symbols: [Option<f64>; 2],
     names: [Option<f64>; 2],
@@ -85,18 +88,21 @@ fn judged(bench: &Bench, program: &Program) -> Result<Judged> {
         record::record(bench, &started)?
     };
     let Recorded { on_cpu, off_cpu, symbols } = &recorded;
-    let side = |sampled: &sampled::Sampled| Side {
-        shares: sampled.shares(|name| symbols.canonical(name)),
-        samples: sampled.samples,
+    let compared = |line: &dyn Fn(&Stack) -> String| {
+        let [ours, perf] = [&on_cpu.ours, &on_cpu.perf]
+            .map(|sampled| Side { shares: sampled.shares(line), samples: sampled.samples });
+        compare(&ours, &perf)
     };
-    let named = |both: [&sampled::Sampled; 2], all: bool| {
+    let canonical = |name: &str| symbols.canonical(name);
+    let named = |both: [&Sampled; 2], all: bool| {
         both.map(|one| one.named(|frame| all || symbols.ought_to_name(frame)))
     };
     let both = [&on_cpu.ours, &on_cpu.perf];
     Ok(Judged {
         on_cpu: whole(on_cpu, program),
         off_cpu: whole(off_cpu, program),
-        comparison: compare(&side(&on_cpu.ours), &side(&on_cpu.perf)),
+        whole_stacks: compared(&|stack| stack.path(canonical)),
+        innermost: compared(&|stack| stack.innermost(canonical)),
         names_where_symbols: named(both, false),
         names: named(both, true),
         ends: [on_cpu, off_cpu].map(|both| ends(&both.ours, program)),
@@ -113,11 +119,10 @@ fn whole(both: &Both, program: &Program) -> Whole {
 }
 
 /// The largest groups of our stacks that end early, by the functions in which they end.
-fn ends(ours: &sampled::Sampled, program: &Program) -> Vec<(String, f64)> {
+fn ends(ours: &Sampled, program: &Program) -> Vec<(String, f64)> {
     let mut ends = std::collections::BTreeMap::<String, f64>::new();
     for stack in ours.stacks.iter().filter(|stack| !stack.reaches(program.entries)) {
-        let outermost =
-            sampled::Stack { user: stack.user.iter().take(2).cloned().collect(), ..stack.clone() };
+        let outermost = Stack { user: stack.user.iter().take(2).cloned().collect(), ..stack.clone() };
         let mark = if stack.known_incomplete { "… ← " } else { "" };
         *ends.entry(format!("{mark}{}", outermost.path(str::to_owned))).or_default() +=
             stack.weight / ours.weight();

@@ -51,11 +51,14 @@ const GO: &[&str] = &[
     "_rt0_amd64_linux",
 ];
 
+/// Without it the function in which threads begin has no name on either side.
+const LIBC_NAMES: (&str, &str) = ("/usr/lib/debug/.build-id", "libc6-dbg");
+
 pub const PROGRAMS: &[Program] = &[
     Program {
         name: "C, -fomit-frame-pointer",
         entries: NATIVE,
-        needs: &[("gcc", "gcc"), ("/usr/lib/debug/.build-id", "libc6-dbg")],
+        needs: &[("gcc", "gcc"), LIBC_NAMES],
         start: start_calls,
     },
     Program {
@@ -67,13 +70,13 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         name: "C++, exceptions and templates",
         entries: NATIVE,
-        needs: &[("g++", "g++")],
+        needs: &[("g++", "g++"), LIBC_NAMES],
         start: |bench| start_compiled(bench, "g++", &["objects.cpp", "-pthread"], "objects"),
     },
     Program {
         name: "Rust, release",
         entries: NATIVE,
-        needs: &[],
+        needs: &[LIBC_NAMES],
         start: |bench| Ok(Started::workload(bench.workload("rust_calls", &[])?)),
     },
     Program { name: "Go", entries: GO, needs: &[("go", "golang-go")], start: start_go },
@@ -86,19 +89,19 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         name: "redis under redis-benchmark",
         entries: NATIVE,
-        needs: &[("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")],
+        needs: &[("redis-server", "redis-server"), ("redis-benchmark", "redis-tools"), LIBC_NAMES],
         start: start_redis,
     },
     Program {
         name: "python3, Debian's",
         entries: NATIVE,
-        needs: &[("/usr/bin/python3", "python3-minimal")],
+        needs: &[("/usr/bin/python3", "python3-minimal"), LIBC_NAMES],
         start: |_| start_script(&["/usr/bin/python3"], "hot.py"),
     },
     Program {
         name: "node --perf-basic-prof",
         entries: NATIVE,
-        needs: &[("node", "nodejs")],
+        needs: &[("node", "nodejs"), LIBC_NAMES],
         start: |_| start_script(&["node", "--perf-basic-prof"], "hot.js"),
     },
 ];

@@ -2,12 +2,11 @@
 //!
 //! In: a running program. Out: the stacks of both, on the CPU and off it.
 //!
-//! perf has no sampler of waiting threads here (Debian's is built without `--off-cpu`). It takes a stack at each n-th
-//! switch at which a thread begins to wait. That says how a waiting thread's stack unwinds; shares of time it does not.
+//! perf has no sampler of waiting threads here (Debian's is built without `--off-cpu`). It takes a stack at some
+//! of the switches at which a thread begins to wait. That says how a waiting thread's stack unwinds; shares of time it does not.
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -23,8 +22,9 @@ use crate::bench::Bench;
 
 /// Length of a recording. perf writes 64 KiB a sample.
 pub const SECONDS: &str = "10";
-/// Of perf's stacks of waiting threads.
-const STACKS_A_SECOND: u64 = 60;
+/// perf's stacks of waits a second of each thread. A period (`-c`) would not do: the kernel ignores it for tracepoints
+/// whose samples carry their period, as perf's do.
+const WAITS_A_SECOND: &str = "25";
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Both sides of one half of a thread's time.
@@ -43,14 +43,13 @@ pub struct Recorded {
 /// Records the program with both.
 pub fn record(bench: &Bench, started: &Started) -> Result<Recorded> {
     let pids = started.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    let period = (waits_a_second(&started.pids) / STACKS_A_SECOND).max(1).to_string();
     let (capture, on_data, off_data) =
         (bench.path("stacks.prof"), bench.path("stacks.on.data"), bench.path("stacks.off.data"));
     let profiler =
         Running::start(bench.profiler(&["record", "-q", "-F", "99", "-p", &pids, "-o", &capture]))?;
     wait_until("attached", Duration::from_secs(10), || !attached_programs(profiler.pid()).is_empty())?;
     let on = Running::start(perf_record(&["-F", "99", "-e", "cpu-clock"], &pids, &on_data))?;
-    let waits = ["-e", "sched:sched_switch", "--filter", "prev_state != 0", "-c", &period];
+    let waits = ["-e", "sched:sched_switch", "--filter", "prev_state != 0", "-F", WAITS_A_SECOND];
     let off = Running::start(perf_record(&waits, &pids, &off_data))?;
     for perf in [on, off] {
         let finished = perf.finish(LIMIT)?;
@@ -72,24 +71,6 @@ pub fn record(bench: &Bench, started: &Started) -> Result<Recorded> {
         off_cpu: Both { ours: our_stacks(bench, &capture, &report, "offcpu", "offcpu")?, perf: off_perf },
         symbols,
     })
-}
-
-/// Waits that the threads began by themselves, by the kernel's count over a second.
-fn waits_a_second(pids: &[u32]) -> u64 {
-    let before = waits(pids);
-    thread::sleep(Duration::from_secs(1));
-    waits(pids).saturating_sub(before)
-}
-
-fn waits(pids: &[u32]) -> u64 {
-    let tasks =
-        pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten().flatten();
-    let counts = tasks.filter_map(|task| {
-        let status = fs::read_to_string(task.path().join("status")).ok()?;
-        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        count.trim().parse::<u64>().ok()
-    });
-    counts.sum()
 }
 
 fn perf_record(event: &[&str], pids: &str, data: &str) -> Command {

@@ -56,7 +56,16 @@ impl Stack {
 
     /// The stack as one line, outermost function first, with names as `canonical` has them.
     pub fn path(&self, canonical: impl Fn(&str) -> String) -> String {
-        let user = self.user.iter().map(|frame| match frame {
+        self.line(&self.user, canonical)
+    }
+
+    /// The innermost function alone, with the kernel's mark.
+    pub fn innermost(&self, canonical: impl Fn(&str) -> String) -> String {
+        self.line(&self.user[self.user.len().saturating_sub(1)..], canonical)
+    }
+
+    fn line(&self, user: &[Frame], canonical: impl Fn(&str) -> String) -> String {
+        let user = user.iter().map(|frame| match frame {
             Frame::Named(name) => canonical(&plain(name)),
             Frame::Nameless(module) => format!("[{module}]"),
         });
@@ -88,12 +97,12 @@ impl Sampled {
         (all > 0.0).then(|| named / all)
     }
 
-    /// Each path with its share of the weight.
-    pub fn shares(&self, canonical: impl Fn(&str) -> String) -> BTreeMap<String, f64> {
+    /// The share of the weight that each line has, of those that `line` makes of the stacks.
+    pub fn shares(&self, line: impl Fn(&Stack) -> String) -> BTreeMap<String, f64> {
         let whole = self.weight();
         let mut shares = BTreeMap::new();
         for stack in &self.stacks {
-            *shares.entry(stack.path(&canonical)).or_default() += stack.weight / whole;
+            *shares.entry(line(stack)).or_default() += stack.weight / whole;
         }
         shares
     }
@@ -215,8 +224,9 @@ mod tests {
         let stacks = vec![stack(&["_start", "f"], false, 3.0), stack(&["f"], false, 1.0)];
         let sampled = Sampled { stacks, samples: 4, lost: 0 };
         assert_eq!(sampled.share(|stack| stack.reaches(&["_start"])), Some(0.75));
-        let shares = sampled.shares(str::to_owned);
+        let shares = sampled.shares(|stack| stack.path(str::to_owned));
         assert_eq!(shares["_start;f;[kernel]"], 0.75);
+        assert_eq!(sampled.shares(|stack| stack.innermost(str::to_owned))["f;[kernel]"], 1.0);
         assert_eq!(Sampled::default().share(|_| true), None);
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::compare::Comparison;
 use super::{Judged, Row, Whole};
 
 /// Share of the stacks that must reach a thread's entry.
@@ -51,22 +52,26 @@ fn lost(judged: &Judged, side: usize) -> String {
     }
 }
 
-/// Do the largest stacks have the same shares?
+/// Do the largest stacks, and the innermost functions, have the same shares?
 pub fn shares(rows: &[Row]) -> String {
-    let head = "| 20 largest on-CPU stacks of either | compared | differ |\n|---|---|---|\n";
-    let mut text = table(head, rows, 2, |judged| {
-        let differ = judged.comparison.differ.len();
-        format!("{} | {}", judged.comparison.compared, flagged(differ.to_string(), differ == 0))
+    let head = "| the 20 largest of either, on-CPU | stacks compared | differ | innermost functions compared | differ |\n\
+                |---|---|---|---|---|\n";
+    let cells = |one: &Comparison| {
+        let differ = one.differ.len();
+        format!("{} | {}", one.compared, flagged(differ.to_string(), differ == 0))
+    };
+    let mut text = table(head, rows, 4, |judged| {
+        format!("{} | {}", cells(&judged.whole_stacks), cells(&judged.innermost))
     });
+    text.push_str("\nThe largest differences of each program, in % of its samples:\n\n");
     for (name, judged) in measured(rows) {
-        for one in judged.comparison.differ.iter().take(SHOWN) {
-            let (ours, theirs, allowed) = (one.ours * 100.0, one.theirs * 100.0, one.allowed * 100.0);
+        let stacks = judged.whole_stacks.differ.iter().take(SHOWN);
+        for one in stacks.chain(judged.innermost.differ.iter().take(SHOWN)) {
+            let (ours, perf, allowed) = (one.ours * 100.0, one.theirs * 100.0, one.allowed * 100.0);
             let path = shortened(&one.path);
-            let _ =
-                write!(text, "\n- {name}: {ours:.1} % ours, {theirs:.1} % perf's (± {allowed:.1}): `{path}`");
+            let _ = writeln!(text, "- {name}: {ours:.1} here, {perf:.1} perf (± {allowed:.1}): `{path}`");
         }
     }
-    text.push('\n');
     text
 }
 
@@ -74,8 +79,11 @@ pub fn shares(rows: &[Row]) -> String {
 pub fn names(rows: &[Row]) -> String {
     let head = "| user frames with a name, % | in files with symbols | perf | in all files | perf |\n|---|---|---|---|---|\n";
     table(head, rows, 4, |judged| {
+        let [where_symbols, perf] = judged.names_where_symbols;
+        let is_good = where_symbols.is_some_and(|share| share >= NAMED);
         // Of all files no share is promised: a stripped one has no names to find.
-        format!("{} | {}", pair(judged.names_where_symbols, NAMED), pair(judged.names, 0.0))
+        let [all, perf_all] = judged.names.map(percent);
+        format!("{} | {} | {all} | {perf_all}", flagged(percent(where_symbols), is_good), percent(perf))
     })
 }
 
