@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_stack_that_one_side_lacks_differs() {
-        check(&[("a", 1.0)], &[("a", 0.8), ("b", 0.2)], &["a", "b"]);
+        check(&[("a", 1.0)], &[("a", 0.75), ("b", 0.25)], &["a", "b"]);
     }
 
     #[test]

@@ -54,8 +54,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(line: &str, expected: Option<Stack>) {
-        assert_eq!(stack(line).unwrap(), expected);
+    fn check(line: &str, expected: Option<&Stack>) {
+        assert_eq!(stack(line).unwrap().as_ref(), expected);
     }
 
     #[test]
@@ -63,7 +63,7 @@ mod tests {
         let user = vec![named("_start"), named("operator new(unsigned long)")];
         check(
             "db (7);main/7;pipe (ipc);_start;tiny_[i];operator new(unsigned long);read_[k] 1500",
-            Some(Stack { user, in_kernel: true, known_incomplete: false, weight: 1500.0 }),
+            Some(&Stack { user, in_kernel: true, known_incomplete: false, weight: 1500.0 }),
         );
     }
 
@@ -73,7 +73,7 @@ mod tests {
         let user = vec![nameless("libx.so.1"), nameless("unknown")];
         check(
             "db (7);main/7;on_cpu;[broken: no module];[libx.so.1+0x1f0];[unknown 0x7f00] 9",
-            Some(Stack { user, in_kernel: false, known_incomplete: true, weight: 9.0 }),
+            Some(&Stack { user, in_kernel: false, known_incomplete: true, weight: 9.0 }),
         );
     }
 

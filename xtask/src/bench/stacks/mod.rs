@@ -13,6 +13,7 @@ mod compare;
 mod tables;
 mod cost;
 mod unwind;
+mod large;
 mod machine;
 
 use anyhow::{Result, bail};
@@ -65,7 +66,9 @@ pub fn stacks(bench: &Bench) -> Result<Vec<Section>> {
         ("stacks-names", tables::names(&rows)),
     ];
     if bench.only.is_none() {
-        sections.extend([("stacks-cost", cost::cost(bench)?), ("stacks-unwind", unwind::unwind()?)]);
+        sections.push(("stacks-cost", cost::cost(bench)?));
+        sections.push(("stacks-unwind", unwind::unwind()?));
+        sections.push(("stacks-large", large::large(bench)?));
     }
     Ok(sections)
 }

@@ -225,8 +225,10 @@ mod tests {
         let sampled = Sampled { stacks, samples: 4, lost: 0 };
         assert_eq!(sampled.share(|stack| stack.reaches(&["_start"])), Some(0.75));
         let shares = sampled.shares(|stack| stack.path(str::to_owned));
-        assert_eq!(shares["_start;f;[kernel]"], 0.75);
-        assert_eq!(sampled.shares(|stack| stack.innermost(str::to_owned))["f;[kernel]"], 1.0);
+        let expected = [("_start;f;[kernel]".to_owned(), 0.75), ("f;[kernel]".to_owned(), 0.25)];
+        assert_eq!(shares, expected.into());
+        let innermost = sampled.shares(|stack| stack.innermost(str::to_owned));
+        assert_eq!(innermost, [("f;[kernel]".to_owned(), 1.0)].into());
         assert_eq!(Sampled::default().share(|_| true), None);
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::compare::Comparison;
 use super::{Judged, Row, Whole};
+use crate::command::repository;
 
 /// Share of the stacks that must reach a thread's entry.
 const WHOLE: f64 = 0.995;
@@ -121,7 +122,9 @@ fn flagged(text: String, is_good: bool) -> String {
 
 /// The innermost part of a long stack, and its outermost function.
 fn shortened(path: &str) -> String {
-    let path = path.replace(['`', '|', '\n'], "?");
+    // node's names have the script's whole path in them.
+    let folder = format!("{}/", repository().display());
+    let path = path.replace(&folder, "").replace(['`', '|', '\n'], "?");
     let characters = path.chars().count();
     if characters <= WIDTH {
         return path;
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_missing_has_a_row_that_says_so() {
         let rows = [Row { name: "Go", judged: Err("`go` is missing".to_owned()) }];
-        assert!(shares(&rows).contains("| Go | **not measured**: `go` is missing | |\n"));
+        assert!(shares(&rows).contains("| Go | **not measured**: `go` is missing | | | |\n"));
     }
 
     #[test]
