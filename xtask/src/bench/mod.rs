@@ -52,12 +52,16 @@ pub struct Args {
     /// Judge only the stacks of programs whose name contains this; the document stays as it is
     #[arg(long)]
     only: Option<String>,
+    /// Measure this program, not the release build; the documents stay as they are
+    #[arg(long)]
+    profiler: Option<PathBuf>,
 }
 
 /// What each benchmark needs.
 pub struct Bench {
-    /// Where the programs are.
+    /// Where the workloads are.
     directory: PathBuf,
+    profiler: PathBuf,
     scratch: TempDir,
     rounds: u16,
     only: Option<String>,
@@ -65,7 +69,7 @@ pub struct Bench {
 
 impl Bench {
     fn profiler(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.directory.join("profiler"));
+        let mut command = Command::new(&self.profiler);
         command.args(arguments);
         command
     }
@@ -102,12 +106,13 @@ pub fn bench(args: &Args) -> Result<()> {
     ]))?;
     let directory = target_directory(&repository().join("Cargo.toml"))?.join("release");
     let scratch = TempDir::with_prefix("profiler-bench-")?;
-    let bench = Bench { directory, scratch, rounds: args.rounds, only: args.only.clone() };
+    let profiler = args.profiler.clone().unwrap_or_else(|| directory.join("profiler"));
+    let bench = Bench { directory, profiler, scratch, rounds: args.rounds, only: args.only.clone() };
     for Benchmark { name, document, run } in chosen {
         let sections = run(&bench).with_context(|| format!("benchmark `{name}`"))?;
         for (name, section) in sections {
             println!("{section}");
-            if args.only.is_none() {
+            if args.only.is_none() && args.profiler.is_none() {
                 write_section(&repository().join(document), name, &section)?;
             }
         }
