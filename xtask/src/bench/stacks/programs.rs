@@ -96,13 +96,13 @@ pub const PROGRAMS: &[Program] = &[
         name: "python3, Debian's",
         entries: NATIVE,
         needs: &[("/usr/bin/python3", "python3-minimal"), LIBC_NAMES],
-        start: |_| start_script(&["/usr/bin/python3"], "hot.py"),
+        start: |bench| start_script(bench, &["/usr/bin/python3"], "hot.py"),
     },
     Program {
         name: "node --perf-basic-prof",
         entries: NATIVE,
         needs: &[("node", "nodejs"), LIBC_NAMES],
-        start: |_| start_script(&["node", "--perf-basic-prof"], "hot.js"),
+        start: |bench| start_script(bench, &["node", "--perf-basic-prof"], "hot.js"),
     },
 ];
 
@@ -156,8 +156,9 @@ fn start_go(bench: &Bench) -> Result<Started> {
     Ok(Started::workload(bench.scratch_workload("goroutines")?))
 }
 
-/// Starts an interpreter with a script. What node writes for perf goes away with it.
-fn start_script(words: &[&str], script: &str) -> Result<Started> {
+/// Starts an interpreter with a script, in the scratch directory, where node leaves a log. Its map for perf goes away
+/// with it.
+fn start_script(bench: &Bench, words: &[&str], script: &str) -> Result<Started> {
     struct WithMap(u32, Option<Workload>);
     impl Drop for WithMap {
         fn drop(&mut self) {
@@ -167,7 +168,7 @@ fn start_script(words: &[&str], script: &str) -> Result<Started> {
         }
     }
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).arg(sources().join(script));
+    command.args(&words[1..]).arg(sources().join(script)).current_dir(bench.path(""));
     let workload = Workload::start_command(command)?;
     let pid = workload.pid();
     Ok(Started { pids: vec![pid], _running: Box::new(WithMap(pid, Some(workload))) })
