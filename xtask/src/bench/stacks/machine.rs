@@ -6,8 +6,10 @@ use std::thread::available_parallelism;
 
 use crate::command::answer;
 
-/// One line about the machine, one about the tools.
+/// Lines about the machine, how busy it is now, and the tools. To be asked before anything is measured.
 pub fn machine() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
     let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = cpu_info.lines().find(|line| line.starts_with(name))?;
@@ -28,7 +30,8 @@ pub fn machine() -> String {
         ("redis-server", "--version"),
     ];
     let tools = tools.map(|(tool, option)| version(tool, option));
-    format!("{kernel}, {cpus} × {model}{kind}.\n\nWith {}.\n", tools.join(", "))
+    let tools = tools.join(", ");
+    format!("{kernel}, {cpus} × {model}{kind}; load average of the minute before: {load}.\n\nWith {tools}.\n")
 }
 
 /// A tool with its version: the first word of its answer that begins with a number.

@@ -57,10 +57,11 @@ pub fn stacks(bench: &Bench) -> Result<Vec<Section>> {
     if !command::on_path("perf") {
         bail!("perf is missing, beside which stacks are judged\n  try: cargo xtask setup --bench");
     }
+    let machine = machine::machine();
     let is_wanted = |program: &&Program| bench.only.as_ref().is_none_or(|part| program.name.contains(part));
     let rows: Vec<Row> = PROGRAMS.iter().filter(is_wanted).map(|program| row(bench, program)).collect();
     let mut sections = vec![
-        ("stacks-machine", machine::machine()),
+        ("stacks-machine", machine),
         ("stacks-whole", tables::whole(&rows)),
         ("stacks-shares", tables::shares(&rows)),
         ("stacks-names", tables::names(&rows)),
