@@ -1,12 +1,14 @@
-//! `cargo xtask bench`: what `profiler` costs, each number beside the one of no tool or of another tool in the same run.
+//! `cargo xtask bench`: what `profiler` costs, and how good its stacks are, each number beside the one of no tool or of
+//! another tool in the same run.
 //!
 //! In: the release builds of `profiler` and of the tests' workloads. Out: tables on standard output and, under the same
-//! names, in docs/overhead.md. Absolute numbers differ from machine to machine; the ratios are what is promised.
+//! names, in docs/overhead.md and docs/stacks.md. Absolute numbers differ from machine to machine; the ratios are what is promised.
 
 mod cpu;
 mod document;
 mod own;
 mod rounds;
+mod stacks;
 mod storm;
 
 use std::fs;
@@ -20,37 +22,65 @@ use tempfile::TempDir;
 use crate::command::{self, Privilege, cargo, repository};
 use crate::run::target_directory;
 
-/// A benchmark's name, and what runs it and returns its section of the document.
-type Benchmark = (&'static str, fn(&Bench) -> Result<String>);
+/// A part of a document: the name in its marks, and its text.
+type Section = (&'static str, String);
 
-const BENCHMARKS: &[Benchmark] = &[("storm", storm::storm), ("cpu", cpu::cpu), ("self", own::own)];
+/// Something that is measured.
+#[derive(Clone, Copy)]
+struct Benchmark {
+    name: &'static str,
+    document: &'static str,
+    run: fn(&Bench) -> Result<Vec<Section>>,
+}
+
+const OVERHEAD: &str = "docs/overhead.md";
+
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "storm", document: OVERHEAD, run: |bench| Ok(vec![("storm", storm::storm(bench)?)]) },
+    Benchmark { name: "cpu", document: OVERHEAD, run: |bench| Ok(vec![("cpu", cpu::cpu(bench)?)]) },
+    Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
+    Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
+];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: storm, cpu, self; without a name all of them
+    /// Which: storm, cpu, self, stacks; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Judge only the stacks of programs whose name contains this; the document stays as it is
+    #[arg(long)]
+    only: Option<String>,
+    /// Measure this program, not the release build; the documents stay as they are
+    #[arg(long)]
+    profiler: Option<PathBuf>,
 }
 
 /// What each benchmark needs.
 pub struct Bench {
-    /// Where the programs are.
+    /// Where the workloads are.
     directory: PathBuf,
+    profiler: PathBuf,
     scratch: TempDir,
     rounds: u16,
+    only: Option<String>,
 }
 
 impl Bench {
     fn profiler(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.directory.join("profiler"));
+        let mut command = Command::new(&self.profiler);
         command.args(arguments);
         command
     }
 
     fn workload(&self, name: &str, arguments: &[&str]) -> Result<Workload> {
         Workload::start(&self.directory, name, arguments)
+    }
+
+    /// Starts a program that a benchmark has compiled.
+    fn scratch_workload(&self, name: &str) -> Result<Workload> {
+        Workload::start(self.scratch.path(), name, &[])
     }
 
     /// Path of a file that is gone after the run.
@@ -75,11 +105,17 @@ pub fn bench(args: &Args) -> Result<()> {
         "profiler-tests",
     ]))?;
     let directory = target_directory(&repository().join("Cargo.toml"))?.join("release");
-    let bench = Bench { directory, scratch: TempDir::with_prefix("profiler-bench-")?, rounds: args.rounds };
-    for (name, run) in chosen {
-        let section = run(&bench).with_context(|| format!("benchmark `{name}`"))?;
-        println!("{section}");
-        write_section(&repository().join("docs/overhead.md"), name, &section)?;
+    let scratch = TempDir::with_prefix("profiler-bench-")?;
+    let profiler = args.profiler.clone().unwrap_or_else(|| directory.join("profiler"));
+    let bench = Bench { directory, profiler, scratch, rounds: args.rounds, only: args.only.clone() };
+    for Benchmark { name, document, run } in chosen {
+        let sections = run(&bench).with_context(|| format!("benchmark `{name}`"))?;
+        for (name, section) in sections {
+            println!("{section}");
+            if args.only.is_none() && args.profiler.is_none() {
+                write_section(&repository().join(document), name, &section)?;
+            }
+        }
     }
     Ok(())
 }
@@ -89,8 +125,8 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
         return Ok(BENCHMARKS.to_vec());
     }
     let find = |name: &String| {
-        let known = BENCHMARKS.iter().find(|(known, _)| known == name);
-        known.copied().with_context(|| format!("no benchmark `{name}`\n  try: storm, cpu or self"))
+        let known = BENCHMARKS.iter().find(|known| known.name == name);
+        known.copied().with_context(|| format!("no benchmark `{name}`\n  try: storm, cpu, self or stacks"))
     };
     names.iter().map(find).collect()
 }

@@ -127,7 +127,7 @@ fn ticks_a_second() -> f64 {
 }
 
 /// `VmHWM` of a process's `status`, which is in KiB.
-fn most_resident_bytes(pid: u32) -> Result<f64> {
+pub fn most_resident_bytes(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;

@@ -60,6 +60,13 @@ pub const BENCH: &[Package] = &[
     tool("linux-perf", "to compare with"),
     tool("fio", "as a load on the disk"),
     tool("stress-ng", "as a load on the scheduler"),
+    tool("gcc", "to compile programs whose stacks are judged"),
+    tool("g++", "to compile programs whose stacks are judged"),
+    tool("golang-go", "to compile a program whose stacks are judged"),
+    tool("nodejs", "to run a program whose stacks are judged"),
+    tool("python3-minimal", "to run a program whose stacks are judged"),
+    tool("binutils", "to read symbol tables (nm, readelf)"),
+    tool("libc6-dbg", "for the name of the function in which threads begin"),
 ];
 
 /// Installs those that are missing. Where there is no apt-get it says what is missing and goes on.
