@@ -11,7 +11,7 @@ use crate::{
     process::Processes,
     recording::Recording,
     session::{self, Finished, Options},
-    symbolize::{self, Blazesym, ModuleSource, Sources},
+    symbolize::{self, FileSymbolizer, ModuleSource, Sources},
 };
 
 /// Runs it. Returns the exit code.
@@ -63,6 +63,7 @@ fn name(recording: &mut Recording, processes: &Processes) {
         (None, None) => ModuleSource::None,
     });
     let tgids = recording.processes.iter().map(|process| process.tgid).collect();
-    let sources = Sources { modules: modules.collect(), processes: tgids };
-    symbolize::symbolize(recording, &mut Blazesym::new(sources));
+    let sources = Sources::new(modules.collect(), tgids);
+    symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
+    recording.quality.skipped.extend(sources.sentences());
 }

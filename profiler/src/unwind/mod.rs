@@ -10,7 +10,7 @@ mod stack;
 mod tables;
 mod unwinder;
 
-pub use elf::{Image, Malformed, ReadAt, parse_image};
+pub use elf::{Image, Malformed, ReadAt, Sections, parse_image};
 pub use tables::Tables;
 pub use unwinder::{Unwinder, Unwound};
 

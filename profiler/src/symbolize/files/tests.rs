@@ -58,7 +58,8 @@ impl Drop for Fixture {
 }
 
 fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-    Blazesym::new(Sources { modules: vec![source], processes: Vec::new() }).module(0, file_offsets)
+    let sources = Sources::new(vec![source], Vec::new());
+    FileSymbolizer::new(&sources).module(0, file_offsets)
 }
 
 #[track_caller]
@@ -117,20 +118,43 @@ fn a_deleted_file_that_is_still_open_is_read() {
 #[test]
 fn a_debug_link_is_followed_from_a_descriptor_to_the_directory_of_its_file() {
     let fixture = Fixture::build("debuglink", &["-g"]);
-    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
-    fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+    separate(&fixture);
     let file = File::open(fixture.library()).expect("open");
     check_inlined(&fixture, &PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+}
+
+/// Moves the debug information into `fixture.debug`, to which a link leads.
+fn separate(fixture: &Fixture) {
+    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
+    fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+}
+
+/// What the first byte of `outer` is called when only the symbol table names it.
+#[track_caller]
+fn check_symbol_alone(fixture: &Fixture) {
+    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
+    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
 }
 
 #[test]
 fn a_debug_link_to_another_build_leaves_the_symbol_table() {
     let fixture = Fixture::build("wronglink", &["-g"]);
-    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
+    fixture.run(
+        "cc",
+        &["-g", "-O0", "-fPIC", "-shared", "-Wl,--build-id=0x0102", "-o", "other.so", "fixture.c"],
+    );
+    fixture.run("objcopy", &["--only-keep-debug", "other.so", "fixture.debug"]);
     fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+    check_symbol_alone(&fixture);
+}
+
+#[test]
+fn without_build_ids_the_checksum_of_the_debug_link_decides() {
+    let fixture = Fixture::build("checksum", &["-g", "-Wl,--build-id=none"]);
+    separate(&fixture);
+    check_inlined(&fixture, &fixture.library());
     fixture.run("objcopy", &["--add-section", ".other=fixture.c", "fixture.debug"]);
-    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
-    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
+    check_symbol_alone(&fixture);
 }
 
 #[test]
@@ -161,7 +185,7 @@ fn a_truncated_file_has_no_names_and_does_no_harm() {
 
 #[test]
 fn a_module_that_is_not_in_the_list_has_no_names() {
-    assert_eq!(Blazesym::new(Sources::default()).module(7, &[1]), [] as [Vec<Name>; 0]);
+    assert_eq!(FileSymbolizer::new(&Sources::default()).module(7, &[1]), [] as [Vec<Name>; 0]);
 }
 
 #[test]
@@ -174,7 +198,7 @@ fn an_address_of_the_kernel_has_the_name_that_kallsyms_gives() {
     let line =
         symbols.lines().find(|line| line.ends_with(" T schedule")).expect("schedule is in every kernel");
     let address = u64::from_str_radix(&line[..16], 16).expect("an address");
-    let names = Blazesym::new(Sources::default()).kernel(&[address + 1]);
+    let names = FileSymbolizer::new(&Sources::default()).kernel(&[address + 1]);
     assert_eq!(names[0][0].function, "schedule");
 }
 

@@ -1,0 +1,187 @@
+//! The symbolizer of a live recording: which file has the names of which module, in which order they are asked.
+//!
+//! In: for each module of a recording a file that can be opened. Out: names. Debug information is looked for in the
+//! file itself, in `/usr/lib/debug` by its build id and by its debug link, and on debuginfod servers; what it does not
+//! name, the symbol tables of the same files may. Does not look at processes, except for their perf maps.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Symbolizer;
+use super::blazesym::Library;
+use super::debug_files::{DebugFiles, descriptor_path};
+use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
+use super::kallsyms;
+use super::memory_file::MemoryFile;
+use super::perf_map::PerfMap;
+use crate::recording::{ModuleId, Name, ProcessId};
+
+/// Where the names of a recording's modules and processes are to be found. Shared by all workers.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Parallel to the recording's modules.
+    pub modules: Vec<ModuleSource>,
+    /// Process ids as `/proc` shows them, parallel to the recording's processes.
+    pub processes: Vec<u32>,
+    /// Separate debug information.
+    pub debug_files: DebugFiles,
+    /// Files whose debug information was not read because of its size, or because of what it refers to.
+    too_large: AtomicU64,
+    shared: AtomicU64,
+}
+
+/// The content of one module.
+#[derive(Clone, Debug, Default)]
+pub enum ModuleSource {
+    /// A path that leads to the very file that was mapped, for example `/proc/self/fd/7`.
+    File(PathBuf),
+    /// The whole ELF image, for the vDSO, which is in no file.
+    Bytes(Arc<[u8]>),
+    /// Nothing could be opened.
+    #[default]
+    None,
+}
+
+impl Sources {
+    pub fn new(modules: Vec<ModuleSource>, processes: Vec<u32>) -> Self {
+        Self { modules, processes, ..Self::default() }
+    }
+
+    /// What was left out, as sentences for the report.
+    pub fn sentences(&self) -> Vec<String> {
+        let limit = DECOMPRESSED_BYTES >> 20;
+        let causes = [
+            (&self.too_large, format!("have more than {limit} MiB of debug information once decompressed")),
+            (&self.shared, "have debug information that refers to a further file".to_owned()),
+        ];
+        let sentence = |(count, what): &(&AtomicU64, String)| match count.load(Relaxed) {
+            0 => None,
+            count => Some(format!("{count} files {what}: their functions are named, without lines")),
+        };
+        causes.iter().filter_map(sentence).collect()
+    }
+}
+
+/// One worker's way to the sources.
+pub struct FileSymbolizer<'a> {
+    sources: &'a Sources,
+    library: Library,
+}
+
+impl<'a> FileSymbolizer<'a> {
+    /// Opens nothing yet: files are read when they are asked for.
+    pub fn new(sources: &'a Sources) -> Self {
+        Self { sources, library: Library::new() }
+    }
+}
+
+impl Symbolizer for FileSymbolizer<'_> {
+    fn kernel(&mut self, addresses: &[u64]) -> Vec<Vec<Name>> {
+        // Not from the image on disk, which need not be the one that runs.
+        let list = File::open("/proc/kallsyms").map(|file| BufReader::with_capacity(1 << 16, file));
+        let functions = list.and_then(|list| kallsyms::functions(list, addresses)).unwrap_or_default();
+        functions.into_iter().map(|function| function.map(named).into_iter().collect()).collect()
+    }
+
+    fn module(&mut self, module: ModuleId, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+        match self.sources.modules.get(module as usize) {
+            None | Some(ModuleSource::None) => Vec::new(),
+            Some(ModuleSource::File(path)) => self.elf_names(path, file_offsets),
+            Some(ModuleSource::Bytes(bytes)) => match MemoryFile::new(bytes) {
+                Ok(image) => self.elf_names(&image.path(), file_offsets),
+                Err(_) => Vec::new(),
+            },
+        }
+    }
+
+    fn process(&mut self, process: ProcessId, addresses: &[u64]) -> Vec<Vec<Name>> {
+        let Some(&tgid) = self.sources.processes.get(process as usize) else { return Vec::new() };
+        let map = PerfMap::of_process(tgid, addresses);
+        let function = |&address| map.function(address).map(|function| named(function.to_owned()));
+        addresses.iter().map(|address| function(address).into_iter().collect()).collect()
+    }
+}
+
+fn named(function: String) -> Name {
+    Name { function, ..Name::default() }
+}
+
+impl FileSymbolizer<'_> {
+    /// The functions at offsets of an ELF file, parallel to the offsets.
+    fn elf_names(&mut self, path: &Path, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+        let looked_at = File::open(path).ok().and_then(|file| Some((ElfFile::read(&file)?, file)));
+        let Some((elf, file)) = looked_at else { return vec![Vec::new(); file_offsets.len()] };
+        let mut search = Search::new(&elf, file_offsets);
+        let own = descriptor_path(&file);
+        if elf.debug == DebugInformation::Usable {
+            search.ask(&mut self.library, &own, true);
+        } else {
+            self.count(elf.debug);
+            self.ask_separate(&elf, path, &mut search);
+        }
+        if elf.symbols {
+            search.ask(&mut self.library, &own, false);
+        }
+        search.names
+    }
+
+    /// Asks the separate debug information of a file that has none of its own.
+    fn ask_separate(&mut self, elf: &ElfFile, path: &Path, search: &mut Search) {
+        let original = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned());
+        let Some((separate, file)) = self.sources.debug_files.find(elf, original.parent()) else { return };
+        let Some(found) = ElfFile::read(&file) else { return };
+        match found.debug {
+            DebugInformation::Usable => search.ask(&mut self.library, &descriptor_path(&file), true),
+            // What a package installed may refer to what another one did, and the library knows how.
+            DebugInformation::Shared if self.sources.debug_files.holds(&separate) => {
+                search.ask(&mut self.library, &separate, true);
+            }
+            other => self.count(other),
+        }
+        if found.symbols {
+            search.ask(&mut self.library, &descriptor_path(&file), false);
+        }
+    }
+
+    fn count(&self, debug: DebugInformation) {
+        match debug {
+            DebugInformation::TooLarge => self.sources.too_large.fetch_add(1, Relaxed),
+            DebugInformation::Shared => self.sources.shared.fetch_add(1, Relaxed),
+            DebugInformation::None | DebugInformation::Usable => 0,
+        };
+    }
+}
+
+/// Names of one module, as far as they are known.
+struct Search {
+    /// Rows of `names` with the address in the file, of those that lie in its code.
+    addresses: Vec<(usize, u64)>,
+    names: Vec<Vec<Name>>,
+}
+
+impl Search {
+    fn new(elf: &ElfFile, file_offsets: &[u64]) -> Self {
+        let address = |(row, &offset): (usize, &u64)| Some((row, elf.address(offset)?));
+        let addresses = file_offsets.iter().enumerate().filter_map(address).collect();
+        Self { addresses, names: vec![Vec::new(); file_offsets.len()] }
+    }
+
+    /// Asks a file for what has no name yet.
+    fn ask(&mut self, library: &mut Library, path: &Path, debug_information: bool) {
+        let open: Vec<(usize, u64)> =
+            self.addresses.iter().copied().filter(|&(row, _)| self.names[row].is_empty()).collect();
+        if open.is_empty() {
+            return;
+        }
+        let addresses: Vec<u64> = open.iter().map(|&(_, address)| address).collect();
+        for ((row, _), names) in open.into_iter().zip(library.look_up(path, debug_information, &addresses)) {
+            self.names[row] = names;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
