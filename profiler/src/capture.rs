@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 89 50 52 46 0d 0a 1a 0a   magic
-//! 01 00 00 00               version, little endian
+//! 02 00 00 00               version, little endian
 //! then for each section, in the order of the fields of `Recording`, and an empty section `end`:
 //! 6d 65 74 61 00 00 00 00   name, filled up with zeros       (here "meta")
 //! 2a 00 00 00 00 00 00 00   bytes of payload, little endian
@@ -22,7 +22,7 @@ use crate::recording::{Invalid, Recording};
 /// First bytes of a capture. As in PNG, the first byte is no text, and a transfer that changes line ends is seen.
 const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
 /// Raised with each change of the tables: postcard does not describe itself.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Longest payload. A recording of 10,000 threads has about 2 MB in its largest section.
 const MAX_SECTION_BYTES: u64 = 1 << 30;
 /// Name, length and CRC.
@@ -38,6 +38,11 @@ pub enum LoadError {
          try: a newer profiler, at least the one that recorded it"
     )]
     Newer { found: u32 },
+    #[error(
+        "the capture has format version {found}, this profiler reads version {VERSION}\n  \
+         try: the profiler that recorded it"
+    )]
+    Older { found: u32 },
     #[error(
         "the capture is truncated: section `{section}` lacks {missing} bytes\n  \
          try: copy the file again; `profiler record` itself never leaves a partial capture"
@@ -125,6 +130,7 @@ fn read_file_header(input: &mut dyn Read) -> Result<(), LoadError> {
     match u32::from_le_bytes(version) {
         VERSION => Ok(()),
         0 => Err(LoadError::Corrupt { section: "header", what: "there is no format version 0" }),
+        found if found < VERSION => Err(LoadError::Older { found }),
         found => Err(LoadError::Newer { found }),
     }
 }
@@ -237,10 +243,20 @@ mod tests {
     #[test]
     fn a_newer_version_is_named() {
         let mut bytes = saved(&example());
-        bytes[8] = 2;
+        bytes[8] = 3;
         check(
             &bytes,
-            "the capture has format version 2, this profiler reads version 1\n  try: a newer profiler",
+            "the capture has format version 3, this profiler reads version 2\n  try: a newer profiler",
+        );
+    }
+
+    #[test]
+    fn an_older_version_is_named() {
+        let mut bytes = saved(&example());
+        bytes[8] = 1;
+        check(
+            &bytes,
+            "the capture has format version 1, this profiler reads version 2\n  try: the profiler that recorded it",
         );
     }
 

@@ -7,6 +7,7 @@
 mod images;
 mod maps;
 mod open;
+mod perf_maps;
 mod spaces;
 
 #[cfg(test)]
@@ -19,6 +20,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use images::{Backing, Images};
 pub use images::{Counts, ImageInfo};
 pub use maps::{MapsLine, parse_line};
+pub use open::descriptor_path;
+pub use perf_maps::PerfMaps;
 use spaces::{SpaceId, Spaces};
 
 use crate::recording::{Broken, StackEnd};
@@ -70,6 +73,7 @@ pub struct Processes {
     by_tgid: HashMap<u32, Process>,
     spaces: Spaces,
     images: Images,
+    perf_maps: PerfMaps,
     /// Counts uses, to find what was not used for long.
     clock: u64,
 }
@@ -89,6 +93,7 @@ impl Processes {
             by_tgid: HashMap::new(),
             spaces: Spaces::new(limits.unwinders),
             images: Images::new(limits),
+            perf_maps: PerfMaps::default(),
             clock: 0,
         }
     }
@@ -164,6 +169,11 @@ impl Processes {
         self.images.infos()
     }
 
+    /// The names that the processes wrote of the code that they made.
+    pub fn perf_maps(&self) -> &PerfMaps {
+        &self.perf_maps
+    }
+
     /// What a bound or a missing permission kept from being read.
     pub fn counts(&self) -> &Counts {
         &self.images.counts
@@ -203,6 +213,7 @@ impl Processes {
         let mut mappings: Vec<Mapping> = Vec::new();
         let mut line = Vec::new();
         let mut any = false;
+        let mut has_own_code = false;
         loop {
             line.clear();
             if reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
@@ -221,10 +232,16 @@ impl Processes {
             }
             let image = match self.images.backing(tgid, &parsed) {
                 Backing::Image(image) => Some(image),
-                Backing::Memory => None,
+                Backing::Memory => {
+                    has_own_code = true;
+                    None
+                }
             };
             let file_offset = if image.is_some() && !parsed.is_vdso() { parsed.offset } else { 0 };
             mappings.push(Mapping { start: parsed.start, end: parsed.end, file_offset, image });
+        }
+        if has_own_code {
+            self.perf_maps.keep(tgid);
         }
         if any { Ok(mappings) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended")) }
     }

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -50,6 +51,11 @@ impl Found {
             Err(io::Error::other("replaced while it was being opened"))
         }
     }
+}
+
+/// The path of an open file, for those who take paths and to open it anew.
+pub fn descriptor_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn regular(path: PathBuf) -> io::Result<Found> {

@@ -5,33 +5,38 @@
 //! name, the symbol tables of the same files may. Does not look at processes, except for their perf maps.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Symbolizer;
 use super::blazesym::Library;
-use super::debug_files::{DebugFiles, descriptor_path};
+use super::debug_files::DebugFiles;
+use super::debuginfod::Debuginfod;
 use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
-use super::kallsyms;
 use super::memory_file::MemoryFile;
-use super::perf_map::PerfMap;
+use super::{kallsyms, perf_map};
+use crate::process::descriptor_path;
 use crate::recording::{ModuleId, Name, ProcessId};
 
 /// Where the names of a recording's modules and processes are to be found. Shared by all workers.
-#[derive(Debug, Default)]
-pub struct Sources {
+pub struct Sources<'a> {
     /// Parallel to the recording's modules.
     pub modules: Vec<ModuleSource>,
-    /// Process ids as `/proc` shows them, parallel to the recording's processes.
-    pub processes: Vec<u32>,
+    /// Opens what a process wrote of the code that it made.
+    pub perf_map: PerfMapOf<'a>,
     /// Separate debug information.
     pub debug_files: DebugFiles,
+    /// Servers of the same, if the user names some.
+    pub debuginfod: Option<Debuginfod>,
     /// Files whose debug information was not read because of its size, or because of what it refers to.
     too_large: AtomicU64,
     shared: AtomicU64,
 }
+
+/// Opens the perf map of a process, which most do not have.
+pub type PerfMapOf<'a> = Box<dyn Fn(ProcessId) -> io::Result<File> + Sync + 'a>;
 
 /// The content of one module.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +50,11 @@ pub enum ModuleSource {
     None,
 }
 
-impl Sources {
-    pub fn new(modules: Vec<ModuleSource>, processes: Vec<u32>) -> Self {
-        Self { modules, processes, ..Self::default() }
+impl<'a> Sources<'a> {
+    pub fn new(modules: Vec<ModuleSource>, perf_map: PerfMapOf<'a>) -> Self {
+        let debug_files = DebugFiles::default();
+        let (too_large, shared) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { modules, perf_map, debug_files, debuginfod: None, too_large, shared }
     }
 
     /// What was left out, as sentences for the report.
@@ -67,13 +74,13 @@ impl Sources {
 
 /// One worker's way to the sources.
 pub struct FileSymbolizer<'a> {
-    sources: &'a Sources,
+    sources: &'a Sources<'a>,
     library: Library,
 }
 
 impl<'a> FileSymbolizer<'a> {
     /// Opens nothing yet: files are read when they are asked for.
-    pub fn new(sources: &'a Sources) -> Self {
+    pub fn new(sources: &'a Sources<'a>) -> Self {
         Self { sources, library: Library::new() }
     }
 }
@@ -82,8 +89,7 @@ impl Symbolizer for FileSymbolizer<'_> {
     fn kernel(&mut self, addresses: &[u64]) -> Vec<Vec<Name>> {
         // Not from the image on disk, which need not be the one that runs.
         let list = File::open("/proc/kallsyms").map(|file| BufReader::with_capacity(1 << 16, file));
-        let functions = list.and_then(|list| kallsyms::functions(list, addresses)).unwrap_or_default();
-        functions.into_iter().map(|function| function.map(named).into_iter().collect()).collect()
+        named(list.and_then(|list| kallsyms::functions(list, addresses)))
     }
 
     fn module(&mut self, module: ModuleId, file_offsets: &[u64]) -> Vec<Vec<Name>> {
@@ -98,15 +104,15 @@ impl Symbolizer for FileSymbolizer<'_> {
     }
 
     fn process(&mut self, process: ProcessId, addresses: &[u64]) -> Vec<Vec<Name>> {
-        let Some(&tgid) = self.sources.processes.get(process as usize) else { return Vec::new() };
-        let map = PerfMap::of_process(tgid, addresses);
-        let function = |&address| map.function(address).map(|function| named(function.to_owned()));
-        addresses.iter().map(|address| function(address).into_iter().collect()).collect()
+        let map = (self.sources.perf_map)(process).map(BufReader::new);
+        named(map.and_then(|map| perf_map::functions(map, addresses)))
     }
 }
 
-fn named(function: String) -> Name {
-    Name { function, ..Name::default() }
+/// Names without places. Without a list, or with one that breaks off, the frames show as addresses.
+fn named(functions: io::Result<Vec<Option<String>>>) -> Vec<Vec<Name>> {
+    let name = |function: String| vec![Name { function, ..Name::default() }];
+    functions.unwrap_or_default().into_iter().map(|function| function.map_or_else(Vec::new, name)).collect()
 }
 
 impl FileSymbolizer<'_> {
@@ -121,6 +127,9 @@ impl FileSymbolizer<'_> {
         } else {
             self.count(elf.debug);
             self.ask_separate(&elf, path, &mut search);
+            if !search.has_places() {
+                self.ask_servers(&elf, &mut search);
+            }
         }
         if elf.symbols {
             search.ask(&mut self.library, &own, false);
@@ -133,17 +142,31 @@ impl FileSymbolizer<'_> {
         let original = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned());
         let Some((separate, file)) = self.sources.debug_files.find(elf, original.parent()) else { return };
         let Some(found) = ElfFile::read(&file) else { return };
-        match found.debug {
-            DebugInformation::Usable => search.ask(&mut self.library, &descriptor_path(&file), true),
-            // What a package installed may refer to what another one did, and the library knows how.
-            DebugInformation::Shared if self.sources.debug_files.holds(&separate) => {
-                search.ask(&mut self.library, &separate, true);
-            }
-            other => self.count(other),
+        // What a package installed may refer to what another one did, and the library knows how.
+        if found.debug == DebugInformation::Shared && self.sources.debug_files.holds(&separate) {
+            search.ask(&mut self.library, &separate, true);
+        } else {
+            self.ask_debug_file(&found, &descriptor_path(&file), search);
+        }
+    }
+
+    /// Asks a file that was found for another one.
+    fn ask_debug_file(&mut self, found: &ElfFile, path: &Path, search: &mut Search) {
+        if found.debug == DebugInformation::Usable {
+            search.ask(&mut self.library, path, true);
+        } else {
+            self.count(found.debug);
         }
         if found.symbols {
-            search.ask(&mut self.library, &descriptor_path(&file), false);
+            search.ask(&mut self.library, path, false);
         }
+    }
+
+    fn ask_servers(&mut self, elf: &ElfFile, search: &mut Search) {
+        let Some(servers) = &self.sources.debuginfod else { return };
+        let Some(file) = servers.debug_information(&elf.build_id) else { return };
+        let Some(found) = ElfFile::read(&file) else { return };
+        self.ask_debug_file(&found, &descriptor_path(&file), search);
     }
 
     fn count(&self, debug: DebugInformation) {
@@ -167,6 +190,11 @@ impl Search {
         let address = |(row, &offset): (usize, &u64)| Some((row, elf.address(offset)?));
         let addresses = file_offsets.iter().enumerate().filter_map(address).collect();
         Self { addresses, names: vec![Vec::new(); file_offsets.len()] }
+    }
+
+    /// Debug information was read: something has a source line.
+    fn has_places(&self) -> bool {
+        self.names.iter().flatten().any(|name| name.line > 0)
     }
 
     /// Asks a file for what has no name yet.

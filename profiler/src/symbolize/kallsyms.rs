@@ -12,6 +12,8 @@
 
 use std::io::{self, BufRead};
 
+use super::nearest::{Nearest, each_line};
+
 /// Longest line that is read: names have at most 512 bytes (`KSYM_NAME_LEN`), modules 56.
 const LINE_BYTES: u64 = 1024;
 /// Farthest that an address may lie behind the last symbol before it. There are no sizes in the list, and what lies
@@ -19,54 +21,24 @@ const LINE_BYTES: u64 = 1024;
 /// kernel has some 50 KiB.
 const REACH: u64 = 1 << 20;
 
-/// The symbol next below an address.
-#[derive(Clone, Debug)]
-struct Symbol {
-    address: u64,
-    name: String,
-}
-
 /// The functions at the addresses, parallel to them.
 ///
 /// # Errors
 /// Those of the reader.
 pub fn functions(list: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
-    let mut wanted: Vec<u64> = addresses.to_vec();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut found: Vec<Option<Symbol>> = vec![None; wanted.len()];
-    read_lines(list, |line| {
-        let Some((address, name, module)) = parse(line) else { return };
-        // Every wanted address from this symbol on might be in it, up to the next better symbol: the first is enough,
-        // since what is best for an address is handed on to the next one below.
-        let first = wanted.partition_point(|&wanted| wanted < address);
-        let Some(slot) = found.get_mut(first) else { return };
-        if slot.as_ref().is_none_or(|symbol| symbol.address < address) {
-            *slot = Some(Symbol { address, name: with_module(name, module) });
+    let mut nearest = Nearest::to(addresses);
+    each_line(list, LINE_BYTES, |line| {
+        let Some((address, name, module)) = std::str::from_utf8(line).ok().and_then(parse) else { return };
+        // Of several names at one place the first is as good as the others.
+        if !nearest.has(address) {
+            nearest.offer(address, || with_module(name, module));
         }
     })?;
-    let mut best: Option<&Symbol> = None;
-    let names = found.iter().zip(&wanted).map(|(symbol, &wanted)| {
-        best = symbol.as_ref().or(best);
-        best.filter(|symbol| wanted - symbol.address < REACH).map(|symbol| symbol.name.clone())
-    });
-    let names: Vec<Option<String>> = names.collect();
-    let of = |address: &u64| wanted.binary_search(address).ok().and_then(|at| names[at].clone());
-    Ok(addresses.iter().map(of).collect())
-}
-
-/// Hands on each line without its end.
-fn read_lines(mut list: impl BufRead, mut each: impl FnMut(&str)) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if io::Read::take(&mut list, LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
-        }
-        if let Ok(line) = std::str::from_utf8(&line) {
-            each(line);
-        }
-    }
+    let function = |&address: &u64| {
+        let (start, name) = nearest.at(address)?;
+        (address - start < REACH).then(|| name.clone())
+    };
+    Ok(addresses.iter().map(function).collect())
 }
 
 /// Address, name and module of a function. Data has no place in a stack; addresses that are hidden are zero.

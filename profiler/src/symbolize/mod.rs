@@ -7,16 +7,21 @@
 mod files;
 mod elf_file;
 mod debug_files;
+mod debuginfod;
 mod blazesym;
 mod demangle;
 mod kallsyms;
 mod kernel_names;
-mod memory_file;
 mod perf_map;
+mod nearest;
+mod memory_file;
 mod workers;
 #[cfg(test)]
 mod fixed;
+#[cfg(test)]
+mod fixture;
 
+pub use self::debuginfod::{Debuginfod, Settings as DebuginfodSettings};
 pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]
 pub use self::fixed::Fixed;
