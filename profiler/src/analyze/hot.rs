@@ -158,7 +158,10 @@ mod tests {
             state: state::ON_CPU,
             comm: "db".to_owned(),
             frames: user.iter().chain(kernel).map(|&name| name.to_owned()).collect(),
+            places: vec![],
+            inlined: vec![],
             kernel_frames: kernel.len(),
+            largest: 0,
             ns,
             samples: 1,
         }
