@@ -52,12 +52,26 @@ impl Library {
                 names[row] = found;
             }
             if resident_bytes() > self.resident_limit {
-                self.symbolizer = new_symbolizer();
+                self.let_go();
             }
         }
         // An error says that nothing was kept.
         let _ = self.symbolizer.evict(&evict::Elf::new(path).into());
+        if resident_bytes() > self.resident_limit {
+            self.let_go();
+        }
         names
+    }
+
+    /// Forgets what was parsed, and gives its memory back to the kernel: the allocator would keep it, and the next look
+    /// at the memory would find no less.
+    fn let_go(&mut self) {
+        self.symbolizer = new_symbolizer();
+        // SAFETY: it takes a number, and touches only what is free.
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            libc::malloc_trim(0)
+        };
     }
 
     /// `None` if the file as a whole cannot be used.

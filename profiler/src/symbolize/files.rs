@@ -66,7 +66,7 @@ impl<'a> Sources<'a> {
         ];
         let sentence = |(count, what): &(&AtomicU64, String)| match count.load(Relaxed) {
             0 => None,
-            count => Some(format!("{count} files {what}: their functions are named, without lines")),
+            count => Some(format!("files whose functions have no lines, because they {what}: {count}")),
         };
         causes.iter().filter_map(sentence).collect()
     }
