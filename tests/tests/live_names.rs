@@ -90,7 +90,8 @@ while time.time() < end: spin_in_python(10000)
 
 /// A Python that knows `-X perf`: 3.12 or later.
 fn python_with_perf_support() -> Option<PathBuf> {
-    let pyenv = fs::read_dir("/root/.pyenv/versions").into_iter().flatten().flatten();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let pyenv = fs::read_dir(home.join(".pyenv/versions")).into_iter().flatten().flatten();
     let candidates = ["python3", "python3.12", "python3.13", "python3.14"].map(PathBuf::from);
     let candidates = candidates.into_iter().chain(pyenv.map(|version| version.path().join("bin/python3")));
     let asks = "import sys; sys.exit(not getattr(sys, 'is_stack_trampoline_active', lambda: False)())";
@@ -244,6 +245,7 @@ struct Usage {
 
 /// Records five seconds, and tells what that took, as `wait4` says.
 #[track_caller]
+#[allow(clippy::zombie_processes, reason = "`wait4` takes it, and tells more than `wait`")]
 fn record_big(live: &Live, program: &Path) -> (Report, Usage) {
     // Not as the profiler's command, whose work would count as its own.
     let mut big = Command::new(program).arg("8").spawn().expect("the program starts");

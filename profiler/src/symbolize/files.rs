@@ -212,4 +212,6 @@ impl Search {
 }
 
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod tests;

@@ -7,11 +7,11 @@ use object::{Object, ObjectSymbol};
 use super::*;
 use crate::symbolize::fixture::Fixture;
 
-fn sources(modules: Vec<ModuleSource>) -> Sources<'static> {
+pub fn sources(modules: Vec<ModuleSource>) -> Sources<'static> {
     Sources::new(modules, Box::new(|_| Err(io::ErrorKind::NotFound.into())))
 }
 
-fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+pub fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
     let sources = sources(vec![source]);
     FileSymbolizer::new(&sources).module(0, file_offsets)
 }
@@ -44,7 +44,7 @@ fn a_file_without_debug_information_has_functions_and_no_lines() {
 
 /// What each byte of `outer` is called, where it comes from the inlined function.
 #[track_caller]
-fn check_inlined(fixture: &Fixture, library: &Path) {
+pub fn check_inlined(fixture: &Fixture, library: &Path) {
     let names = look_up(ModuleSource::File(library.to_owned()), &fixture.offsets_of("outer"));
     let inlined = names.iter().find(|names| names.len() == 2).expect("no byte of `outer` is inlined code");
     let seen: Vec<_> = inlined.iter().map(|name| (name.function.as_str(), name.inlined, name.line)).collect();
@@ -78,14 +78,14 @@ fn a_debug_link_is_followed_from_a_descriptor_to_the_directory_of_its_file() {
 }
 
 /// Moves the debug information into `fixture.debug`, to which a link leads.
-fn separate(fixture: &Fixture) {
+pub fn separate(fixture: &Fixture) {
     fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
     fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
 }
 
 /// What the first byte of `outer` is called when only the symbol table names it.
 #[track_caller]
-fn check_symbol_alone(fixture: &Fixture) {
+pub fn check_symbol_alone(fixture: &Fixture) {
     let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
     assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
 }
