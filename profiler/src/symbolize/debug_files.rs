@@ -4,6 +4,7 @@
 //! or else by the checksum in the debug link. The paths come in part from hostile files, so only regular files are
 //! opened, and never with a name that leads elsewhere.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -64,7 +65,12 @@ fn build_id_path(build_id: &[u8]) -> Option<PathBuf> {
 
 /// Two digits a byte.
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Opens a file, and nothing whose opening waits or does something.

@@ -105,8 +105,8 @@ mod tests {
     fn a_cpp_name_of_exponential_length_is_cut() {
         // t<int, int>, t<that, that>, and so on: each level doubles the one before, 2^30 times 8 characters in the end.
         let digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ".chars().take(30);
-        let levels: String = digits.map(|digit| format!("S_IS{digit}_S{digit}_E")).collect();
-        let text = readable(&format!("_Z1f1tIiiE{levels}"));
+        let levels: Vec<_> = digits.map(|digit| format!("S_IS{digit}_S{digit}_E")).collect();
+        let text = readable(&format!("_Z1f1tIiiE{}", levels.concat()));
         assert!(text.starts_with("f(t<int, int>, t<t<int, int>, t<int, int> >, "), "{text}");
         assert_eq!(text.chars().count(), NAME_CHARS);
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ffffffff8120a4c0 T vfs_read
-//! ffffffffc0a31290 t nf_conntrack_in	[nf_conntrack]
-//! ffffffffc00a7b74 t bpf_prog_6deef7357e7b4530_filter	[bpf]
+//! ffffffffc0a31290 t nf_conntrack_in [nf_conntrack]
+//! ffffffffc00a7b74 t bpf_prog_6deef7357e7b4530_filter [bpf]
 //! address          kind name          module
 //! ```
 //! In: the text, which has some hundred thousand lines, and the addresses of interest. Out: their functions. The list

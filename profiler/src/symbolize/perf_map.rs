@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_passed_over() {
-        let map = [&b"1000 20 "[..], &[b'f'; 1 << 20], b"\n2000 20 second\n"].concat();
+        let map = [&b"1000 20 "[..], &b"f".repeat(1 << 20), b"\n2000 20 second\n"].concat();
         check(&map, 0x2000, Some("second"));
     }
 }
