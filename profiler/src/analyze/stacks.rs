@@ -25,7 +25,7 @@ pub struct StackTime {
     /// Parallel to `frames`, of the stack that has the most of this time: source file and line. Filled only for the
     /// stacks of the two lists, because there may be many others.
     pub places: Vec<Option<Place>>,
-    /// Parallel to `frames`, of the same stack: inlined into the function before.
+    /// Parallel to `frames`: inlined into the function before.
     pub inlined: Vec<bool>,
     /// How many of `frames` are kernel functions.
     pub kernel_frames: usize,
@@ -92,10 +92,8 @@ impl Stacks {
         off_cpu.extend(idle);
         on_cpu.truncate(TOP);
         off_cpu.truncate(TOP);
-        let with_places = |stack: &StackTime| {
-            let (places, inlined) = places(recording, stack.largest);
-            StackTime { places, inlined, ..stack.clone() }
-        };
+        let with_places =
+            |stack: &StackTime| StackTime { places: places(recording, stack.largest), ..stack.clone() };
         Self {
             on_cpu: on_cpu.into_iter().map(with_places).collect(),
             off_cpu: off_cpu.into_iter().map(with_places).collect(),
@@ -131,9 +129,9 @@ fn collect(recording: &Recording, shares: &Shares) -> Vec<StackTime> {
     let row = |((state, comm, chain), sum): ((u32, &str, &Chain), Sum)| StackTime {
         state,
         comm: comm.to_owned(),
-        frames: chain.functions.iter().map(|&label| labels.names[label as usize].clone()).collect(),
+        frames: chain.functions.iter().map(|&label| labels.labels[label as usize].0.clone()).collect(),
         places: Vec::new(),
-        inlined: Vec::new(),
+        inlined: chain.functions.iter().map(|&label| labels.labels[label as usize].1).collect(),
         kernel_frames: chain.kernel_frames,
         ns: sum.ns,
         samples: sum.samples,
@@ -151,17 +149,17 @@ struct Sum {
     largest: Option<(u64, StackId)>,
 }
 
-/// Where the functions of a stack were, and which are inlined; in the order of its chain.
-fn places(recording: &Recording, stack: StackId) -> (Vec<Option<Place>>, Vec<bool>) {
+/// Where the functions of a stack were, in the order of its chain.
+fn places(recording: &Recording, stack: StackId) -> Vec<Option<Place>> {
     let stack = &recording.stacks[stack as usize];
-    let root = missing_root(stack.end).map(|_| (None, false));
+    let root = missing_root(stack.end).map(|_| None);
     let user = stack.user.iter().rev();
     let frames = user.chain(kernel_frames(recording, stack).iter().rev());
     let functions = frames.flat_map(|&frame| {
         let labels = frame_labels(recording, frame).into_iter().rev();
-        labels.map(|label| (label.place(), label.inlined))
+        labels.map(|label| label.place())
     });
-    root.into_iter().chain(functions).unzip()
+    root.into_iter().chain(functions).collect()
 }
 
 /// A stack as functions, outermost first.
@@ -174,11 +172,11 @@ struct Chain {
 
 fn chain(recording: &Recording, stack: &Stack, labels: &mut Interner) -> Chain {
     let mut functions: Vec<u32> =
-        missing_root(stack.end).map(|text| labels.intern(text)).into_iter().collect();
+        missing_root(stack.end).map(|text| labels.intern(text, false)).into_iter().collect();
     let mut push = |frames: &[FrameId]| {
         for &frame in frames.iter().rev() {
             let names = frame_labels(recording, frame).into_iter().rev();
-            functions.extend(names.map(|label| labels.intern(label.text.into_owned())));
+            functions.extend(names.map(|label| labels.intern(label.text.into_owned(), label.inlined)));
         }
         functions.len()
     };
@@ -187,21 +185,22 @@ fn chain(recording: &Recording, stack: &Stack, labels: &mut Interner) -> Chain {
     Chain { functions, kernel_frames }
 }
 
-/// Each text once.
+/// Each label once: its text, and whether it is inlined.
 #[derive(Default)]
 struct Interner {
-    ids: HashMap<String, u32>,
-    names: Vec<String>,
+    ids: HashMap<(String, bool), u32>,
+    labels: Vec<(String, bool)>,
 }
 
 impl Interner {
-    fn intern(&mut self, text: String) -> u32 {
-        if let Some(&id) = self.ids.get(&text) {
+    fn intern(&mut self, text: String, inlined: bool) -> u32 {
+        let label = (text, inlined);
+        if let Some(&id) = self.ids.get(&label) {
             return id;
         }
-        let id = self.names.len() as u32;
-        self.names.push(text.clone());
-        self.ids.insert(text, id);
+        let id = self.labels.len() as u32;
+        self.labels.push(label.clone());
+        self.ids.insert(label, id);
         id
     }
 }
