@@ -70,5 +70,6 @@ fn name(recording: &mut Recording, processes: &Processes, progress: bool) {
         DebuginfodSettings::from_environment().map(|found| Debuginfod::start(found, progress));
     symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
     recording.quality.skipped.extend(sources.sentences());
+    recording.quality.skipped.extend(maps.sentence());
     recording.quality.debuginfod = sources.debuginfod.map(|servers| servers.counts()).unwrap_or_default();
 }

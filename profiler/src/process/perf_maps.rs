@@ -5,7 +5,7 @@
 //! namespace of its own. The file is the target's own and may be anything: only regular files of the process's user, or
 //! of root, are opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -19,21 +19,29 @@ const OPEN_MAPS: usize = 128;
 pub struct PerfMaps {
     by_tgid: HashMap<u32, File>,
     /// Maps beyond [`OPEN_MAPS`]: still found at the end, if their process is there.
-    pub not_kept: u64,
+    not_kept: HashSet<u32>,
 }
 
 impl PerfMaps {
     /// Opens the map of a process, if it has one by now.
     pub fn keep(&mut self, tgid: u32) {
-        if self.by_tgid.contains_key(&tgid) {
+        if self.by_tgid.contains_key(&tgid) || self.not_kept.contains(&tgid) {
             return;
         }
         let Ok(file) = open(tgid) else { return };
         if self.by_tgid.len() < OPEN_MAPS {
             self.by_tgid.insert(tgid, file);
         } else {
-            self.not_kept += 1;
+            self.not_kept.insert(tgid);
         }
+    }
+
+    /// What the bound kept out, for the report.
+    pub fn sentence(&self) -> Option<String> {
+        let count = self.not_kept.len();
+        (count > 0).then(|| {
+            format!("perf maps that are not kept open, and have no names if their process is gone: {count}")
+        })
     }
 
     /// The map of a process as it is now: that which was kept, else that which it has or has left behind.
