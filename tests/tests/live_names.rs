@@ -31,6 +31,14 @@ fn check_has(report: &Report, expected: &str) {
     assert!(frames.iter().any(|(frame, _)| frame.contains(expected)), "`{expected}` is not in {frames:#?}");
 }
 
+/// Takes away the maps that the recorded processes left behind.
+fn remove_perf_maps(report: &Report) {
+    for process in report.0["processes"].as_array().expect("processes") {
+        // Most have none.
+        let _ = fs::remove_file(format!("/tmp/perf-{}.map", process["tgid"]));
+    }
+}
+
 /// Is a program there? Says so if not.
 fn is_there(program: &str) -> bool {
     let there = Command::new(program)
@@ -63,6 +71,7 @@ fn functions_of_node_have_their_names_after_it_has_ended() {
         return;
     }
     let report = live.record(&[&["--", "node"], NODE_FLAGS, &["-e", JAVASCRIPT]].concat());
+    remove_perf_maps(&report);
     check_has(&report, "spinInJavaScript");
 }
 
@@ -112,6 +121,7 @@ fn functions_of_python_have_their_names() {
     };
     let python = python.to_str().expect("a plain path");
     let report = live.record(&["--", python, "-X", "perf", "-c", PYTHON]);
+    remove_perf_maps(&report);
     check_has(&report, "py::spin_in_python:");
 }
 
