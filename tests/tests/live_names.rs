@@ -106,8 +106,12 @@ fn python_with_perf_support() -> Option<PathBuf> {
     let candidates = candidates.into_iter().chain(pyenv.map(|version| version.path().join("bin/python3")));
     let asks = "import sys; sys.exit(not getattr(sys, 'is_stack_trampoline_active', lambda: False)())";
     let can = |python: &PathBuf| {
-        let status = Command::new(python).args(["-X", "perf", "-c", asks]).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
+        let child = Command::new(python).args(["-X", "perf", "-c", asks]).stderr(Stdio::null()).spawn();
+        let Ok(mut child) = child else { return false };
+        let can = child.wait().is_ok_and(|status| status.success());
+        // It has written one already.
+        let _ = fs::remove_file(format!("/tmp/perf-{}.map", child.id()));
+        can
     };
     candidates.into_iter().find(can)
 }
