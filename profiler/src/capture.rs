@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 89 50 52 46 0d 0a 1a 0a   magic
-//! 01 00 00 00               version, little endian
+//! 02 00 00 00               version, little endian
 //! then for each section, in the order of the fields of `Recording`, and an empty section `end`:
 //! 6d 65 74 61 00 00 00 00   name, filled up with zeros       (here "meta")
 //! 2a 00 00 00 00 00 00 00   bytes of payload, little endian

@@ -7,6 +7,7 @@
 
 pub mod workload;
 
+pub mod big_program;
 pub mod compile;
 pub mod counters;
 pub mod harness;

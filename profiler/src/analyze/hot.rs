@@ -40,10 +40,18 @@ pub struct HotStack {
     /// Name of the process.
     pub comm: String,
     /// Innermost first; a function that calls itself stands once, and a place without a name is told by its file.
-    pub user: Vec<String>,
+    pub user: Vec<HotFunction>,
     /// The innermost kernel function that more than three quarters of the time have in common, if it tells anything.
     pub kernel: Option<String>,
     pub ns: u64,
+}
+
+/// One function of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HotFunction {
+    pub name: String,
+    /// Inlined into the next one, which calls it.
+    pub inlined: bool,
 }
 
 /// The lists that a person reads. Time in the run queue is in none: where a thread was when it lost its CPU does not
@@ -78,7 +86,7 @@ impl Hot {
 }
 
 /// What stacks of one row have in common: state, process name and user functions.
-type Alike<'a> = (u32, &'a str, Vec<Cow<'a, str>>);
+type Alike<'a> = (u32, &'a str, Vec<HotFunction>);
 
 fn merged<'a>(stacks: impl Iterator<Item = &'a StackTime>) -> HotList {
     let mut samples = 0_u64;
@@ -97,22 +105,27 @@ fn merged<'a>(stacks: impl Iterator<Item = &'a StackTime>) -> HotList {
 }
 
 /// Stacks that have their user part in common; at least one.
-fn row(user: Vec<Cow<'_, str>>, stacks: &[&StackTime]) -> HotStack {
+fn row(user: Vec<HotFunction>, stacks: &[&StackTime]) -> HotStack {
     let first = stacks[0];
     let ns = stacks.iter().fold(0_u64, |sum, stack| sum.saturating_add(stack.ns));
     let common = common_kernel(stacks, ns);
     HotStack {
         state: first.state,
         comm: first.comm.clone(),
-        user: user.into_iter().map(Cow::into_owned).collect(),
+        user,
         kernel: telling(common.iter().rev().copied()).map(str::to_owned),
         ns,
     }
 }
 
 /// The user functions, innermost first, as [`HotStack::user`] has them.
-fn functions(stack: &StackTime) -> Vec<Cow<'_, str>> {
-    let mut functions: Vec<_> = stack.user().iter().rev().map(|label| without_offset(label)).collect();
+fn functions(stack: &StackTime) -> Vec<HotFunction> {
+    let user = stack.user().iter().zip(&stack.inlined).rev();
+    let function = |(label, &inlined): (&String, &bool)| HotFunction {
+        name: without_offset(label).into_owned(),
+        inlined,
+    };
+    let mut functions: Vec<_> = user.map(function).collect();
     functions.dedup();
     functions
 }
@@ -158,7 +171,10 @@ mod tests {
             state: state::ON_CPU,
             comm: "db".to_owned(),
             frames: user.iter().chain(kernel).map(|&name| name.to_owned()).collect(),
+            places: vec![],
+            inlined: vec![false; user.len() + kernel.len()],
             kernel_frames: kernel.len(),
+            largest: 0,
             ns,
             samples: 1,
         }
@@ -168,7 +184,7 @@ mod tests {
     fn check(stacks: &[StackTime], expected: &[(&str, Option<&str>, u64)]) {
         let list = merged(stacks.iter());
         let seen: Vec<_> =
-            list.rows.iter().map(|row| (row.user[0].as_str(), row.kernel.as_deref(), row.ns)).collect();
+            list.rows.iter().map(|row| (row.user[0].name.as_str(), row.kernel.as_deref(), row.ns)).collect();
         assert_eq!(seen, expected);
     }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use profiler_common::state::Group;
 
+use super::stacks::Place;
 use crate::recording::{Broken, Frame, FrameId, Recording, Stack, StackEnd};
 
 /// Functions that stand on top of a kernel stack only because the profiler, or another tracer, took it.
@@ -21,6 +22,17 @@ pub struct FrameLabel<'a> {
     pub kernel: bool,
     /// Inlined into the next label.
     pub inlined: bool,
+    /// Source file and line, as the debug information has them; the file is empty if it is not known.
+    pub file: &'a str,
+    pub line: u32,
+}
+
+impl FrameLabel<'_> {
+    /// The line of source code.
+    pub fn place(&self) -> Option<Place> {
+        let known = !self.file.is_empty() && self.line > 0;
+        known.then(|| Place { file: self.file.to_owned(), line: self.line })
+    }
 }
 
 /// The labels of a frame of a valid recording, innermost function first; at least one.
@@ -29,9 +41,18 @@ pub fn frame_labels(recording: &Recording, frame: FrameId) -> Vec<FrameLabel<'_>
     match recording.names.get(frame as usize) {
         Some(names) if !names.is_empty() => names
             .iter()
-            .map(|name| FrameLabel { text: Cow::Borrowed(&name.function), kernel, inlined: name.inlined })
+            .map(|name| FrameLabel {
+                text: Cow::Borrowed(&name.function),
+                kernel,
+                inlined: name.inlined,
+                file: &name.file,
+                line: name.line,
+            })
             .collect(),
-        _ => vec![FrameLabel { text: Cow::Owned(place(recording, frame)), kernel, inlined: false }],
+        _ => {
+            let text = Cow::Owned(place(recording, frame));
+            vec![FrameLabel { text, kernel, inlined: false, file: "", line: 0 }]
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub mod flame;
 
 pub use cost::CostRatios;
 pub use cross_check::CrossCheck;
-pub use hot::{Hot, HotList, HotStack};
+pub use hot::{Hot, HotFunction, HotList, HotStack};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};
 pub use quality::{Loss, StackEnds, Trust};
 pub use stacks::{FunctionTime, StackTime, Stacks};

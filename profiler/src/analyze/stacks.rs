@@ -1,6 +1,7 @@
 //! Each stack with its time: the ledger's, shared out over the samples.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use profiler_common::state::{self, Group};
 
@@ -8,7 +9,7 @@ use super::label::{frame_labels, kernel_frames, missing_root};
 use super::ledger::group;
 use super::shares::Shares;
 use super::waits_in::telling;
-use crate::recording::{FrameId, Recording, Stack};
+use crate::recording::{FrameId, Recording, Stack, StackId};
 
 /// Stacks kept for each of the two lists.
 const TOP: usize = 20;
@@ -21,11 +22,32 @@ pub struct StackTime {
     pub comm: String,
     /// Functions, outermost first; kernel functions come last.
     pub frames: Vec<String>,
+    /// Parallel to `frames`, of the stack that has the most of this time: source file and line. Filled only for the
+    /// stacks of the two lists, because there may be many others.
+    pub places: Vec<Option<Place>>,
+    /// Parallel to `frames`: inlined into the function before.
+    pub inlined: Vec<bool>,
     /// How many of `frames` are kernel functions.
     pub kernel_frames: usize,
     pub ns: u64,
     /// Stacks really taken.
     pub samples: u64,
+    /// The stack that has the most of this time.
+    pub(super) largest: StackId,
+}
+
+/// A line of source code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Hostile text, as the debug information has it.
+    pub file: String,
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 impl StackTime {
@@ -70,9 +92,11 @@ impl Stacks {
         off_cpu.extend(idle);
         on_cpu.truncate(TOP);
         off_cpu.truncate(TOP);
+        let with_places =
+            |stack: &StackTime| StackTime { places: places(recording, stack.largest), ..stack.clone() };
         Self {
-            on_cpu: on_cpu.into_iter().cloned().collect(),
-            off_cpu: off_cpu.into_iter().cloned().collect(),
+            on_cpu: on_cpu.into_iter().map(with_places).collect(),
+            off_cpu: off_cpu.into_iter().map(with_places).collect(),
             on_cpu_not_sampled_ns: shares.not_sampled_ns(|code| code == state::ON_CPU),
             off_cpu_not_sampled_ns: shares.not_sampled_ns(|code| code != state::ON_CPU),
             unknown_in: unknown_in(recording, shares),
@@ -91,23 +115,51 @@ fn collect(recording: &Recording, shares: &Shares) -> Vec<StackTime> {
     let mut labels = Interner::default();
     let chains: Vec<Chain> =
         recording.stacks.iter().map(|stack| chain(recording, stack, &mut labels)).collect();
-    let mut sums: HashMap<(u32, &str, &Chain), (u64, u64)> = HashMap::new();
-    for (sample, ns) in recording.samples.iter().zip(&shares.ns) {
+    let mut sums: HashMap<(u32, &str, &Chain), Sum> = HashMap::new();
+    for (sample, &ns) in recording.samples.iter().zip(&shares.ns) {
         let thread = &recording.threads[sample.thread as usize];
         let comm = recording.processes[thread.process as usize].comm.as_str();
         let sum = sums.entry((sample.state, comm, &chains[sample.stack as usize])).or_default();
-        sum.0 = sum.0.saturating_add(*ns);
-        sum.1 += sample.count as u64;
+        sum.ns = sum.ns.saturating_add(ns);
+        sum.samples += sample.count as u64;
+        if sum.largest.is_none_or(|(largest, _)| ns > largest) {
+            sum.largest = Some((ns, sample.stack));
+        }
     }
-    let row = |((state, comm, chain), (ns, samples)): ((u32, &str, &Chain), _)| StackTime {
+    let row = |((state, comm, chain), sum): ((u32, &str, &Chain), Sum)| StackTime {
         state,
         comm: comm.to_owned(),
-        frames: chain.functions.iter().map(|&label| labels.names[label as usize].clone()).collect(),
+        frames: chain.functions.iter().map(|&label| labels.labels[label as usize].0.clone()).collect(),
+        places: Vec::new(),
+        inlined: chain.functions.iter().map(|&label| labels.labels[label as usize].1).collect(),
         kernel_frames: chain.kernel_frames,
-        ns,
-        samples,
+        ns: sum.ns,
+        samples: sum.samples,
+        largest: sum.largest.map_or(0, |(_, stack)| stack),
     };
     sums.into_iter().map(row).collect()
+}
+
+/// What stacks of one row add up to.
+#[derive(Default)]
+struct Sum {
+    ns: u64,
+    samples: u64,
+    /// The stack with the most time, and that time.
+    largest: Option<(u64, StackId)>,
+}
+
+/// Where the functions of a stack were, in the order of its chain.
+fn places(recording: &Recording, stack: StackId) -> Vec<Option<Place>> {
+    let stack = &recording.stacks[stack as usize];
+    let root = missing_root(stack.end).map(|_| None);
+    let user = stack.user.iter().rev();
+    let frames = user.chain(kernel_frames(recording, stack).iter().rev());
+    let functions = frames.flat_map(|&frame| {
+        let labels = frame_labels(recording, frame).into_iter().rev();
+        labels.map(|label| label.place())
+    });
+    root.into_iter().chain(functions).collect()
 }
 
 /// A stack as functions, outermost first.
@@ -120,11 +172,11 @@ struct Chain {
 
 fn chain(recording: &Recording, stack: &Stack, labels: &mut Interner) -> Chain {
     let mut functions: Vec<u32> =
-        missing_root(stack.end).map(|text| labels.intern(text)).into_iter().collect();
+        missing_root(stack.end).map(|text| labels.intern(text, false)).into_iter().collect();
     let mut push = |frames: &[FrameId]| {
         for &frame in frames.iter().rev() {
             let names = frame_labels(recording, frame).into_iter().rev();
-            functions.extend(names.map(|label| labels.intern(label.text.into_owned())));
+            functions.extend(names.map(|label| labels.intern(label.text.into_owned(), label.inlined)));
         }
         functions.len()
     };
@@ -133,21 +185,22 @@ fn chain(recording: &Recording, stack: &Stack, labels: &mut Interner) -> Chain {
     Chain { functions, kernel_frames }
 }
 
-/// Each text once.
+/// Each label once: its text, and whether it is inlined.
 #[derive(Default)]
 struct Interner {
-    ids: HashMap<String, u32>,
-    names: Vec<String>,
+    ids: HashMap<(String, bool), u32>,
+    labels: Vec<(String, bool)>,
 }
 
 impl Interner {
-    fn intern(&mut self, text: String) -> u32 {
-        if let Some(&id) = self.ids.get(&text) {
+    fn intern(&mut self, text: String, inlined: bool) -> u32 {
+        let label = (text, inlined);
+        if let Some(&id) = self.ids.get(&label) {
             return id;
         }
-        let id = self.names.len() as u32;
-        self.names.push(text.clone());
-        self.ids.insert(text, id);
+        let id = self.labels.len() as u32;
+        self.labels.push(label.clone());
+        self.ids.insert(label, id);
         id
     }
 }

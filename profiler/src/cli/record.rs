@@ -1,6 +1,6 @@
 //! `profiler record`: records, names, writes.
 
-use std::{os::fd::AsRawFd as _, time::Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -8,10 +8,10 @@ use super::{args::Record, code, outputs::Plan};
 use crate::{
     analyze::Report,
     kernel, messages,
-    process::Processes,
-    recording::Recording,
+    process::{Processes, descriptor_path},
+    recording::{ProcessId, Recording},
     session::{self, Finished, Options},
-    symbolize::{self, Blazesym, ModuleSource, Sources},
+    symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, ModuleSource, Sources},
 };
 
 /// Runs it. Returns the exit code.
@@ -35,7 +35,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     };
     let Finished { mut recording, processes, command } = session::record(&options)?;
     let recorded = Instant::now();
-    name(&mut recording, &processes);
+    name(&mut recording, &processes, !args.quiet);
     let named = recorded.elapsed();
     drop(processes);
     let report = Report::new(&recording);
@@ -56,14 +56,21 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
 }
 
 /// Gives the frames their names, from the files that were mapped.
-fn name(recording: &mut Recording, processes: &Processes) {
+fn name(recording: &mut Recording, processes: &Processes, progress: bool) {
     recording.quality.skipped.extend(symbolize::kernel_names_hidden());
     let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
-        (Some(file), _) => ModuleSource::File(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+        (Some(file), _) => ModuleSource::File(descriptor_path(file)),
         (None, Some(bytes)) => ModuleSource::Bytes(bytes.clone()),
         (None, None) => ModuleSource::None,
     });
-    let tgids = recording.processes.iter().map(|process| process.tgid).collect();
-    let sources = Sources { modules: modules.collect(), processes: tgids };
-    symbolize::symbolize(recording, &mut Blazesym::new(sources));
+    let tgids: Vec<u32> = recording.processes.iter().map(|process| process.tgid).collect();
+    let maps = processes.perf_maps();
+    let perf_map = |process: ProcessId| maps.read(tgids[process as usize]);
+    let mut sources = Sources::new(modules.collect(), Box::new(perf_map));
+    sources.debuginfod =
+        DebuginfodSettings::from_environment().map(|found| Debuginfod::start(found, progress));
+    symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
+    recording.quality.skipped.extend(sources.sentences());
+    recording.quality.skipped.extend(maps.sentence());
+    recording.quality.debuginfod = sources.debuginfod.map(|servers| servers.counts()).unwrap_or_default();
 }

@@ -134,13 +134,19 @@ impl Processes {
         mut mappings: Vec<Mapping>,
         changes: impl IntoIterator<Item = What>,
     ) -> Vec<Mapping> {
+        let mut has_own_code = false;
         for what in changes {
             let What::Mapped(line) = what else { continue };
             if mappings.len() >= self.limits.mappings {
                 self.images.counts.mappings_over_limit += 1;
             } else if line.executable {
-                layout::insert(&mut mappings, self.mapping(tgid, &line));
+                let mapping = self.mapping(tgid, &line);
+                has_own_code |= mapping.image.is_none();
+                layout::insert(&mut mappings, mapping);
             }
+        }
+        if has_own_code {
+            self.perf_maps.keep(tgid);
         }
         mappings
     }

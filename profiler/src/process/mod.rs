@@ -11,6 +11,7 @@ mod images;
 mod layout;
 mod maps;
 mod open;
+mod perf_maps;
 mod spaces;
 
 #[cfg(test)]
@@ -26,6 +27,8 @@ use images::{Backing, Images};
 pub use images::{Counts, ImageInfo};
 pub use maps::{MapsLine, parse_line};
 use open::Owner;
+pub use open::descriptor_path;
+pub use perf_maps::PerfMaps;
 use spaces::{SpaceId, Spaces};
 
 use crate::recording::{Broken, Method, StackEnd};
@@ -83,6 +86,7 @@ pub struct Processes {
     losses: u64,
     spaces: Spaces,
     images: Images,
+    perf_maps: PerfMaps,
     /// Counts uses, to find what was not used for long.
     clock: u64,
 }
@@ -114,6 +118,7 @@ impl Processes {
             losses: 0,
             spaces: Spaces::new(limits.unwinders),
             images: Images::new(limits),
+            perf_maps: PerfMaps::default(),
             clock: 0,
         }
     }
@@ -175,6 +180,11 @@ impl Processes {
         self.images.infos()
     }
 
+    /// The names that the processes wrote of the code that they made.
+    pub fn perf_maps(&self) -> &PerfMaps {
+        &self.perf_maps
+    }
+
     /// What a bound or a missing permission kept from being read.
     pub fn counts(&self) -> &Counts {
         &self.images.counts
@@ -232,6 +242,9 @@ impl Processes {
                 continue;
             }
             mappings.push(self.mapping(tgid, &parsed));
+        }
+        if mappings.iter().any(|mapping| mapping.image.is_none()) {
+            self.perf_maps.keep(tgid);
         }
         if any { Ok(mappings) } else { Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended")) }
     }

@@ -69,6 +69,11 @@ impl Found {
     }
 }
 
+/// The path of an open file, for those who take paths and to open it anew.
+pub fn descriptor_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 fn regular(path: PathBuf) -> io::Result<Found> {
     let metadata = fs::metadata(&path)?;
     if metadata.is_file() {

@@ -224,6 +224,25 @@ pub struct Quality {
     pub skipped: Vec<String>,
     /// Events that a kernel program missed because it was already running on that CPU.
     pub recursion_misses: u64,
+    /// Files of debug information that servers were asked for.
+    pub debuginfod: Debuginfod,
+}
+
+/// What became of the files that debuginfod servers were asked for, or that their clients' cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debuginfod {
+    /// Files that were asked for over the network.
+    pub asked: u64,
+    /// Files that were in the cache.
+    pub cached: u64,
+    /// Of those asked for: received, and of the right build.
+    pub found: u64,
+    /// Not known to the servers, now or in the last ten minutes.
+    pub unknown: u64,
+    /// A server could not be asked, or what it sent was of no use.
+    pub failed: u64,
+    /// Not received when the time was up.
+    pub late: u64,
 }
 
 /// What the recording cost.

@@ -92,7 +92,7 @@ fn text_tells_the_numbers_of_the_table() {
         "The kernel disagrees on time on the CPU: the ledger has 5.000 s, 9.1 % less than the 5.500 s",
     );
     check_line(&example, "db 812 8.00 s 4.00 s on_cpu 40.0 %, fsync 30.0 %, poll 19.0 %");
-    check_line(&example, "4.00 s db: hash ← scan ← execute ← main");
+    check_line(&example, "4.00 s db: [i] hash ← scan ← execute ← main");
     check_line(&example, "3.00 s fsync db: [k] jbd2_log_wait_commit ← flush ← execute ← main");
     // evil's 2.5 s of net_recv are no busy time.
     check_line(&example, "evil\\x1b[31m 900 2.50 s 2.50 s on_cpu 50.0 %, net_recv 50.0 % (born)");
@@ -195,7 +195,7 @@ fn a_recording_without_samples_says_so() {
     check_line(&recording, "No stack was sampled");
     check_line(
         &recording,
-        "Top stacks on the CPU (innermost function first, [k] in the kernel): 7.50 s in 0 samples, 3 lost",
+        "Top stacks on the CPU (innermost first, [k] kernel, [i] inlined): 7.50 s in 0 samples, 3 lost",
     );
 }
 

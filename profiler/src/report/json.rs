@@ -11,7 +11,7 @@ use super::{Render, state_name};
 use crate::analyze::{
     Account, CrossCheck, ProcessAccount, Report, StackEnds, StackTime, Stacks, StateTime, ThreadAccount,
 };
-use crate::recording::Broken;
+use crate::recording::{Broken, Debuginfod};
 
 /// Raised when a key is removed or changes its meaning; a new key does not raise it.
 const SCHEMA_VERSION: u32 = 1;
@@ -120,6 +120,8 @@ struct StackJson<'a> {
     seconds: f64,
     ratio: f64,
     frames: &'a [String],
+    places: Vec<Option<String>>,
+    inlined: Vec<bool>,
     kernel_frames: usize,
     samples: u64,
 }
@@ -146,6 +148,7 @@ struct QualityJson<'a> {
     samples_over_limit: u64,
     recursion_misses: u64,
     skipped: &'a [String],
+    debuginfod: Debuginfod,
 }
 
 #[derive(Serialize)]
@@ -279,6 +282,8 @@ impl<'a> StacksJson<'a> {
             seconds: seconds(stack.ns),
             ratio: stack.ns as f64 / thread_ns,
             frames: &stack.frames,
+            places: stack.places.iter().map(|place| place.as_ref().map(ToString::to_string)).collect(),
+            inlined: stack.inlined.clone(),
             kernel_frames: stack.kernel_frames,
             samples: stack.samples,
         };
@@ -316,6 +321,7 @@ impl<'a> QualityJson<'a> {
             samples_over_limit: quality.samples_over_limit,
             recursion_misses: quality.recursion_misses,
             skipped: &quality.skipped,
+            debuginfod: quality.debuginfod,
         }
     }
 }

@@ -14,7 +14,7 @@ use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 
 use self::colour::colour;
 use super::frame_text;
-use crate::analyze::flame::{Flame, FlameFrame, Kind, View};
+use crate::analyze::flame::{Flame, FlameFrame, Kind, Layer, View};
 
 /// Most characters of the target's description in the title, which has one line.
 const TARGET_CHARS: usize = 80;
@@ -113,7 +113,9 @@ const LAST_MARK: u8 = 0x1f;
 
 /// The name by which inferno knows the frame. The mark stands before the suffix, which inferno takes off.
 fn marked_name(frame: &FlameFrame) -> String {
-    format!("{}{}{}", frame_text::escaped(&frame.text), mark(frame.kind), frame.suffix())
+    // The suffix itself is not shown.
+    let inlined = if matches!(frame.kind, Kind::Code(_, Layer::Inlined)) { " [inlined]" } else { "" };
+    format!("{}{inlined}{}{}", frame_text::escaped(&frame.text), mark(frame.kind), frame.suffix())
 }
 
 /// The same for frames that may have the same colour, and different for those that must not.

@@ -1,112 +1,105 @@
-//! Names by the blazesym library: ELF symbols and debug information, and the kernel's `kallsyms`.
+//! Names by the blazesym library: ELF symbols and debug information.
 //!
-//! In: for each module of a recording a file that can be opened. Out: functions, inlined functions, source lines,
-//! demangled. Debug information is looked for in the file itself and, by its debug link, in `/usr/lib/debug`.
-//! Does not look at processes, except for their perf maps.
+//! In: the path of a file that was looked at before, and addresses in it. Out: functions, inlined functions, source
+//! lines. One library serves one worker for the whole of its life; what it has parsed and mapped of a file is let go
+//! when that file is done, and earlier where the memory is needed.
 
-use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
-use ::blazesym::MaybeDefault;
-use ::blazesym::symbolize::source::{Elf, Kernel, Source};
-use ::blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer as Library};
+use ::blazesym::symbolize::source::{Elf, Source};
+use ::blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer, evict};
 
-use super::Symbolizer;
-use super::memory_file::MemoryFile;
-use super::perf_map::PerfMap;
-use crate::recording::{ModuleId, Name, ProcessId};
+use super::{NAMES_PER_FRAME, cut, demangle};
+use crate::recording::Name;
 
-/// Where the names of a recording's modules and processes are to be found.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// Parallel to the recording's modules.
-    pub modules: Vec<ModuleSource>,
-    /// Process ids as `/proc` shows them, parallel to the recording's processes.
-    pub processes: Vec<u32>,
+/// Memory of the whole process beyond which parsed units and mapped pages are let go. Pages of a mapped file count as
+/// resident too, and the kernel maps 64 KiB around each one that is touched.
+const RESIDENT_BYTES: u64 = 176 << 20;
+/// What one worker may add at least, where the recording itself has taken all of that.
+const LEAST_BYTES: u64 = 48 << 20;
+/// Addresses between two looks at the memory. Each may be in another unit, and a unit takes a few megabytes.
+const ADDRESSES: usize = 4;
+
+/// One worker's library.
+pub struct Library {
+    symbolizer: Symbolizer,
+    /// See [`RESIDENT_BYTES`].
+    resident_limit: u64,
 }
 
-/// The content of one module.
-#[derive(Clone, Debug, Default)]
-pub enum ModuleSource {
-    /// A path that leads to the very file that was mapped, for example `/proc/self/fd/7`.
-    File(PathBuf),
-    /// The whole ELF image, for the vDSO, which is in no file.
-    Bytes(Arc<[u8]>),
-    /// Nothing could be opened.
-    #[default]
-    None,
-}
-
-/// Looks names up in files, `kallsyms` and perf maps.
-///
-/// A recording asks for each source once, so that nothing parsed is kept: the memory needed is that of the largest
-/// module's debug information, not the sum of all.
-pub struct Blazesym {
-    sources: Sources,
-}
-
-impl Blazesym {
-    /// Opens nothing yet: files are read when they are asked for.
-    pub fn new(sources: Sources) -> Self {
-        Self { sources }
-    }
-}
-
-impl Symbolizer for Blazesym {
-    fn kernel(&mut self, addresses: &[u64]) -> Vec<Vec<Name>> {
-        // The image on disk need not be the one that runs, and parsing its debug information takes seconds.
-        let kernel = Kernel { vmlinux: MaybeDefault::None, ..Kernel::default() };
-        look_up(&Source::Kernel(kernel), Input::AbsAddr(addresses)).unwrap_or_default()
+impl Library {
+    pub fn new() -> Self {
+        let resident_limit = RESIDENT_BYTES.max(resident_bytes() + LEAST_BYTES);
+        Self { symbolizer: new_symbolizer(), resident_limit }
     }
 
-    fn module(&mut self, module: ModuleId, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-        match self.sources.modules.get(module as usize) {
-            None | Some(ModuleSource::None) => Vec::new(),
-            Some(ModuleSource::File(path)) => elf_names(path, file_offsets),
-            Some(ModuleSource::Bytes(bytes)) => match MemoryFile::new(bytes) {
-                Ok(image) => elf_names(&image.path(), file_offsets),
-                Err(_) => Vec::new(),
-            },
-        }
-    }
-
-    fn process(&mut self, process: ProcessId, addresses: &[u64]) -> Vec<Vec<Name>> {
-        let Some(&tgid) = self.sources.processes.get(process as usize) else { return Vec::new() };
-        let map = PerfMap::of_process(tgid, addresses);
-        let name = |function: &str| Name { function: function.to_owned(), ..Name::default() };
-        addresses.iter().map(|&address| map.function(address).map(name).into_iter().collect()).collect()
-    }
-}
-
-/// The functions at offsets of an ELF file, parallel to the offsets.
-fn elf_names(path: &Path, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-    let mut elf = Elf::new(path);
-    let input = Input::FileOffset(file_offsets);
-    let with_debug_information = look_up(&Source::Elf(elf.clone()), input);
-    let mut names = with_debug_information.unwrap_or_else(|| vec![Vec::new(); file_offsets.len()]);
-    if names.iter().any(Vec::is_empty) {
-        // Broken debug information, or a debug link to another build's: the symbol table may still be good.
-        elf.debug_syms = false;
-        let from_symbols = look_up(&Source::Elf(elf), input).unwrap_or_default();
-        for (names, from_symbols) in names.iter_mut().zip(from_symbols) {
-            if names.is_empty() {
-                *names = from_symbols;
+    /// The functions at addresses of a file, parallel to them, innermost first. With `debug_information`, the file must
+    /// have some that refers to no other file, unless all of those files can be trusted.
+    pub fn look_up(&mut self, path: &Path, debug_information: bool, addresses: &[u64]) -> Vec<Vec<Name>> {
+        let mut names = vec![Vec::new(); addresses.len()];
+        // Neighbours are in the same unit.
+        let mut order: Vec<usize> = (0..addresses.len()).collect();
+        order.sort_unstable_by_key(|&row| addresses[row]);
+        let mut elf = Elf::new(path);
+        elf.debug_syms = debug_information;
+        let source = Source::Elf(elf);
+        for rows in order.chunks(ADDRESSES) {
+            let wanted: Vec<u64> = rows.iter().map(|&row| addresses[row]).collect();
+            let Some(found) = self.ask(&source, &wanted) else { break };
+            for (&row, found) in rows.iter().zip(found) {
+                names[row] = found;
+            }
+            if resident_bytes() > self.resident_limit {
+                self.let_go();
             }
         }
+        // An error says that nothing was kept.
+        let _ = self.symbolizer.evict(&evict::Elf::new(path).into());
+        if resident_bytes() > self.resident_limit {
+            self.let_go();
+        }
+        names
     }
-    names
+
+    /// Forgets what was parsed, and gives its memory back to the kernel: the allocator would keep it, and the next look
+    /// at the memory would find no less.
+    fn let_go(&mut self) {
+        self.symbolizer = new_symbolizer();
+        // SAFETY: it takes a number, and touches only what is free.
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    }
+
+    /// `None` if the file as a whole cannot be used.
+    fn ask(&mut self, source: &Source<'_>, addresses: &[u64]) -> Option<Vec<Vec<Name>>> {
+        // The files are hostile and the library large: a panic in it costs the names of one file, not the recording.
+        // What it leaves behind is thrown away.
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let found = self.symbolizer.symbolize(source, Input::VirtOffset(addresses)).ok()?;
+            Some(found.iter().map(names).collect())
+        }));
+        attempt.unwrap_or_else(|_| {
+            self.symbolizer = new_symbolizer();
+            None
+        })
+    }
 }
 
-/// Asks the library, with all of its caches new. `None` if the source as a whole cannot be used.
-fn look_up(source: &Source<'_>, input: Input<&[u64]>) -> Option<Vec<Vec<Name>>> {
-    // The files are hostile and the library large: a panic in it costs the names of one file, not the recording.
-    let attempt = catch_unwind(|| {
-        let library = Library::new();
-        let found = library.symbolize(source, input).ok()?;
-        Some(found.iter().map(names).collect())
-    });
-    attempt.ok().flatten()
+fn new_symbolizer() -> Symbolizer {
+    // Its demangling has no bound.
+    Symbolizer::builder().enable_demangling(false).build()
+}
+
+/// Resident memory of this process; nothing if it cannot be told.
+fn resident_bytes() -> u64 {
+    // SAFETY: `sysconf` takes a number and returns one.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64;
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * page_bytes
 }
 
 /// The functions at one address, innermost first. The library tells them outermost first.
@@ -114,17 +107,14 @@ fn names(found: &Symbolized<'_>) -> Vec<Name> {
     let Symbolized::Sym(Sym { name, code_info, inlined, .. }) = found else { return Vec::new() };
     let inlined =
         inlined.iter().rev().map(|function| to_name(&function.name, true, function.code_info.as_ref()));
-    inlined.chain([to_name(name, false, code_info.as_deref())]).collect()
+    inlined.chain([to_name(name, false, code_info.as_deref())]).take(NAMES_PER_FRAME).collect()
 }
 
 fn to_name(function: &str, inlined: bool, place: Option<&CodeInfo<'_>>) -> Name {
     Name {
-        function: function.to_owned(),
+        function: demangle::readable(function),
         inlined,
-        file: place.map_or_else(String::new, |place| place.to_path().to_string_lossy().into_owned()),
+        file: place.map_or_else(String::new, |place| cut(&place.to_path().to_string_lossy())),
         line: place.and_then(|place| place.line).unwrap_or(0),
     }
 }
-
-#[cfg(test)]
-mod tests;

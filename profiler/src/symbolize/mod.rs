@@ -1,20 +1,32 @@
 //! Names for the code addresses of a recording, looked up after the recording has ended.
 //!
-//! In: [`Recording::frames`] and a [`Symbolizer`]. Out: [`Recording::names`], parallel to the frames. Frames keep the
-//! address to look up (for a caller: an address inside the call instruction), so nothing is adjusted here. Names come
+//! In: [`Recording::frames`] and [`Symbolizer`]s, one a worker. Out: [`Recording::names`], parallel to the frames. Frames
+//! keep the address to look up (for a caller: an address inside the call instruction), so nothing is adjusted here. Names come
 //! from hostile files: they are cut to a bounded length, and are escaped only where they are printed.
 
+mod files;
+mod elf_file;
+mod debug_files;
+mod debuginfod;
 mod blazesym;
+mod demangle;
+mod kallsyms;
+mod kernel_names;
+mod perf_map;
+mod nearest;
+mod memory_file;
+mod workers;
 #[cfg(test)]
 mod fixed;
-mod kernel_names;
-mod memory_file;
-mod perf_map;
+#[cfg(test)]
+mod fixture;
 
-pub use self::blazesym::{Blazesym, ModuleSource, Sources};
+pub use self::debuginfod::{Debuginfod, Settings as DebuginfodSettings};
+pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]
 pub use self::fixed::Fixed;
 pub use self::kernel_names::kernel_names_hidden;
+pub use self::workers::worker_count;
 
 use std::collections::BTreeMap;
 
@@ -56,18 +68,23 @@ struct Batch {
     addresses: Vec<u64>,
 }
 
-/// Fills [`Recording::names`], asking the symbolizer once for each source.
-pub fn symbolize(recording: &mut Recording, symbolizer: &mut dyn Symbolizer) {
+/// Fills [`Recording::names`], asking once for each source. The sources are shared out over `workers` threads, the
+/// largest first; `open` makes the symbolizer of each.
+pub fn symbolize<S: Symbolizer>(recording: &mut Recording, workers: usize, open: impl Fn() -> S + Sync) {
     let mut names = vec![Vec::new(); recording.frames.len()];
-    for (source, batch) in batches(&recording.frames) {
+    let mut batches: Vec<(Source, Batch)> = batches(&recording.frames).into_iter().collect();
+    batches.sort_by_key(|(_, batch)| batch.rows.len());
+    let answered = workers::share_out(batches, workers, &open, |symbolizer, (source, batch)| {
         let found = match source {
             Source::Kernel => symbolizer.kernel(&batch.addresses),
             Source::Module(module) => symbolizer.module(module, &batch.addresses),
             Source::Process(process) => symbolizer.process(process, &batch.addresses),
         };
-        for (row, found) in batch.rows.into_iter().zip(found) {
-            names[row] = bounded(found);
-        }
+        let bounded = found.into_iter().map(bounded);
+        batch.rows.into_iter().zip(bounded).collect::<Vec<_>>()
+    });
+    for (row, found) in answered.into_iter().flatten() {
+        names[row] = found;
     }
     recording.names = names;
 }
@@ -93,19 +110,16 @@ fn bounded(names: Vec<Name>) -> Vec<Name> {
         .into_iter()
         .filter(|name| !name.function.is_empty())
         .take(NAMES_PER_FRAME)
-        .map(|name| Name { function: cut(name.function), file: cut(name.file), ..name })
+        .map(|name| Name { function: cut(&name.function), file: cut(&name.file), ..name })
         .collect()
 }
 
 /// The text, or its first [`NAME_CHARS`] − 1 characters and an ellipsis.
-fn cut(mut text: String) -> String {
-    if text.chars().nth(NAME_CHARS).is_some() {
-        let end = text.char_indices().nth(NAME_CHARS - 1).map_or(text.len(), |(at, _)| at);
-        text.truncate(end);
-        text.push('…');
-        text.shrink_to_fit();
+fn cut(text: &str) -> String {
+    if text.chars().nth(NAME_CHARS).is_none() {
+        return text.to_owned();
     }
-    text
+    text.chars().take(NAME_CHARS - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -115,11 +129,11 @@ mod tests {
     #[track_caller]
     fn check(frame: Frame, expected: &[&str]) {
         let mut recording = Recording { frames: vec![frame], ..Recording::default() };
-        let mut symbolizer = Fixed::default()
+        let symbolizer = Fixed::default()
             .with(Frame::Kernel { address: 0x10 }, &["schedule"])
             .with(Frame::User { module: 3, file_offset: 0x10 }, &["inlined", "outer"])
             .with(Frame::Unmapped { process: 1, address: 0x10 }, &["jit"]);
-        symbolize(&mut recording, &mut symbolizer);
+        symbolize(&mut recording, 2, || symbolizer.clone());
         let names: Vec<&str> = recording.names[0].iter().map(|name| name.function.as_str()).collect();
         assert_eq!(names, expected);
     }
@@ -152,8 +166,8 @@ mod tests {
             Frame::User { module: 0, file_offset: 3 },
         ];
         let mut recording = Recording { frames: frames.to_vec(), ..Recording::default() };
-        let mut symbolizer = Fixed::default().with(frames[1], &["second"]).with(frames[2], &["third"]);
-        symbolize(&mut recording, &mut symbolizer);
+        let symbolizer = Fixed::default().with(frames[1], &["second"]).with(frames[2], &["third"]);
+        symbolize(&mut recording, 2, || symbolizer.clone());
         let functions: Vec<_> =
             recording.names.iter().map(|names| names.first().map(|n| &*n.function)).collect();
         assert_eq!(functions, [None, Some("second"), Some("third")]);

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    Broken, Cost, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost, Quality,
-    Recording, Sample, Stack, StackEnd, Thread,
+    Broken, Cost, Debuginfod, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost,
+    Quality, Recording, Sample, Stack, StackEnd, Thread,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -144,7 +144,7 @@ fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
 }
 
 fn quality() -> impl Strategy<Value = Quality> {
-    (vec((text(), any::<u64>()), 0..4), any::<[u64; 7]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
+    (vec((text(), any::<u64>()), 0..4), any::<[u64; 13]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
         |(kernel_counts, numbers, threads_unseen, skipped)| Quality {
             kernel_counts,
             threads_unseen,
@@ -156,6 +156,14 @@ fn quality() -> impl Strategy<Value = Quality> {
             skipped,
             recursion_misses: numbers[5],
             samples_over_limit: numbers[6],
+            debuginfod: Debuginfod {
+                asked: numbers[7],
+                cached: numbers[8],
+                found: numbers[9],
+                unknown: numbers[10],
+                failed: numbers[11],
+                late: numbers[12],
+            },
         },
     )
 }

@@ -121,17 +121,18 @@ impl Image {
         let index = self.outermost.partition_point(|(function, _)| function.end <= svma);
         self.outermost.get(index).filter(|(function, _)| function.start <= svma).map(|(_, why)| *why)
     }
+
+    /// The address that the file itself gives to the code at an offset.
+    pub fn svma(&self, file_offset: u64) -> Option<u64> {
+        let segment = self.executable.iter().find(|segment| segment.file.contains(&file_offset))?;
+        Some((file_offset - segment.file.start).wrapping_add(segment.svma))
+    }
 }
 
 /// Reads headers, build id and unwind tables. Tables larger than `budget` bytes in all are left out.
 pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image, Malformed> {
     let size = source.size()?;
-    let headers: Vec<FileHeader64<LE>> = read_array(source, size, 0, 1).map_err(|_| Malformed::NotElf)?;
-    let header = &headers[0];
-    let ident = &header.e_ident;
-    if ident.magic != elf::ELFMAG || ident.class != elf::ELFCLASS64 || ident.data != elf::ELFDATA2LSB {
-        return Err(Malformed::NotElf);
-    }
+    let header = &read_header(source, size)?;
     let count = usize::from(header.e_phnum.get(LE)).min(PROGRAM_HEADERS);
     let segments: Vec<ProgramHeader64<LE>> = read_array(source, size, header.e_phoff.get(LE), count)?;
     let build_id = build_id(source, size, &segments);
@@ -152,6 +153,15 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     Ok(image)
 }
 
+fn read_header<R: ReadAt + ?Sized>(source: &R, size: u64) -> Result<FileHeader64<LE>, Malformed> {
+    let headers: Vec<FileHeader64<LE>> = read_array(source, size, 0, 1).map_err(|_| Malformed::NotElf)?;
+    let ident = &headers[0].e_ident;
+    if ident.magic != elf::ELFMAG || ident.class != elf::ELFCLASS64 || ident.data != elf::ELFDATA2LSB {
+        return Err(Malformed::NotElf);
+    }
+    Ok(headers[0])
+}
+
 fn build_id<R: ReadAt + ?Sized>(source: &R, size: u64, segments: &[ProgramHeader64<LE>]) -> Vec<u8> {
     for segment in segments.iter().filter(|s| s.p_type(LE) == elf::PT_NOTE) {
         let length = segment.p_filesz(LE).min(NOTE_BYTES);
@@ -169,7 +179,7 @@ fn build_id<R: ReadAt + ?Sized>(source: &R, size: u64, segments: &[ProgramHeader
 }
 
 /// The section headers of a file, with their names.
-struct Sections<'a, R: ?Sized> {
+pub struct Sections<'a, R: ?Sized> {
     source: &'a R,
     size: u64,
     headers: Vec<SectionHeader64<LE>>,
@@ -177,6 +187,27 @@ struct Sections<'a, R: ?Sized> {
 }
 
 impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
+    /// Reads the section headers of a file.
+    pub fn of(source: &'a R) -> Result<Self, Malformed> {
+        let size = source.size()?;
+        Self::read(source, size, &read_header(source, size)?)
+    }
+
+    /// Name and header of each section whose name is known.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], &SectionHeader64<LE>)> {
+        self.headers.iter().filter_map(|header| {
+            let rest = self.names.get(header.sh_name.get(LE) as usize..)?;
+            Some((&rest[..rest.iter().position(|byte| *byte == 0)?], header))
+        })
+    }
+
+    /// The first bytes of a section as they are in the file, at most as many as it has there.
+    pub fn head(&self, header: &SectionHeader64<LE>, most: u64) -> Option<Vec<u8>> {
+        let length = header.sh_size.get(LE).min(most) as usize;
+        let in_file = header.sh_type.get(LE) != elf::SHT_NOBITS;
+        in_file.then(|| read_bytes(self.source, self.size, header.sh_offset.get(LE), length).ok())?
+    }
+
     fn read(source: &'a R, size: u64, header: &FileHeader64<LE>) -> Result<Self, Malformed> {
         let count = usize::from(header.e_shnum.get(LE)).min(SECTION_HEADERS);
         let headers: Vec<SectionHeader64<LE>> = read_array(source, size, header.e_shoff.get(LE), count)?;
@@ -186,7 +217,8 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         Ok(Self { source, size, headers, names })
     }
 
-    fn find(&self, name: &[u8]) -> Option<&SectionHeader64<LE>> {
+    /// The section of this name.
+    pub fn find(&self, name: &[u8]) -> Option<&SectionHeader64<LE>> {
         self.headers.iter().find(|header| {
             let from = header.sh_name.get(LE) as usize;
             let rest = self.names.get(from..).unwrap_or_default();

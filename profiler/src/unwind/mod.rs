@@ -17,7 +17,7 @@ mod tables;
 mod unwinder;
 
 pub use arch::{Arch, Arm, X86};
-pub use elf::{Image, Malformed, ReadAt, parse_image};
+pub use elf::{Image, Malformed, ReadAt, Sections, parse_image};
 pub use tables::Tables;
 pub use unwinder::{ArchUnwinder, Unwinder, Unwound};
 

@@ -42,6 +42,7 @@ pub const LLVM: &[Package] = &[
 /// What the tests run, beside `profiler` itself.
 pub const TESTS: &[Package] = &[
     tool("g++", "to build the fuzzer's engine"),
+    tool("xz-utils", "to make a compressed symbol table"),
     tool("bpftool", "to see that nothing stays in the kernel"),
     tool("linux-perf", "to compare the ledger with"),
     tool("postgresql-contrib", "as the load on postgresql (pgbench)"),

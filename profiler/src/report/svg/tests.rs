@@ -53,7 +53,7 @@ fn each_frame_tells_its_microseconds_and_its_share() {
         "main (4,000,000 µs of thread time, 20.00%)",
         "main/7 (10,000,000 µs of thread time, 50.00%)",
         "on_cpu (4,000,000 µs of thread time, 20.00%)",
-        "parse (3,000,000 µs of thread time, 15.00%)",
+        "parse [inlined] (3,000,000 µs of thread time, 15.00%)",
         "query (3,000,000 µs of thread time, 15.00%)",
         "timer (idle) (10,000,000 µs of thread time, 50.00%)",
     ];

@@ -3,6 +3,7 @@
 use super::Page;
 use crate::analyze::label::broken_reason;
 use crate::analyze::{CrossCheck, Report, StackEnds, Trust};
+use crate::recording::Debuginfod;
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
 
@@ -39,6 +40,9 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         page.note(&format!(
             "Off-CPU stacks: {repeats} of waits whose stack was lost; shares are coarser, times exact."
         ));
+    }
+    if let Some(servers) = debuginfod(quality.debuginfod) {
+        page.note(&servers);
     }
     for sentence in &quality.skipped {
         page.note(&format!("Skipped: {sentence}."));
@@ -92,6 +96,21 @@ fn stacks(trust: &Trust) -> Option<String> {
         "Stacks: whole {complete} (on the CPU {on_cpu}, off it {off_cpu}), cut {cut}, \
          broken {broken}{reasons}{guessed}{named}"
     ))
+}
+
+/// What debuginfod servers had; none if they were not asked and the cache had nothing.
+fn debuginfod(files: Debuginfod) -> Option<String> {
+    let parts = [
+        (files.found, "found"),
+        (files.cached, "in the cache"),
+        (files.unknown, "unknown to the servers"),
+        (files.failed, "failed"),
+        (files.late, "not there when the time was up"),
+    ];
+    let told: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).collect();
+    let told: Vec<String> = told.iter().map(|(number, what)| format!("{} {what}", count(*number))).collect();
+    let asked = plural(files.asked, "file");
+    (!told.is_empty()).then(|| format!("Debuginfod: asked for {asked}; {}", told.join(", ")))
 }
 
 fn cross_check(check: Option<&CrossCheck>) -> String {

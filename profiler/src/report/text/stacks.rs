@@ -1,7 +1,7 @@
 //! Which code used the time: the largest stacks on and off the CPU, innermost function first.
 
 use super::{COLUMNS, Page, left, right};
-use crate::analyze::{HotList, HotStack, Report};
+use crate::analyze::{HotFunction, HotList, HotStack, Report};
 use crate::report::escape::{columns, visible};
 use crate::report::function_name::{is_wait_plumbing, short};
 use crate::report::numbers::{count, duration, plural};
@@ -18,7 +18,7 @@ const STATE: usize = 14;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     let (hot, trust) = (&report.hot, &report.trust);
-    let title = "Top stacks on the CPU (innermost function first, [k] in the kernel)";
+    let title = "Top stacks on the CPU (innermost first, [k] kernel, [i] inlined)";
     list(report, page, title, (&hot.on_cpu, trust.on_cpu_lost, ROWS), |_| String::new());
     if hot.on_cpu.samples == 0 {
         page.note(&why_no_sample(report));
@@ -111,9 +111,12 @@ fn process(report: &Report<'_>, comm: &str) -> String {
 /// The functions as they are shown.
 fn functions(stack: &HotStack) -> Vec<String> {
     let kernel = stack.kernel.iter().map(|function| format!("[k] {}", visible(function, FUNCTION)));
-    let user = stack.user.iter().filter(|function| !is_wait_plumbing(function));
-    let mut functions: Vec<String> =
-        kernel.chain(user.map(|function| visible(&short(function), FUNCTION))).collect();
+    let user = stack.user.iter().filter(|function| !is_wait_plumbing(&function.name));
+    let shown = |function: &HotFunction| {
+        let name = visible(&short(&function.name), FUNCTION);
+        if function.inlined { format!("[i] {name}") } else { name }
+    };
+    let mut functions: Vec<String> = kernel.chain(user.map(shown)).collect();
     functions.dedup();
     functions
 }

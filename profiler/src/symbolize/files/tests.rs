@@ -1,64 +1,19 @@
 //! The library against files of known content: a C program that `cc`, which Rust needs as its linker, builds here.
 
-use std::fs::{self, File};
-use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::process::Command;
+use std::fs;
 
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSymbol};
 
 use super::*;
+use crate::symbolize::fixture::Fixture;
 
-/// Line 3 is inlined into line 4. The other two have the names that C++ and Rust compilers would give them.
-const PROGRAM: &str = r#"
-volatile int sink;
-static inline __attribute__((always_inline)) void inner(void) { sink = sink * 3 + 1; }
-void outer(void) { inner(); }
-void cpp(void) __asm__("_ZN5store4openEi"); void cpp(void) { sink = 1; }
-void rust(void) __asm__("_ZN5cargo5build17h0123456789abcdefE"); void rust(void) { sink = 2; }
-"#;
-
-/// A fresh directory with the program in `fixture.c` and, built from it, `fixture.so`; gone when dropped.
-struct Fixture(PathBuf);
-
-impl Fixture {
-    fn build(test: &str, flags: &[&str]) -> Self {
-        let directory = std::env::temp_dir().join(format!("profiler-{test}-{}", std::process::id()));
-        fs::create_dir_all(&directory).expect("create a directory");
-        fs::write(directory.join("fixture.c"), PROGRAM).expect("write the program");
-        let fixture = Self(directory);
-        fixture.run("cc", &[flags, &["-O1", "-fPIC", "-shared", "-o", "fixture.so", "fixture.c"]].concat());
-        fixture
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let status = Command::new(program).args(arguments).current_dir(&self.0).status();
-        assert!(status.expect("start").success(), "{program} {arguments:?}");
-    }
-
-    fn library(&self) -> PathBuf {
-        self.0.join("fixture.so")
-    }
-
-    /// Offsets in the file of each byte of a function.
-    fn offsets_of(&self, symbol: &str) -> Vec<u64> {
-        let bytes = fs::read(self.library()).expect("read");
-        let elf = object::File::parse(&*bytes).expect("parse");
-        let symbol = elf.dynamic_symbols().find(|found| found.name() == Ok(symbol)).expect("find the symbol");
-        let section = elf.section_by_index(symbol.section_index().expect("defined")).expect("its section");
-        let start = symbol.address() - section.address() + section.file_range().expect("in the file").0;
-        (start..start + symbol.size()).collect()
-    }
+pub fn sources(modules: Vec<ModuleSource>) -> Sources<'static> {
+    Sources::new(modules, Box::new(|_| Err(io::ErrorKind::NotFound.into())))
 }
 
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-    Blazesym::new(Sources { modules: vec![source], processes: Vec::new() }).module(0, file_offsets)
+pub fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+    let sources = sources(vec![source]);
+    FileSymbolizer::new(&sources).module(0, file_offsets)
 }
 
 #[track_caller]
@@ -89,7 +44,7 @@ fn a_file_without_debug_information_has_functions_and_no_lines() {
 
 /// What each byte of `outer` is called, where it comes from the inlined function.
 #[track_caller]
-fn check_inlined(fixture: &Fixture, library: &Path) {
+pub fn check_inlined(fixture: &Fixture, library: &Path) {
     let names = look_up(ModuleSource::File(library.to_owned()), &fixture.offsets_of("outer"));
     let inlined = names.iter().find(|names| names.len() == 2).expect("no byte of `outer` is inlined code");
     let seen: Vec<_> = inlined.iter().map(|name| (name.function.as_str(), name.inlined, name.line)).collect();
@@ -109,7 +64,7 @@ fn a_deleted_file_that_is_still_open_is_read() {
     let offsets = fixture.offsets_of("outer");
     let file = File::open(fixture.library()).expect("open");
     fs::remove_file(fixture.library()).expect("remove");
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let path = descriptor_path(&file);
     let names = look_up(ModuleSource::File(path), &offsets);
     assert!(names.iter().any(|names| names.len() == 2), "{names:?}");
 }
@@ -117,20 +72,43 @@ fn a_deleted_file_that_is_still_open_is_read() {
 #[test]
 fn a_debug_link_is_followed_from_a_descriptor_to_the_directory_of_its_file() {
     let fixture = Fixture::build("debuglink", &["-g"]);
+    separate(&fixture);
+    let file = File::open(fixture.library()).expect("open");
+    check_inlined(&fixture, &descriptor_path(&file));
+}
+
+/// Moves the debug information into `fixture.debug`, to which a link leads.
+pub fn separate(fixture: &Fixture) {
     fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
     fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
-    let file = File::open(fixture.library()).expect("open");
-    check_inlined(&fixture, &PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+}
+
+/// What the first byte of `outer` is called when only the symbol table names it.
+#[track_caller]
+pub fn check_symbol_alone(fixture: &Fixture) {
+    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
+    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
 }
 
 #[test]
 fn a_debug_link_to_another_build_leaves_the_symbol_table() {
     let fixture = Fixture::build("wronglink", &["-g"]);
-    fixture.run("objcopy", &["--only-keep-debug", "fixture.so", "fixture.debug"]);
+    fixture.run(
+        "cc",
+        &["-g", "-O0", "-fPIC", "-shared", "-Wl,--build-id=0x0102", "-o", "other.so", "fixture.c"],
+    );
+    fixture.run("objcopy", &["--only-keep-debug", "other.so", "fixture.debug"]);
     fixture.run("objcopy", &["--strip-debug", "--add-gnu-debuglink=fixture.debug", "fixture.so"]);
+    check_symbol_alone(&fixture);
+}
+
+#[test]
+fn without_build_ids_the_checksum_of_the_debug_link_decides() {
+    let fixture = Fixture::build("checksum", &["-g", "-Wl,--build-id=none"]);
+    separate(&fixture);
+    check_inlined(&fixture, &fixture.library());
     fixture.run("objcopy", &["--add-section", ".other=fixture.c", "fixture.debug"]);
-    let names = look_up(ModuleSource::File(fixture.library()), &fixture.offsets_of("outer")[..1]);
-    assert_eq!(names, [vec![Name { function: "outer".to_owned(), ..Name::default() }]]);
+    check_symbol_alone(&fixture);
 }
 
 #[test]
@@ -161,7 +139,7 @@ fn a_truncated_file_has_no_names_and_does_no_harm() {
 
 #[test]
 fn a_module_that_is_not_in_the_list_has_no_names() {
-    assert_eq!(Blazesym::new(Sources::default()).module(7, &[1]), [] as [Vec<Name>; 0]);
+    assert_eq!(FileSymbolizer::new(&sources(Vec::new())).module(7, &[1]), [] as [Vec<Name>; 0]);
 }
 
 #[test]
@@ -174,7 +152,7 @@ fn an_address_of_the_kernel_has_the_name_that_kallsyms_gives() {
     let line =
         symbols.lines().find(|line| line.ends_with(" T schedule")).expect("schedule is in every kernel");
     let address = u64::from_str_radix(&line[..16], 16).expect("an address");
-    let names = Blazesym::new(Sources::default()).kernel(&[address + 1]);
+    let names = FileSymbolizer::new(&sources(Vec::new())).kernel(&[address + 1]);
     assert_eq!(names[0][0].function, "schedule");
 }
 
