@@ -16,7 +16,7 @@ use super::debug_files::DebugFiles;
 use super::debuginfod::Debuginfod;
 use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
 use super::memory_file::MemoryFile;
-use super::{kallsyms, perf_map};
+use super::{kallsyms, perf_map, qualified};
 use crate::process::descriptor_path;
 use crate::recording::{ModuleId, Name, ProcessId};
 
@@ -133,6 +133,7 @@ impl FileSymbolizer<'_> {
         }
         if elf.symbols {
             search.ask(&mut self.library, &own, false);
+            search.complete(&mut self.library, &own);
         }
         search.names
     }
@@ -159,6 +160,7 @@ impl FileSymbolizer<'_> {
         }
         if found.symbols {
             search.ask(&mut self.library, path, false);
+            search.complete(&mut self.library, path);
         }
     }
 
@@ -195,6 +197,25 @@ impl Search {
     /// Debug information was read: something has a source line.
     fn has_places(&self) -> bool {
         self.names.iter().flatten().any(|name| name.line > 0)
+    }
+
+    /// Takes the whole names of functions from a symbol table, where only their last part is known.
+    fn complete(&mut self, library: &mut Library, path: &Path) {
+        // The outermost one; those that were inlined into it have no symbol.
+        let is_partial = |names: &Vec<Name>| names.last().is_some_and(qualified::may_be_partial);
+        let partial: Vec<(usize, u64)> =
+            self.addresses.iter().copied().filter(|&(row, _)| is_partial(&self.names[row])).collect();
+        if partial.is_empty() {
+            return;
+        }
+        let addresses: Vec<u64> = partial.iter().map(|&(_, address)| address).collect();
+        for ((row, _), symbols) in partial.into_iter().zip(library.look_up(path, false, &addresses)) {
+            if let (Some(name), Some(symbol)) = (self.names[row].last_mut(), symbols.into_iter().next_back())
+                && qualified::is_whole_name(&name.function, &symbol.function)
+            {
+                name.function = symbol.function;
+            }
+        }
     }
 
     /// Asks a file for what has no name yet.

@@ -10,6 +10,7 @@ mod debug_files;
 mod debuginfod;
 mod blazesym;
 mod demangle;
+mod qualified;
 mod kallsyms;
 mod kernel_names;
 mod perf_map;
