@@ -39,5 +39,5 @@ stats! {
     11 KernelStackFailed "kernel_stack_failed" "samples whose kernel stack could not be read";
     12 RegistersUnreadable "registers_unreadable" "waits without a reason because the registers could not be read";
     13 OffCpuRaced "offcpu_raced" "off-CPU stacks given up because the thread ran meanwhile";
-    14 LeftCpu "left_cpu" "times that a recorded thread left a CPU, or appeared off it";
+    14 LeftCpu "left_cpu" "times that a recorded thread left a CPU, other than to the profiler, or appeared off it";
 }

@@ -12,6 +12,7 @@ use profiler_common::{
 
 use crate::{
     classify::classify,
+    config,
     emit::{NO_WAKEUP, count},
     filter,
     maps::{self, EVENTS, THREADS},
@@ -91,7 +92,6 @@ impl Account {
     #[inline(always)]
     fn left_cpu(self, next: u32, now: u64) {
         self.charge(state::ON_CPU, next, now);
-        count(Stat::LeftCpu);
         // SAFETY: the pointer into the map is not null.
         unsafe { (*self.0).wait_seq = (*self.0).wait_seq.wrapping_add(1) };
     }
@@ -238,6 +238,10 @@ pub fn on_switch(preempt: bool, prev: Task, next: Task, prev_state: u32) {
     }
     let now = now_ns();
     if let Some(account) = leaving {
+        // The profiler itself has to run to look for waits. The one that it causes by that is none to look for.
+        if next.tgid() != config!(own_tgid) {
+            count(Stat::LeftCpu);
+        }
         switched_out(account, preempt, prev, prev_tid, prev_state, now);
     }
     if let Some(account) = entering {

@@ -33,7 +33,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         progress: !args.quiet,
         program_start,
     };
-    let Finished { mut recording, processes, command } = session::record(&options)?;
+    let Finished { mut recording, processes, command } = session::record(options)?;
     let recorded = Instant::now();
     name(&mut recording, &processes, !args.quiet);
     let named = recorded.elapsed();

@@ -11,13 +11,17 @@ mod life;
 mod pacing;
 mod progress;
 mod target;
+mod ticks;
 mod usage;
 mod world;
 
 pub use command::CommandError;
 pub use target::{Target, TargetError};
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::{Pin, pin},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use profiler_common::{
@@ -26,7 +30,7 @@ use profiler_common::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Sleep, sleep},
 };
 
 use crate::{
@@ -41,6 +45,7 @@ use life::Lives;
 use pacing::Pacing;
 use progress::Progress;
 use target::Resolved;
+use ticks::Ticks;
 use usage::{Bursts, Usage};
 use world::LiveWorld;
 
@@ -75,9 +80,10 @@ pub struct Finished {
 ///
 /// # Errors
 /// The target cannot be found, a command cannot be run, or the kernel refuses something.
-pub fn record(options: &Options) -> Result<Finished> {
+pub fn record(options: Options) -> Result<Finished> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Session::start(options)?.run().await })
+    // As a task: tokio wakes the outermost future by an eventfd, which takes two system calls more a tick.
+    runtime.block_on(async { tokio::spawn(async { Session::start(options)?.run().await }).await? })
 }
 
 /// Lets SIGINT and SIGTERM end the program again: the recording and its results are safe.
@@ -101,8 +107,8 @@ enum Input {
     DurationOver,
 }
 
-struct Session<'a> {
-    options: &'a Options,
+struct Session {
+    options: Options,
     target: Resolved,
     kernel: Kernel,
     collector: Collector,
@@ -126,8 +132,8 @@ struct Session<'a> {
 /// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
-impl<'a> Session<'a> {
-    fn start(options: &'a Options) -> Result<Self> {
+impl Session {
+    fn start(options: Options) -> Result<Self> {
         let target = Resolved::new(&options.target, options.children)?;
         let signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -135,7 +141,7 @@ impl<'a> Session<'a> {
         };
         let lives = target.ends_with_its_processes().then(|| Lives::of(target.tgids())).transpose();
         let lives = lives.context("cannot look after the processes to record")?;
-        let mut kernel = Kernel::attach(&settings(options, &target))?;
+        let mut kernel = Kernel::attach(&settings(&options, &target))?;
         host::return_free_memory();
         let command = target.command().map(Command::spawn_paused).transpose()?;
         kernel.add_processes(target.tgids())?;
@@ -158,7 +164,7 @@ impl<'a> Session<'a> {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
         }
-        let world = LiveWorld::new(processes, mappings.ok(), is_fixed(options, &target));
+        let world = LiveWorld::new(processes, mappings.ok(), is_fixed(&options, &target));
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
         let counters = Counters::read(listed);
         Ok(Self {
@@ -183,11 +189,11 @@ impl<'a> Session<'a> {
     }
 
     async fn run(mut self) -> Result<Finished> {
-        let mut ticks = interval(Duration::from_secs(1) / self.options.sample_hz);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let end = self.options.duration.map(|duration| tokio::time::Instant::now() + duration);
+        let mut ticks = Ticks::every(Duration::from_secs(1) / self.options.sample_hz)?;
+        // Set once: each setting of a timer wakes tokio's driver.
+        let mut over = pin!(sleep(self.options.duration.unwrap_or(Duration::MAX)));
         loop {
-            match self.next_input(&mut ticks, end).await? {
+            match self.next_input(&mut ticks, over.as_mut()).await? {
                 Input::Tick => self.tick()?,
                 Input::Interrupted => {
                     // The second one ends the program at once.
@@ -216,13 +222,7 @@ impl<'a> Session<'a> {
         self.finish()
     }
 
-    async fn next_input(&mut self, ticks: &mut Interval, end: Option<tokio::time::Instant>) -> Result<Input> {
-        let over = async {
-            match end {
-                Some(end) => tokio::time::sleep_until(end).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn next_input(&mut self, ticks: &mut Ticks, over: Pin<&mut Sleep>) -> Result<Input> {
         let ended = async {
             match &mut self.command {
                 Some(command) => command.wait().await,
@@ -238,7 +238,10 @@ impl<'a> Session<'a> {
             }
             _ = self.signals.interrupt.recv() => Input::Interrupted,
             _ = self.signals.terminate.recv() => Input::Terminated,
-            _ = ticks.tick() => Input::Tick,
+            tick = ticks.tick() => {
+                tick.context("cannot wait for the next tick")?;
+                Input::Tick
+            }
         })
     }
 

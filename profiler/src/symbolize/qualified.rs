@@ -3,11 +3,13 @@
 //! With `debug = "line-tables-only"`, as many release builds have it, rustc writes `areas` for `shapes::areas`, and no name
 //! for linkers. The symbol table has the whole one. In: both names. Out: whether they are of one function. Pure.
 
+use std::path::Path;
+
 use crate::recording::Name;
 
 /// Whether the name of a function may be only its last part.
 pub fn may_be_partial(name: &Name) -> bool {
-    name.file.ends_with(".rs") && !name.function.contains("::")
+    Path::new(&name.file).extension().is_some_and(|extension| extension == "rs") && !name.function.contains("::")
 }
 
 /// Whether `symbol` is the whole name of what debug information calls `part`. Generic arguments stand in other places in
