@@ -7,8 +7,8 @@
 use profiler::analyze::Report;
 use profiler::collect::{Collector, Ending, World};
 use profiler::decode::{Event, decode};
-use profiler::recording::{Module, StackEnd};
-use profiler::unwind::{Location, Registers};
+use profiler::recording::{Method, Module, StackEnd};
+use profiler::unwind::{Location, Registers, Unwound};
 
 /// Images of the address space that [`Stacks`] makes up.
 const IMAGES: u32 = 4;
@@ -24,7 +24,7 @@ impl World for Stacks {
         stack: &[u8],
         _: u64,
         out: &mut Vec<Location>,
-    ) -> StackEnd {
+    ) -> Unwound {
         let words = stack.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
         out.extend([registers.ip].into_iter().chain(words).map(|word| {
             if word % 8 == 0 {
@@ -33,7 +33,7 @@ impl World for Stacks {
                 Location::File { image: word as u32 % IMAGES, file_offset: word }
             }
         }));
-        StackEnd::Complete
+        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false }
     }
     fn forked(&mut self, _: u32, _: u32) {}
     fn replaced(&mut self, _: u32, _: u64) {}

@@ -71,12 +71,12 @@ fn read<R: ReadAt + ?Sized>(source: &R, place: &Place) -> Option<Vec<(Range<u64>
     let base = if layout.wide { 0 } else { layout.text };
     for index in 0..layout.functions.min(FUNCTIONS) {
         let row = layout.table.checked_add(index * 2 * width)?;
-        let offset = table.number(row + width, width)?;
+        let offset = table.number(row.checked_add(width)?, width)?;
         let description = layout.table.checked_add(offset)?.checked_add(width)?;
         let name = descriptions.number(description, 4)?;
         if let Some((_, why)) = names.iter().find(|(offset, _)| *offset == name) {
             let start = table.number(row, width)?;
-            let end = table.number(row + 2 * width, width)?;
+            let end = table.number(row.checked_add(2 * width)?, width)?;
             found.push((base.wrapping_add(start)..base.wrapping_add(end), *why));
         }
     }
@@ -140,7 +140,8 @@ impl<R: ReadAt + ?Sized> Window<'_, R> {
             let from = usize::try_from(offset.checked_sub(window.from)?).ok()?;
             window
                 .bytes
-                .get(from..from + width as usize)
+                .get(from..)?
+                .get(..width as usize)
                 .map(|bytes| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
         };
         inside(self).or_else(|| {

@@ -211,6 +211,15 @@ mod x86_64 {
         check(&[], (FUNCTION, VALUE), &[0xdead_0000, 0], &[], NO_MODULE);
     }
 
+    /// It marks the free places of the table of judged addresses; the fuzzer found that it was taken for one.
+    #[test]
+    fn the_last_address_lies_in_no_mapping() {
+        let [file, _] = program(b"zR", &[]);
+        let (frames, unwound) = run(&mut unwinder(&file), u64::MAX, 0, &bytes(&[0]));
+        assert_eq!(frames, [Location::Unmapped { address: u64::MAX }]);
+        assert!(unwound.met_unmapped);
+    }
+
     #[test]
     fn a_start_outside_of_code_is_kept() {
         check(&[], (0, 0), &[BASE + 0x1050, 0], &[], NO_MODULE);

@@ -15,6 +15,8 @@ use crate::recording::{Broken, Method, StackEnd};
 
 /// Places for judged addresses. 4,096 × 16 B = 64 KiB.
 const JUDGED: usize = 4096;
+/// A free place. No mapping has this address.
+const FREE: u64 = u64::MAX;
 /// Caches of rules, each of which has 509 places: framehop's own constant, and too few for a server's code.
 const CACHES: usize = 4;
 /// How far above the snapshot the frame pointer may lead and still count as one: the usual limit of a stack.
@@ -31,7 +33,7 @@ pub struct ArchUnwinder<A: Arch> {
     /// Knows no tables: follows the frame pointer.
     without_tables: A::Engine,
     rules: Box<[A::Cache]>,
-    /// By address modulo its length. `u64::MAX` lies in no mapping: a free place.
+    /// By address modulo its length.
     judged: Box<[(u64, Judged)]>,
     context: UnwindContext<usize>,
 }
@@ -112,7 +114,7 @@ impl<A: Arch> ArchUnwinder<A> {
             framehop,
             without_tables: A::Engine::default(),
             rules: (0..CACHES).map(|_| A::cache()).collect(),
-            judged: vec![(u64::MAX, NOTHING); JUDGED].into(),
+            judged: vec![(FREE, NOTHING); JUDGED].into(),
             context: UnwindContext::new(),
         }
     }
@@ -336,6 +338,9 @@ impl<A: Arch> ArchUnwinder<A> {
 
     /// What is known about an address, remembered; none if it lies in no mapping.
     fn judge(&mut self, address: u64) -> Option<Judged> {
+        if address == FREE {
+            return None;
+        }
         let place = (address % JUDGED as u64) as usize;
         if self.judged[place].0 != address {
             let mapping = self.find(address)?;
