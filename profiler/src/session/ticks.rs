@@ -25,7 +25,8 @@ impl Ticks {
         let period = Timespec { tv_sec: period.as_secs() as i64, tv_nsec: i64::from(period.subsec_nanos()) };
         let times = Itimerspec { it_interval: period, it_value: period };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-        Ok(Self(AsyncFd::register(timer)?))
+        // SAFETY: an `OwnedFd` answers with the same descriptor as long as it lives, and closes it when it is dropped.
+        Ok(Self(unsafe { AsyncFd::register(timer) }?))
     }
 
     /// Waits for the next tick. Nothing is lost when the wait is given up.
