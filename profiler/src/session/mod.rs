@@ -123,12 +123,18 @@ struct Session {
     meta: Meta,
     seeded_at_ns: u64,
     startup_ns: u64,
+    /// The ring is emptied at each so-manyth tick, next in so many.
+    drain_period: u32,
+    ticks_to_drain: u32,
     /// The processes with whose end the recording ends.
     lives: Option<Lives>,
     /// When they are looked after next.
     next_look: Instant,
 }
 
+/// Ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
+/// over by the next tick, and with them what can be read of them.
+const DRAIN_PERIOD: u32 = 4;
 /// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
@@ -164,7 +170,8 @@ impl Session {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
         }
-        let world = LiveWorld::new(processes, mappings.ok(), is_fixed(&options, &target));
+        let is_fixed = is_fixed(&options, &target);
+        let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
         let counters = Counters::read(listed);
         Ok(Self {
@@ -183,6 +190,8 @@ impl Session {
             meta,
             seeded_at_ns,
             startup_ns,
+            drain_period: if is_fixed { DRAIN_PERIOD } else { 1 },
+            ticks_to_drain: 0,
             lives,
             next_look: Instant::now(),
         })
@@ -246,12 +255,22 @@ impl Session {
     }
 
     fn tick(&mut self) -> Result<()> {
-        self.bursts.tick();
         if self.pacing.is_due()
             && let Some(weight) = self.pacing.weight(self.kernel.left_cpu()?)
         {
             self.pass(weight)?;
         }
+        self.ticks_to_drain = self.ticks_to_drain.saturating_sub(1);
+        if self.ticks_to_drain == 0 {
+            self.ticks_to_drain = self.drain_period;
+            self.take_in()?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what has arrived, and does what follows from it.
+    fn take_in(&mut self) -> Result<()> {
+        self.bursts.tick();
         self.drain();
         if self.options.stack_bytes.is_none() {
             for (tid, bytes) in self.collector.take_depths() {
