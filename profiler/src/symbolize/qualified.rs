@@ -59,6 +59,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_between_brackets_makes_no_whole_name() {
+        let name = |function: &str| Name {
+            function: function.to_owned(),
+            file: "a.rs".to_owned(),
+            ..Name::default()
+        };
+        assert!(may_be_partial(&name("quicksort<u64, alloc::slice::{impl#0}::sort_by_key<u64, u64>>")));
+        assert!(!may_be_partial(&name("slice::quicksort<u64>")));
+        assert!(!may_be_partial(&Name { file: "a.c".to_owned(), ..name("quicksort") }));
+    }
+
+    #[test]
     fn the_last_part_belongs_to_its_whole() {
         check("areas", "shapes::areas", true);
         check("area", "<shapes::Circle as shapes::Area>::area", true);
