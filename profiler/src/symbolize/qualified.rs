@@ -10,7 +10,7 @@ use crate::recording::Name;
 /// Whether the name of a function may be only its last part.
 pub fn may_be_partial(name: &Name) -> bool {
     Path::new(&name.file).extension().is_some_and(|extension| extension == "rs")
-        && !name.function.contains("::")
+        && !without_arguments(&name.function).contains("::")
 }
 
 /// Whether `symbol` is the whole name of what debug information calls `part`. Generic arguments stand in other places in
