@@ -35,7 +35,8 @@ impl World for Stacks {
         }));
         Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false }
     }
-    fn forked(&mut self, _: u32, _: u32) {}
+    fn forked(&mut self, _: u32, _: u32, _: u64) {}
+    fn ended(&mut self, _: u32) {}
     fn replaced(&mut self, _: u32, _: u64) {}
     fn command_line(&mut self, tgid: u32) -> String {
         tgid.to_string()
