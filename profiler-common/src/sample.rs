@@ -51,20 +51,28 @@ const _: () = assert!(size_of::<SampleHeader>() == 80, "kernel/user ABI");
 /// Bytes of a sample in front of its user stack.
 pub const FIXED_BYTES: usize = size_of::<SampleHeader>() + 8 * KERNEL_FRAMES;
 
-/// Room for a user stack: one page more than it takes at the most, because the verifier does not see that the last read,
-/// which begins anywhere in a page, ends with the last of the bytes.
-pub const STACK_ROOM: usize = MOST_STACK_BYTES as usize + PAGE_BYTES;
+/// Room for a user stack of up to [`DEFAULT_STACK_BYTES`].
+pub const SMALL_ROOM: usize = room_for(DEFAULT_STACK_BYTES);
+/// Room for one of up to [`MOST_STACK_BYTES`].
+pub const LARGE_ROOM: usize = room_for(MOST_STACK_BYTES);
 
-/// A sample while it is built. Only its filled part goes through the ring.
+/// One page more than is taken at the most, because the verifier does not see that the last read, which begins anywhere in a
+/// page, ends with the last of the bytes.
+const fn room_for(stack_bytes: u32) -> usize {
+    stack_bytes as usize + PAGE_BYTES
+}
+
+/// A sample while it is built, in the ring itself or in a buffer of which only the filled part is sent.
 #[repr(C)]
-pub struct SampleRecord {
+pub struct SampleRecord<const ROOM: usize> {
     /// What follows.
     pub header: SampleHeader,
     /// Kernel frames, innermost first.
     pub kernel: [u64; KERNEL_FRAMES],
     /// Bytes of the user stack.
-    pub stack: [u8; STACK_ROOM],
+    pub stack: [u8; ROOM],
 }
 
 const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES, "kernel/user ABI");
-const _: () = assert!(size_of::<SampleRecord>() == FIXED_BYTES + STACK_ROOM, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleRecord<SMALL_ROOM>>() == FIXED_BYTES + SMALL_ROOM, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleRecord<LARGE_ROOM>>() == FIXED_BYTES + LARGE_ROOM, "kernel/user ABI");

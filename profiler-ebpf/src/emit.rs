@@ -1,9 +1,10 @@
-//! The two ways out of the kernel programs: the ring for what was seen, [`count`] for what was lost. Samples are built
-//! in maps, final accounts in the ring itself (`probes/ledger.rs`): neither fits on a program's stack.
+//! The two ways out of the kernel programs: the ring for what was seen, [`count`] for what was lost. Samples and
+//! final accounts do not fit on a program's stack: they are built in the ring itself (`probes/oncpu.rs`, `probes/ledger.rs`), large
+//! samples in maps.
 
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ringbuf_output};
 use profiler_common::{
-    sample::{FIXED_BYTES, MOST_STACK_BYTES, SampleRecord},
+    sample::{FIXED_BYTES, LARGE_ROOM, MOST_STACK_BYTES, SampleRecord},
     stat::Stat,
 };
 
@@ -39,7 +40,7 @@ pub fn emit<T: Copy + 'static>(event: T, lost: Stat) {
 /// # Safety
 /// `sample` points to a whole record.
 #[inline(always)]
-pub unsafe fn emit_sample(sample: *mut SampleRecord, sent: Stat, lost: Stat) -> bool {
+pub unsafe fn emit_sample(sample: *mut SampleRecord<LARGE_ROOM>, sent: Stat, lost: Stat) -> bool {
     // SAFETY: by the caller's word; the length is bounded right here, where the verifier can see it.
     unsafe {
         let mut stack_bytes = (*sample).header.stack_bytes as usize;

@@ -9,7 +9,7 @@ use profiler_common::{
     config::{Config, Control, PassCounts},
     ledger::ThreadRecord,
     offsets::Offsets,
-    sample::SampleRecord,
+    sample::{LARGE_ROOM, SampleRecord},
     stat::Stat,
     syscall,
 };
@@ -83,12 +83,12 @@ static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
 /// Where the off-CPU sampler builds a sample. One, because only the profiler runs that iterator, one pass at a time.
 /// 69 KiB.
 #[map]
-static SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
+static SCRATCH: Array<SampleRecord<LARGE_ROOM>> = Array::with_max_entries(1, 0);
 
-/// Where the on-CPU sampler builds a sample, by CPU: the loader sets their number. 69 KiB each, which is more than a
+/// Where the on-CPU sampler builds a sample of more than the usual size, by CPU: the loader sets their number. 69 KiB each, which is more than a
 /// per-CPU map can hold (`PCPU_MIN_UNIT_SIZE`, 32 KiB).
 #[map]
-static CPU_SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
+static CPU_SCRATCH: Array<SampleRecord<LARGE_ROOM>> = Array::with_max_entries(1, 0);
 
 /// Threads whose stacks were cut, and how many bytes are taken of them from then on. By tid, written by userspace.
 /// 4,096 × (8 B + about 72 B) ≈ 0.3 MiB; of threads beyond them the stacks stay cut.
@@ -96,7 +96,7 @@ static CPU_SCRATCH: Array<SampleRecord> = Array::with_max_entries(1, 0);
 static DEEP_STACKS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
 /// Samples and the ends of accounts. The loader sets the size, so that it holds what a quarter of a second brings at
-/// worst with 16 KiB of each stack: 17 KiB a sample, 4 MiB on two CPUs at 99 Hz. It is emptied at each tick.
+/// worst with 16 KiB of each stack: 21 KiB a sample, 4 MiB on two CPUs at 99 Hz. It is emptied at each tick.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(2 * 1024 * 1024, 0);
 
@@ -136,13 +136,13 @@ pub fn pass() -> Option<*mut PassCounts> {
 
 /// The off-CPU sampler's buffer.
 #[inline(always)]
-pub fn scratch() -> Option<*mut SampleRecord> {
+pub fn scratch() -> Option<*mut SampleRecord<LARGE_ROOM>> {
     SCRATCH.get_ptr_mut(0)
 }
 
 /// The on-CPU sampler's buffer on this CPU. Not preempted there: the perf event's interrupt does not nest.
 #[inline(always)]
-pub fn cpu_scratch() -> Option<*mut SampleRecord> {
+pub fn cpu_scratch() -> Option<*mut SampleRecord<LARGE_ROOM>> {
     // SAFETY: a helper without arguments.
     CPU_SCRATCH.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
 }

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{
 };
 use core::ffi::c_void;
 use profiler_common::{
-    sample::{KERNEL_FRAMES, PAGE_BYTES, STACK_ROOM, SampleRecord},
+    sample::{KERNEL_FRAMES, PAGE_BYTES, SampleRecord},
     stat::Stat,
 };
 
@@ -43,7 +43,12 @@ impl UserMemory {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: UserMemory, wanted: u32) {
+pub unsafe fn read_user_part<const ROOM: usize>(
+    sample: *mut SampleRecord<ROOM>,
+    task: Task,
+    memory: UserMemory,
+    wanted: u32,
+) {
     // SAFETY: by the caller's word.
     unsafe {
         let header = &raw mut (*sample).header;
@@ -61,7 +66,7 @@ pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: User
         (*header).sp = sp;
         (*header).fp = registers.read(offset!(regs_fp));
         (*header).lr = registers.read(offset!(regs_lr));
-        let bytes = read_stack((&raw mut (*sample).stack).cast(), sp, memory, wanted as usize);
+        let bytes = read_stack::<ROOM>((&raw mut (*sample).stack).cast(), sp, memory, wanted as usize);
         (*header).stack_bytes = bytes;
         if bytes == 0 {
             count(Stat::UserStackUnreadable);
@@ -72,18 +77,18 @@ pub unsafe fn read_user_part(sample: *mut SampleRecord, task: Task, memory: User
 /// Copies the stack from `sp` upward, page by page, because a read that touches an unmapped page fails whole. The first
 /// read ends at the page's end, the last one where the snapshot has its number of bytes, unless the stack ends before.
 #[inline(always)]
-unsafe fn read_stack(to: *mut u8, sp: u64, memory: UserMemory, wanted: usize) -> u32 {
+unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory, wanted: usize) -> u32 {
     let first = PAGE_BYTES - (sp as usize & (PAGE_BYTES - 1));
     if !memory.read(to.cast(), first as u32, sp) {
         return 0;
     }
     let mut bytes = first;
     let mut page = 0;
-    while page < STACK_ROOM / PAGE_BYTES - 1 {
+    while page < ROOM / PAGE_BYTES - 1 {
         // Opaque to the compiler, which else knows the sum's bounds, drops the comparison for the verifier and counts down
         // from the end instead (seen on 6.18: "R1 unbounded memory access", at a pointer with a minimum of -4095).
         let offset = opaque(first + page * PAGE_BYTES);
-        if offset > STACK_ROOM - PAGE_BYTES || offset >= wanted {
+        if offset > ROOM - PAGE_BYTES || offset >= wanted {
             break;
         }
         let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
@@ -109,7 +114,7 @@ fn opaque(value: usize) -> usize {
 /// # Safety
 /// `sample` points to a whole writable record, and `context` is that of a perf event program.
 #[inline(always)]
-pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) {
+pub unsafe fn read_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, context: *mut c_void) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();
@@ -124,7 +129,7 @@ pub unsafe fn read_kernel_part(sample: *mut SampleRecord, context: *mut c_void) 
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-pub unsafe fn read_task_kernel_part(sample: *mut SampleRecord, task: Task) {
+pub unsafe fn read_task_kernel_part<const ROOM: usize>(sample: *mut SampleRecord<ROOM>, task: Task) {
     // SAFETY: by the caller's word.
     unsafe {
         let frames = (&raw mut (*sample).kernel).cast();

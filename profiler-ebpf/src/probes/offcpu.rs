@@ -3,7 +3,12 @@
 //! An interval of which the stack was already taken costs nothing more than a count: it gains weight.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use profiler_common::{event_kind, sample::SampleRecord, stat::Stat, state};
+use profiler_common::{
+    event_kind,
+    sample::{LARGE_ROOM, SampleRecord},
+    stat::Stat,
+    state,
+};
 
 use super::ledger::{Account, now_ns};
 use crate::{
@@ -71,7 +76,7 @@ pub fn on_task(task: Task) -> Option<()> {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-unsafe fn fill(sample: *mut SampleRecord, task: Task, account: Account, threshold: u32) {
+unsafe fn fill(sample: *mut SampleRecord<LARGE_ROOM>, task: Task, account: Account, threshold: u32) {
     let record = account.record();
     // SAFETY: by the caller's word, and the account's pointer is not null.
     unsafe {

@@ -1,13 +1,18 @@
 //! Which code is on the CPU? A perf event fires at the sampling rate on each CPU.
 
 use aya_ebpf::{EbpfContext as _, helpers::bpf_get_current_pid_tgid, programs::PerfEventContext};
-use profiler_common::{event_kind, stat::Stat, state};
+use profiler_common::{
+    event_kind,
+    sample::{DEFAULT_STACK_BYTES, SMALL_ROOM, SampleRecord},
+    stat::Stat,
+    state,
+};
 
 use super::ledger::{Account, now_ns};
 use crate::{
     config,
-    emit::emit_sample,
-    maps,
+    emit::{NO_WAKEUP, count, emit_sample},
+    maps::{self, EVENTS},
     stack::{self, UserMemory},
     task::Task,
 };
@@ -23,12 +28,54 @@ pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
     if maps::stopped() {
         return None;
     }
+    let usual = config!(stack_bytes);
+    match maps::deep_stack_bytes(tid) {
+        None if usual <= DEFAULT_STACK_BYTES => in_ring(ctx, account, usual),
+        deep => in_buffer(ctx, account, deep.unwrap_or(usual)),
+    }
+}
+
+/// A sample of the usual size, written where userspace reads it. Copied from a buffer it would take a fifth longer (13.2 µs
+/// instead of 10.9 with postgres, in turn on one machine).
+#[inline(always)]
+fn in_ring(ctx: &PerfEventContext, account: Account, stack_bytes: u32) -> Option<()> {
+    let Some(mut entry) = EVENTS.reserve::<SampleRecord<SMALL_ROOM>>(0) else {
+        count(Stat::OnCpuDropped);
+        return None;
+    };
+    // SAFETY: the reserved entry is a whole record.
+    unsafe { fill(entry.as_mut_ptr(), ctx, account, stack_bytes) };
+    entry.submit(NO_WAKEUP);
+    count(Stat::OnCpuSamples);
+    Some(())
+}
+
+/// A sample of a thread that needs more, or of a size that was asked for. The ring reserves only sizes that are constants.
+#[inline(always)]
+fn in_buffer(ctx: &PerfEventContext, account: Account, stack_bytes: u32) -> Option<()> {
     let sample = maps::cpu_scratch()?;
-    // SAFETY: the buffer is a whole record, and the account's pointer is not null.
+    // SAFETY: the buffer is a whole record, and this CPU's own.
+    unsafe {
+        fill(sample, ctx, account, stack_bytes);
+        emit_sample(sample, Stat::OnCpuSamples, Stat::OnCpuDropped);
+    }
+    Some(())
+}
+
+/// # Safety
+/// `sample` points to a whole writable record.
+#[inline(always)]
+unsafe fn fill<const ROOM: usize>(
+    sample: *mut SampleRecord<ROOM>,
+    ctx: &PerfEventContext,
+    account: Account,
+    stack_bytes: u32,
+) {
+    // SAFETY: by the caller's word, and the account's pointer is not null.
     unsafe {
         let header = &raw mut (*sample).header;
         (*header).kind = event_kind::ON_CPU_SAMPLE;
-        (*header).tid = tid;
+        (*header).tid = (*account.record()).tid;
         (*header).ns_tgid = (*account.record()).ns_tgid;
         (*header).state = state::ON_CPU;
         (*header).at_ns = now_ns();
@@ -36,10 +83,7 @@ pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
         (*header).wait_seq = 0;
         (*header).repeated_seq = 0;
         (*header).repeats = 0;
-        let wanted = maps::deep_stack_bytes(tid).unwrap_or(config!(stack_bytes));
-        stack::read_user_part(sample, Task::current(), UserMemory::Current, wanted);
+        stack::read_user_part(sample, Task::current(), UserMemory::Current, stack_bytes);
         stack::read_kernel_part(sample, ctx.as_ptr());
-        emit_sample(sample, Stat::OnCpuSamples, Stat::OnCpuDropped);
     }
-    Some(())
 }

@@ -1,6 +1,9 @@
 //! How often off-CPU stacks are taken, how many at a time, and how large the ring is. Pure.
 
-use profiler_common::{config::PassCounts, sample::FIXED_BYTES};
+use profiler_common::{
+    config::PassCounts,
+    sample::{FIXED_BYTES, PAGE_BYTES},
+};
 
 /// Stacks that a pass aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
 const AIM: u32 = 5;
@@ -127,7 +130,7 @@ pub fn ring_bytes(sample_hz: u32, stack_bytes: u32) -> u32 {
 }
 
 fn bytes_for(sample_hz: u32, stack_bytes: u32, cpus: u32) -> u32 {
-    let sample_bytes = f64::from(FIXED_BYTES as u32 + stack_bytes);
+    let sample_bytes = f64::from(FIXED_BYTES as u32 + stack_bytes + PAGE_BYTES as u32);
     let samples_a_second = f64::from(sample_hz) * f64::from(cpus + AIM);
     let bytes = samples_a_second * SLACK_SECONDS * sample_bytes;
     // At least what one tick brings at its most; at most half of the memory that the profiler allows itself.
@@ -201,12 +204,12 @@ mod tests {
 
     #[test]
     fn the_ring_grows_with_the_cpus_up_to_its_bound() {
-        // 99 Hz × (2 + 5) × 0.25 s × 17,480 B = 3.0 MB
+        // 99 Hz × (2 + 5) × 0.25 s × 21,576 B = 3.7 MB
         assert_eq!(bytes_for(99, 16 << 10, 2), 4 << 20);
         assert_eq!(bytes_for(99, 16 << 10, 256), 32 << 20);
-        // (1 + 32) × 17,480 B = 0.6 MB
+        // (1 + 32) × 21,576 B = 0.7 MB
         assert_eq!(bytes_for(1, 16 << 10, 1), 1 << 20);
-        // 99 Hz × (2 + 5) × 0.25 s × 66,632 B = 11.5 MB
+        // 99 Hz × (2 + 5) × 0.25 s × 70,728 B = 12.3 MB
         assert_eq!(bytes_for(99, 64 << 10, 2), 16 << 20);
     }
 }
