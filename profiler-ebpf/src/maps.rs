@@ -85,8 +85,8 @@ static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
 #[map]
 static SCRATCH: Array<SampleRecord<LARGE_ROOM>> = Array::with_max_entries(1, 0);
 
-/// Where the on-CPU sampler builds a sample of more than the usual size, by CPU: the loader sets their number. 69 KiB each, which is more than a
-/// per-CPU map can hold (`PCPU_MIN_UNIT_SIZE`, 32 KiB).
+/// Where the on-CPU sampler builds a sample of more than the usual size, by CPU: the loader sets their number. 69 KiB each,
+/// which is more than a per-CPU map can hold (`PCPU_MIN_UNIT_SIZE`, 32 KiB).
 #[map]
 static CPU_SCRATCH: Array<SampleRecord<LARGE_ROOM>> = Array::with_max_entries(1, 0);
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use perf_event::data::Record as Parsed;
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, Record, SampleFlag, Sampler};
+use profiler_common::sample::PAGE_BYTES;
 
 use crate::process::{LayoutChange, MapsLine, What};
 
@@ -40,6 +41,11 @@ impl MappingEvents {
                 .with_context(|| format!("the kernel does not tell of mappings on CPU {cpu}"))
         };
         Ok(Self { rings: cpus.into_iter().map(ring).collect::<Result<_>>()? })
+    }
+
+    /// Kernel memory of the rings, each with a page of its own for its positions.
+    pub fn bytes(&self) -> u64 {
+        (self.rings.len() * (RING_BYTES + PAGE_BYTES)) as u64
     }
 
     /// Hands over what has been told since the last call of the processes that are of interest, each CPU's changes in

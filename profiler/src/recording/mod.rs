@@ -252,7 +252,7 @@ pub struct Cost {
     pub own_cpu_ns: u64,
     /// Most resident memory of the profiler's process so far (`getrusage`, ru_maxrss).
     pub rss_bytes: u64,
-    /// Memory of the maps, as the kernel accounts it.
+    /// Memory of the maps, as the kernel accounts it, and of perf's rings.
     pub kernel_bytes: u64,
     /// Each kernel program.
     pub programs: Vec<ProgramCost>,

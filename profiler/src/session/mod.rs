@@ -272,10 +272,10 @@ impl Session {
     fn take_in(&mut self) -> Result<()> {
         self.bursts.tick();
         self.drain();
-        if self.options.stack_bytes.is_none() {
-            for (tid, bytes) in self.collector.take_depths() {
-                self.kernel.set_stack_bytes(tid, bytes)?;
-            }
+        // Taken in any case, so that they do not pile up where a number of bytes was asked for.
+        let depths = self.collector.take_depths();
+        for (tid, bytes) in depths.into_iter().filter(|_| self.options.stack_bytes.is_none()) {
+            self.kernel.set_stack_bytes(tid, bytes)?;
         }
         let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {
@@ -326,7 +326,7 @@ impl Session {
         recording.cost = Cost {
             own_cpu_ns,
             rss_bytes,
-            kernel_bytes: memory.bytes,
+            kernel_bytes: memory.bytes + self.world.mapping_bytes(),
             programs,
             measured_ns,
             startup_ns: self.startup_ns,

@@ -30,6 +30,11 @@ impl LiveWorld {
         Self { processes, mappings, is_fixed, told_until_ns: 0 }
     }
 
+    /// Kernel memory of what tells of mappings.
+    pub fn mapping_bytes(&self) -> u64 {
+        self.mappings.as_ref().map_or(0, MappingEvents::bytes)
+    }
+
     /// Takes in what happened before `at_ns`, so that a record of that moment meets the layout of that moment.
     fn hear(&mut self, at_ns: u64) {
         if at_ns <= self.told_until_ns {
