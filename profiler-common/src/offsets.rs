@@ -41,6 +41,7 @@ offsets! {
     pid_numbers "`pid.numbers`";
     upid_bytes "size of `struct upid`";
     upid_nr "`upid.nr`";
+    task_fs_base "`task_struct.thread.fsbase`, x86_64 only";
     mm_start_stack "`mm_struct.start_stack`";
     files_fdt "`files_struct.fdt`";
     fdt_max_fds "`fdtable.max_fds`";

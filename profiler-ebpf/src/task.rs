@@ -163,6 +163,13 @@ impl Task {
         if memory.is_null() { 0 } else { load(memory, offset!(mm_start_stack)) }
     }
 
+    /// Base of the thread's own storage, as the kernel keeps it: the thread may have set it otherwise since it was last off
+    /// the CPU. None on other architectures than x86_64.
+    #[inline(always)]
+    pub fn fs_base(self) -> Option<u64> {
+        if offset!(task_fs_base) == ABSENT { None } else { Some(load(self.0, offset!(task_fs_base))) }
+    }
+
     /// The registers with which the thread entered the kernel.
     #[inline(always)]
     pub fn user_registers(self) -> UserRegisters {

@@ -41,6 +41,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
             .size_of("upid")
             .context("the kernel's type information (BTF) has no `struct upid`")?,
         upid_nr: need("upid", "nr")?,
+        task_fs_base: btf.member("task_struct", "thread.fsbase").map_or(ABSENT, Member::bytes),
         mm_start_stack: need("mm_struct", "start_stack")?,
         files_fdt: need("files_struct", "fdt")?,
         fdt_max_fds: need("fdtable", "max_fds")?,

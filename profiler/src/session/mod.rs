@@ -278,6 +278,9 @@ impl Session {
         for (tid, bytes) in depths.into_iter().filter(|_| self.options.stack_bytes.is_none()) {
             self.kernel.set_stack_bytes(tid, bytes)?;
         }
+        for (tgid, offsets) in self.collector.take_goroutines() {
+            self.kernel.set_go_process(tgid, offsets)?;
+        }
         let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {
             self.kernel.record_also(&new)?;

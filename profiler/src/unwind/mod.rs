@@ -10,6 +10,7 @@ mod coverage;
 mod elf;
 mod evaluate;
 mod go;
+mod goroutine;
 mod index;
 mod signal;
 mod stack;
@@ -33,6 +34,33 @@ pub struct Registers {
     pub fp: u64,
     /// aarch64 `x30`; not looked at on x86_64.
     pub lr: u64,
+}
+
+/// What was taken of a thread's user part at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Captured<'a> {
+    pub registers: Registers,
+    /// Bytes of the stack, from `registers.sp` upward.
+    pub stack: &'a [u8],
+    /// The stack on which this one goes on, if it was taken.
+    pub other: Option<OtherStack<'a>>,
+}
+
+impl<'a> Captured<'a> {
+    /// With one stack.
+    pub const fn new(registers: Registers, stack: &'a [u8]) -> Self {
+        Self { registers, stack, other: None }
+    }
+}
+
+/// The stack that a thread has left for another, up to where it will return to it.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherStack<'a> {
+    /// Here stands the return address.
+    pub sp: u64,
+    pub fp: u64,
+    /// Bytes from `sp` upward.
+    pub bytes: &'a [u8],
 }
 
 /// Where a frame's code lies. A return address is already moved back into the call.
