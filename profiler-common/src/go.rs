@@ -19,9 +19,11 @@ pub struct GoOffsets {
     pub sched_sp: u32,
     /// `g.sched.bp`.
     pub sched_bp: u32,
+    /// `m.vdsoSP`: where the stack goes on below a call into the vDSO, which runs on the thread's stack too; 0 if unknown.
+    pub m_vdso_sp: u32,
 }
 
 /// `g.stack.hi`: `stack` is the first field of a goroutine, and `hi` its second.
 pub const G_STACK_HI: u32 = 8;
 
-const _: () = assert!(size_of::<GoOffsets>() == 20, "kernel/user ABI");
+const _: () = assert!(size_of::<GoOffsets>() == 24, "kernel/user ABI");

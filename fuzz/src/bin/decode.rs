@@ -18,10 +18,13 @@ struct Stacks;
 
 impl World for Stacks {
     fn unwind(&mut self, _: u32, captured: Captured<'_>, _: u64, out: &mut Vec<Location>) -> Unwound {
-        let other = captured.other.map_or(&[][..], |other| other.bytes);
-        let stacks = [captured.stack, other];
-        let words =
-            stacks.into_iter().flat_map(|stack| stack.as_chunks().0).map(|word| u64::from_le_bytes(*word));
+        let others = [captured.others.goroutine, captured.others.vdso];
+        let others = others.into_iter().flatten().map(|other| other.bytes);
+        let words = [captured.stack]
+            .into_iter()
+            .chain(others)
+            .flat_map(|stack| stack.as_chunks().0)
+            .map(|word| u64::from_le_bytes(*word));
         out.extend([captured.registers.ip].into_iter().chain(words).map(|word| {
             if word % 8 == 0 {
                 Location::Unmapped { address: word }

@@ -65,7 +65,7 @@ pub fn on_task(task: Task) -> Option<()> {
         let sample = maps::scratch()?;
         let at_ns = now_ns();
         let wanted = config!(off_cpu_stack_bytes);
-        stack::send_other_stack(sample, record, task, UserMemory::Of(task), at_ns, wanted);
+        stack::send_other_stacks(sample, record, task, UserMemory::Of(task), at_ns, wanted);
         fill(sample, task, account, at_ns, threshold);
         if core::ptr::read_volatile(&raw const (*record).wait_seq) != wait_seq
             || core::ptr::read_volatile(&raw const (*record).state) == state::ON_CPU

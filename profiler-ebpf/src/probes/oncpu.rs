@@ -35,7 +35,7 @@ pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
         let (task, wanted) = (Task::current(), deep.unwrap_or(usual));
         // SAFETY: the buffer is a whole record, and this CPU's own; the account's pointer is not null.
         unsafe {
-            stack::send_other_stack(buffer, account.record(), task, UserMemory::Current, at_ns, wanted);
+            stack::send_other_stacks(buffer, account.record(), task, UserMemory::Current, at_ns, wanted);
         }
     }
     match deep {

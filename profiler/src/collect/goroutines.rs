@@ -6,9 +6,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use profiler_common::{go::GoOffsets, sample::SampleHeader};
+use profiler_common::{
+    go::GoOffsets,
+    sample::{SampleHeader, other_stack},
+};
 
-use crate::{decode, unwind::OtherStack};
+use crate::{
+    decode,
+    unwind::{OtherStack, OtherStacks},
+};
 
 /// Processes that are kept: as many as `GO_PROCESSES` has entries.
 const MOST_PROCESSES: usize = 1024;
@@ -21,8 +27,8 @@ pub type Change = (u32, Option<GoOffsets>);
 pub struct Goroutines {
     processes: HashSet<u32>,
     changes: Vec<Change>,
-    /// By thread: records of several CPUs come mixed.
-    stacks: HashMap<u32, Kept>,
+    /// By thread and kind: records of several CPUs come mixed.
+    stacks: HashMap<(u32, u32), Kept>,
 }
 
 #[derive(Default)]
@@ -33,7 +39,7 @@ struct Kept {
     bytes: Vec<u8>,
 }
 
-/// Threads whose last stack is kept. Between a stack and its sample there are at most the records of other CPUs.
+/// Stacks that are kept, the last of each thread. Between a stack and its sample there are at most the records of other CPUs.
 const MOST_STACKS: usize = 512;
 
 impl Goroutines {
@@ -61,19 +67,23 @@ impl Goroutines {
 
     /// Keeps a stack for the sample that follows.
     pub fn keep(&mut self, other: &decode::Sample) {
-        if self.stacks.len() >= MOST_STACKS && !self.stacks.contains_key(&other.header.tid) {
+        let key = (other.header.tid, other.header.state);
+        if self.stacks.len() >= MOST_STACKS && !self.stacks.contains_key(&key) {
             self.stacks.clear();
         }
-        let kept = self.stacks.entry(other.header.tid).or_default();
+        let kept = self.stacks.entry(key).or_default();
         (kept.at_ns, kept.sp, kept.fp) = (other.header.at_ns, other.header.sp, other.header.fp);
         kept.bytes.clear();
         kept.bytes.extend_from_slice(other.stack);
     }
 
-    /// The stack that belongs to a sample.
-    pub fn stack_of(&self, sample: &SampleHeader) -> Option<OtherStack<'_>> {
-        let kept = self.stacks.get(&sample.tid).filter(|kept| kept.at_ns == sample.at_ns)?;
-        Some(OtherStack { sp: kept.sp, fp: kept.fp, bytes: &kept.bytes })
+    /// The stacks that belong to a sample.
+    pub fn stacks_of(&self, sample: &SampleHeader) -> OtherStacks<'_> {
+        let of_kind = |kind| {
+            let kept = self.stacks.get(&(sample.tid, kind)).filter(|kept| kept.at_ns == sample.at_ns)?;
+            Some(OtherStack { sp: kept.sp, fp: kept.fp, bytes: &kept.bytes })
+        };
+        OtherStacks { goroutine: of_kind(other_stack::GOROUTINE), vdso: of_kind(other_stack::VDSO) }
     }
 }
 
@@ -81,7 +91,8 @@ impl Goroutines {
 mod tests {
     use super::*;
 
-    const OFFSETS: GoOffsets = GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104 };
+    const OFFSETS: GoOffsets =
+        GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104, m_vdso_sp: 0 };
 
     #[test]
     fn a_process_is_looked_at_from_its_first_such_stack_to_its_end() {
@@ -95,12 +106,12 @@ mod tests {
         assert_eq!(goroutines.take_changes(), []);
     }
 
-    fn sample(tid: u32, at_ns: u64) -> SampleHeader {
+    fn sample(tid: u32, at_ns: u64, state: u32) -> SampleHeader {
         SampleHeader {
             kind: 0,
             tid,
             ns_tgid: tid,
-            state: 0,
+            state,
             at_ns,
             ip: 0,
             sp: 0x1000 + at_ns,
@@ -118,20 +129,22 @@ mod tests {
     #[test]
     fn a_stack_belongs_to_the_sample_of_its_thread_and_moment() {
         let mut goroutines = Goroutines::default();
-        let mut keep = |tid, at_ns, stack| {
-            goroutines.keep(&decode::Sample {
-                header: sample(tid, at_ns),
-                on_cpu: false,
-                kernel: vec![],
-                stack,
-            });
+        let mut keep = |tid, at_ns, kind, stack| {
+            let header = sample(tid, at_ns, kind);
+            goroutines.keep(&decode::Sample { header, on_cpu: false, kernel: vec![], stack });
         };
-        keep(7, 1, b"long ago");
-        keep(7, 2, b"now");
-        keep(8, 2, b"another's");
-        let found = goroutines.stack_of(&sample(7, 2)).expect("a stack");
-        assert_eq!((found.sp, found.bytes), (0x1002, &b"now"[..]));
-        assert!(goroutines.stack_of(&sample(7, 3)).is_none());
-        assert!(goroutines.stack_of(&sample(9, 2)).is_none());
+        keep(7, 1, other_stack::GOROUTINE, b"long ago");
+        keep(7, 1, other_stack::VDSO, b"long ago");
+        keep(7, 2, other_stack::GOROUTINE, b"now");
+        keep(8, 2, other_stack::VDSO, b"another's");
+        let found = goroutines.stacks_of(&sample(7, 2, 0));
+        assert_eq!(found.goroutine.map(|stack| (stack.sp, stack.bytes)), Some((0x1002, &b"now"[..])));
+        assert!(found.vdso.is_none());
+        let found = goroutines.stacks_of(&sample(7, 3, 0));
+        assert!(found.goroutine.is_none() && found.vdso.is_none());
+        assert_eq!(
+            goroutines.stacks_of(&sample(8, 2, 0)).vdso.map(|stack| stack.bytes),
+            Some(&b"another's"[..])
+        );
     }
 }

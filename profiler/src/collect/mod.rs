@@ -122,8 +122,8 @@ impl Collector {
         } else {
             let registers = Registers { ip: header.ip, sp: header.sp, fp: header.fp, lr: header.lr };
             let (tgid, at_ns) = (header.ns_tgid, header.at_ns);
-            let captured =
-                Captured { registers, stack: sample.stack, other: self.goroutines.stack_of(header) };
+            let others = self.goroutines.stacks_of(header);
+            let captured = Captured { registers, stack: sample.stack, others };
             let unwound = world.unwind(tgid, captured, at_ns, &mut self.locations);
             self.goroutines.saw(tgid, unwound.goroutines);
             (unwound.end, unwound.method)
@@ -161,6 +161,11 @@ impl Collector {
     /// Threads of whose stacks more is to be taken, or the usual number of bytes again, since the last call.
     pub fn take_depths(&mut self) -> Vec<Change> {
         self.depths.take_changes()
+    }
+
+    /// A process is known as a Go program before its first sample.
+    pub fn know_goroutines(&mut self, tgid: u32, offsets: Option<GoOffsets>) {
+        self.goroutines.saw(tgid, offsets);
     }
 
     /// Processes whose goroutines are to be looked at, or no longer, since the last call.

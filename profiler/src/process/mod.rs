@@ -21,6 +21,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
+use profiler_common::go::GoOffsets;
+
 use changes::Changes;
 pub use changes::{LayoutChange, What};
 use images::{Backing, Images};
@@ -173,6 +175,12 @@ impl Processes {
         out.truncate(first);
         let unwinder = self.spaces.unwinder(renewed, self.clock, &self.images);
         unwinder.unwind(captured, self.limits.frames, out)
+    }
+
+    /// Where the goroutines of a process are, if it is known as a Go program.
+    pub fn goroutines(&self, tgid: u32) -> Option<GoOffsets> {
+        let mappings = self.spaces.mappings(self.by_tgid.get(&tgid)?.space);
+        mappings.iter().find_map(|mapping| self.images.parsed(mapping.image?)?.goroutines)
     }
 
     /// Every image seen; [`Location::File`] counts them in this order.

@@ -93,7 +93,7 @@ pub struct Image {
     /// Functions of Go's runtime that have no caller on their stack, sorted.
     pub(super) outermost: Vec<(Range<u64>, Outermost)>,
     /// Where to look for the goroutines whose stacks those functions have left.
-    pub(super) goroutines: Option<GoOffsets>,
+    pub goroutines: Option<GoOffsets>,
 }
 
 /// One executable `PT_LOAD`.
@@ -160,7 +160,7 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     if let Ok(sections) = Sections::read(source, size, header) {
         (image.tables, image.over_budget) = sections.tables(budget);
         image.outermost = sections.go_outermost();
-        image.goroutines = sections.goroutines(&image);
+        image.goroutines = sections.goroutines(&mut image);
     }
     Ok(image)
 }
@@ -317,15 +317,30 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         go::outermost(self.source, &go::Place { file, text_svma: self.svma(b".text").unwrap_or(0) })
     }
 
-    fn goroutines(&self, image: &Image) -> Option<GoOffsets> {
+    /// Where the goroutines are. Functions that leave their stack for a part of their code only are cut to that part; one
+    /// without such a part is a wrapper, from one way to pass arguments to another, and has its caller on its own stack.
+    fn goroutines(&self, image: &mut Image) -> Option<GoOffsets> {
+        let mut outermost = std::mem::take(&mut image.outermost);
         let read = |svma, bytes: &mut [u8]| {
             let read = image.file_offset(svma).map(|offset| self.source.read_at(offset, bytes));
             if !matches!(read, Some(Ok(()))) {
                 bytes.fill(0);
             }
         };
-        let mut switched = image.outermost.iter().filter(|(_, why)| *why == Outermost::Switched);
-        switched.find_map(|(function, _)| goroutine::offsets(read, function.start))
+        let start =
+            |wanted| outermost.iter().find(|(_, why)| *why == wanted).map(|(function, _)| function.start);
+        let (systemstack, nanotime) = (start(Outermost::Switched), start(Outermost::IntoVdso));
+        let offsets = systemstack.and_then(|start| goroutine::offsets(read, start, nanotime));
+        if offsets.is_some() {
+            outermost.retain_mut(|(function, why)| {
+                let partly = *why == Outermost::SwitchedForFirstCall;
+                let end = if partly { goroutine::first_call_end(read, function.start) } else { None };
+                function.end = end.unwrap_or(u64::MAX).min(function.end);
+                !partly || end.is_some_and(|end| end == function.end)
+            });
+        }
+        image.outermost = outermost;
+        offsets
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a Go program keeps its goroutines, read from the code that looks there itself.
 //!
-//! In: the code of `runtime.systemstack`. Out: [`GoOffsets`]. The offsets differ between Go's versions; debug information
+//! In: the code of `runtime.systemstack` and of `runtime.nanotime1`. Out: [`GoOffsets`]. The offsets differ between Go's versions; debug information
 //! that has them may be stripped, the code is always there.
 //!
 //! ```text
@@ -13,7 +13,12 @@
 //! 48 8b 5a u8           mov rbx, [rdx + g.sched.sp], up to Go 1.19 at least; or
 //! 48 8b 62 u8           mov rsp, [rdx + g.sched.sp]
 //! ```
-//! In this order, other instructions between them. A program of which the code reads otherwise has its goroutines unknown.
+//! In this order, other instructions between them; and of the second function
+//!
+//! ```text
+//! 48 89 8b u32          mov [rbx + m.vdsoPC], rcx
+//! 48 89 93 u32          mov [rbx + m.vdsoSP], rdx
+//! ```//! A program of which the code reads otherwise has its goroutines unknown.
 
 use profiler_common::go::GoOffsets;
 
@@ -23,8 +28,8 @@ const CODE_BYTES: usize = 96;
 const LARGEST_OFFSET: u32 = 4096;
 
 /// The offsets. `read` fills bytes of the code from an address on, which are zero where there is none; `systemstack` is the
-/// function's own.
-pub fn offsets(read: impl Fn(u64, &mut [u8]), systemstack: u64) -> Option<GoOffsets> {
+/// function's own, `nanotime` that of one which calls into the vDSO.
+pub fn offsets(read: impl Fn(u64, &mut [u8]), systemstack: u64, nanotime: Option<u64>) -> Option<GoOffsets> {
     let mut bytes = [0; CODE_BYTES];
     read(systemstack, &mut bytes);
     let mut code = Code { bytes: &bytes, at: 0 };
@@ -42,7 +47,26 @@ pub fn offsets(read: impl Fn(u64, &mut [u8]), systemstack: u64) -> Option<GoOffs
     let mut bytes = [0; CODE_BYTES];
     read(save, &mut bytes);
     let [sched_bp] = Code { bytes: &bytes, at: 0 }.after(&[0x49, 0x89, 0x6e])?;
-    Some(GoOffsets { tls, g_m: g_m.into(), m_curg, sched_sp: sched_sp.into(), sched_bp: sched_bp.into() })
+    let m_vdso_sp = nanotime.and_then(|nanotime| vdso_sp(&read, nanotime)).unwrap_or(0);
+    let [g_m, sched_sp, sched_bp] = [g_m, sched_sp, sched_bp].map(u32::from);
+    Some(GoOffsets { tls, g_m, m_curg, sched_sp, sched_bp, m_vdso_sp })
+}
+
+/// Where the first call of a function whose address is in `rax` ends (`ff d0`).
+pub fn first_call_end(read: impl Fn(u64, &mut [u8]), function: u64) -> Option<u64> {
+    let mut bytes = [0; 2 * CODE_BYTES];
+    read(function, &mut bytes);
+    let mut code = Code { bytes: &bytes, at: 0 };
+    let [] = code.after(&[0xff, 0xd0])?;
+    Some(function.wrapping_add(code.at as u64))
+}
+
+fn vdso_sp(read: impl Fn(u64, &mut [u8]), nanotime: u64) -> Option<u32> {
+    let mut bytes = [0; CODE_BYTES];
+    read(nanotime, &mut bytes);
+    let mut code = Code { bytes: &bytes, at: 0 };
+    let [_pc, offset] = [code.after(&[0x48, 0x89, 0x8b])?, code.after(&[0x48, 0x89, 0x93])?];
+    Some(u32::from_le_bytes(offset)).filter(|&offset| offset <= LARGEST_OFFSET)
 }
 
 #[derive(Clone, Copy)]
@@ -78,22 +102,30 @@ mod tests {
     const SAVE: &[u8] = b"\x4c\x8d\x0d\xd9\x0d\x00\x00\x4d\x89\x4e\x40\x4c\x8d\x4c\x24\x08\x4d\x89\x4e\x38\
         \x49\xc7\x46\x58\x00\x00\x00\x00\x49\x89\x6e\x68";
 
+    /// `runtime.nanotime1`, at 0x3000.
+    const NANOTIME: &[u8] =
+        b"\x48\x83\xec\x18\x48\x89\x6c\x24\x10\x48\x8d\x6c\x24\x10\x49\x89\xe4\x49\x8b\x5e\x30\
+        \x48\x8b\x8b\x28\x03\x00\x00\x48\x8b\x93\x20\x03\x00\x00\x48\x89\x0c\x24\x48\x89\x54\x24\x08\
+        \x48\x8d\x54\x24\x20\x48\x8b\x4a\xf8\x48\x89\x8b\x28\x03\x00\x00\x48\x89\x93\x20\x03\x00\x00";
+
     fn read(systemstack: &[u8]) -> Option<GoOffsets> {
         let place = |from: u64, bytes: &mut [u8]| {
             let code = match from {
                 0x1000 => systemstack,
                 0x2000 => SAVE,
+                0x3000 => NANOTIME,
                 _ => return,
             };
             bytes[..code.len()].copy_from_slice(code);
         };
-        offsets(place, 0x1000)
+        offsets(place, 0x1000, Some(0x3000))
     }
 
     #[test]
     fn the_offsets_of_go_1_19() {
         // As `go tool compile -live` of runtime2.go has them: m.curg at 192, gobuf from 56 on.
-        let expected = GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104 };
+        let expected =
+            GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104, m_vdso_sp: 0x320 };
         assert_eq!(read(SYSTEMSTACK), Some(expected));
     }
 
@@ -103,6 +135,15 @@ mod tests {
         let at = code.windows(3).position(|window| window == [0x48, 0x8b, 0x5a]).unwrap();
         code[at + 2] = 0x62;
         assert_eq!(read(&code).map(|offsets| offsets.sched_sp), Some(56));
+    }
+
+    #[test]
+    fn the_first_call_of_a_register_ends_what_runs_on_the_other_stack() {
+        // The end of `runtime.asmcgocall` of Go 1.19.8: mov rdi, rbx; mov rcx, rbx; call rax; …; call rax
+        let code = b"\x48\x89\xdf\x48\x89\xd9\xff\xd0\x48\x8b\x7c\x24\x30\xff\xd0";
+        let place = |_: u64, bytes: &mut [u8]| bytes[..code.len()].copy_from_slice(code);
+        assert_eq!(first_call_end(place, 0x1000), Some(0x1008));
+        assert_eq!(first_call_end(|_, _| {}, 0x1000), None);
     }
 
     #[test]

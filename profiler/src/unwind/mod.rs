@@ -42,14 +42,23 @@ pub struct Captured<'a> {
     pub registers: Registers,
     /// Bytes of the stack, from `registers.sp` upward.
     pub stack: &'a [u8],
-    /// The stack on which this one goes on, if it was taken.
-    pub other: Option<OtherStack<'a>>,
+    /// The stacks on which this one goes on, as far as they were taken.
+    pub others: OtherStacks<'a>,
+}
+
+/// The stacks that a Go program's thread has left for its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OtherStacks<'a> {
+    /// Of the goroutine for which it runs.
+    pub goroutine: Option<OtherStack<'a>>,
+    /// Of whoever calls into the vDSO.
+    pub vdso: Option<OtherStack<'a>>,
 }
 
 impl<'a> Captured<'a> {
     /// With one stack.
     pub const fn new(registers: Registers, stack: &'a [u8]) -> Self {
-        Self { registers, stack, other: None }
+        Self { registers, stack, others: OtherStacks { goroutine: None, vdso: None } }
     }
 }
 

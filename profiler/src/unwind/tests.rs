@@ -218,7 +218,8 @@ mod x86_64 {
         check(&[], (FUNCTION, VALUE), &[0xdead_0000, 0], &[], NO_MODULE);
     }
 
-    const OFFSETS: GoOffsets = GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104 };
+    const OFFSETS: GoOffsets =
+        GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104, m_vdso_sp: 0 };
 
     /// A program that switches stacks in a function from 0x1040 on, and whose first function begins at 0x1080.
     #[track_caller]
@@ -229,7 +230,8 @@ mod x86_64 {
         image.goroutines = Some(OFFSETS);
         let (stack, other) = (bytes(&[BASE + 0x1050, 7]), other.map(bytes));
         let mut captured = Captured::new(Registers { ip: FUNCTION, sp: SP, fp: VALUE, lr: 0 }, &stack);
-        captured.other = other.as_deref().map(|bytes| OtherStack { sp: 0xc0_0000_1000, fp: 0, bytes });
+        captured.others.goroutine =
+            other.as_deref().map(|bytes| OtherStack { sp: 0xc0_0000_1000, fp: 0, bytes });
         let mut found = vec![];
         let unwound = unwinder_of(image).unwind(captured, 64, &mut found);
         let found: Vec<u64> = found.into_iter().map(address).collect();
@@ -248,6 +250,30 @@ mod x86_64 {
         // There is no third one.
         let callers = [switched - 1, inside - 1, switched - 1];
         check_switch(Some(&[inside, switched, 0]), &callers, other_stack, Some(OFFSETS));
+    }
+
+    #[test]
+    fn a_call_into_the_vdso_goes_on_where_its_caller_stands() {
+        let [file, _] = program(b"zR", &[]);
+        let mut image = parse_image(file.as_slice(), u64::MAX).expect("an image");
+        image.outermost = vec![(0x1040..0x1080, Outermost::IntoVdso), (0x1080..0x10c0, Outermost::First)];
+        let mut unwinder = unwinder_of(image);
+        let (inside, caller, first) = (BASE + 0x1050, BASE + 0x1030, BASE + 0x1090);
+        let other = OtherStack { sp: 0xc0_0000_1000, fp: 0, bytes: &bytes(&[caller, first, 0]) };
+        let mut check = |ip, fp, stack: &[u64], callers: &[u64]| {
+            let stack = bytes(stack);
+            let mut captured = Captured::new(Registers { ip, sp: SP, fp, lr: 0 }, &stack);
+            captured.others.vdso = Some(other);
+            let mut found = vec![];
+            let end = unwinder.unwind(captured, 64, &mut found).end;
+            let found: Vec<u64> = found.into_iter().map(address).collect();
+            assert_eq!((&found[1..], end), (callers, StackEnd::Complete));
+        };
+        check(FUNCTION, VALUE, &[inside, 7], &[inside - 1, caller - 1, first - 1]);
+        // In the function itself, with its own frame, its stack pointer may be anywhere …
+        check(inside, other.sp - 8, &[7, 7], &[caller - 1, first - 1]);
+        // … and before it has one, what was taken is not about it.
+        check(inside, VALUE, &[first, 0], &[first - 1]);
     }
 
     /// It marks the free places of the table of judged addresses; the fuzzer found that it was taken for one.

@@ -11,7 +11,7 @@ use super::coverage::{Coverage, Judgement, is_gap, judge, with_row};
 use super::evaluate::Tracked;
 use super::go::Outermost;
 use super::stack::Snapshot;
-use super::{Captured, Image, Location, Mapping, OtherStack, Registers, signal};
+use super::{Captured, Image, Location, Mapping, OtherStack, OtherStacks, Registers, signal};
 use crate::recording::{Broken, Method, StackEnd};
 
 /// Places for judged addresses. 4,096 × 16 B = 64 KiB.
@@ -72,7 +72,7 @@ struct Walk<'a, A: Arch> {
     registers: A::Registers,
     snapshot: Snapshot<'a>,
     /// Where the stack goes on, until it does.
-    other: Option<OtherStack<'a>>,
+    others: OtherStacks<'a>,
     goroutines: Option<GoOffsets>,
     method: Method,
     thorough: Thorough,
@@ -90,9 +90,9 @@ enum Thorough {
 }
 
 impl<'a, A: Arch> Walk<'a, A> {
-    fn new(Captured { registers, stack, other }: Captured<'a>) -> Self {
+    fn new(Captured { registers, stack, others }: Captured<'a>) -> Self {
         Self {
-            other,
+            others,
             goroutines: None,
             at: FrameAddress::from_instruction_pointer(registers.ip),
             registers: A::innermost(registers),
@@ -187,11 +187,13 @@ impl<A: Arch> ArchUnwinder<A> {
     ) -> Result<FrameAddress, StackEnd> {
         let in_file = mapping.is_some_and(|index| self.mappings[index].image.is_some());
         let lacking = StackEnd::Broken(if in_file { Broken::NoUnwindInfo } else { Broken::NoModule });
-        match judged.outermost.filter(|_| walk.at.is_return_address()) {
-            Some(Outermost::First) => return Err(StackEnd::Complete),
-            Some(Outermost::Switched) => return self.step_to_other_stack(mapping, walk),
-            None if judged.entry => return Err(StackEnd::Complete),
-            None => {}
+        if let Some(outermost) = judged.outermost
+            && let Some(step) = self.step_from_outermost(mapping, outermost, walk)
+        {
+            return step;
+        }
+        if judged.entry {
+            return Err(StackEnd::Complete);
         }
         match judged.tables.coverage {
             Coverage::Refused => Err(lacking),
@@ -205,13 +207,39 @@ impl<A: Arch> ArchUnwinder<A> {
         }
     }
 
-    /// From the function that has switched stacks to its caller, on the other one.
-    fn step_to_other_stack(
+    /// From a function of Go's runtime that has no caller on its stack; none where it has one after all.
+    fn step_from_outermost(
         &self,
         mapping: Option<usize>,
+        outermost: Outermost,
         walk: &mut Walk<'_, A>,
+    ) -> Option<Result<FrameAddress, StackEnd>> {
+        let innermost = !walk.at.is_return_address();
+        match outermost {
+            Outermost::First => (!innermost).then_some(Err(StackEnd::Complete)),
+            Outermost::Switched | Outermost::SwitchedForFirstCall => {
+                // A stack was taken if the thread runs for the goroutine, on whichever stack it is by now.
+                let other = walk.others.goroutine.take();
+                (!innermost || other.is_some()).then(|| self.step_to_other_stack(mapping, other, walk))
+            }
+            Outermost::IntoVdso => {
+                // Innermost, it may have left its stack or not; its frame pointer tells that it has set up its frame.
+                let fp = A::get(&walk.registers).fp;
+                let own = |other: &OtherStack<'_>| !innermost || other.sp.wrapping_sub(8) == fp;
+                let other = walk.others.vdso.take_if(|other| own(other));
+                (!innermost || other.is_some()).then(|| self.step_to_other_stack(mapping, other, walk))
+            }
+        }
+    }
+
+    /// From the function that has switched stacks to its caller, on the other one.
+    fn step_to_other_stack<'w>(
+        &self,
+        mapping: Option<usize>,
+        other: Option<OtherStack<'w>>,
+        walk: &mut Walk<'w, A>,
     ) -> Result<FrameAddress, StackEnd> {
-        let Some(OtherStack { sp, fp, bytes }) = walk.other.take() else {
+        let Some(OtherStack { sp, fp, bytes }) = other else {
             let image = mapping.and_then(|index| self.loaded[index].as_ref());
             walk.goroutines = image.and_then(|(image, _)| image.goroutines);
             return Err(StackEnd::Broken(Broken::OtherStack));
