@@ -59,7 +59,7 @@ offsets! {
     regs_sp "user registers: stack pointer";
     regs_fp "user registers: frame pointer";
     regs_lr "user registers: link register";
-    regs_cs "user registers: code segment, x86_64 only";
+    regs_mode "user registers: what tells a 32-bit program: code segment of x86_64, `pstate` of aarch64";
     regs_syscall "user registers: number of the system call";
     regs_arg0 "user registers: first argument of the system call";
     regs_arg1 "user registers: second argument";

@@ -5,7 +5,6 @@
 //! snapshots that are committed. Each is unwound many times, so this is the steady state: all rules are known, as after the first
 //! seconds of a recording.
 
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -16,11 +15,6 @@ use profiler::unwind::{Captured, Location, Registers};
 #[allow(dead_code, reason = "their names and frames are for the tests")]
 #[path = "../tests/saved/mod.rs"]
 mod saved;
-
-/// Snapshots that are taken.
-const SNAPSHOTS: usize = 4000;
-/// As much as the profiler takes without `--stack-bytes`.
-const STACK_BYTES: usize = 16 * 1024;
 
 struct Snapshot {
     tgid: u32,
@@ -104,13 +98,19 @@ mod postgres {
 
 #[cfg(target_arch = "x86_64")]
 mod postgres {
+    use std::fs;
     use std::os::unix::fs::FileExt;
     use std::thread;
 
     use profiler::process::{Limits, Processes};
     use profiler_tests::servers::{Postgres, process_and_children};
 
-    use super::{Captured, Duration, Registers, SNAPSHOTS, STACK_BYTES, Snapshot, fs};
+    use super::{Captured, Duration, Registers, Snapshot};
+
+    /// Snapshots that are taken.
+    const SNAPSHOTS: usize = 4000;
+    /// As much as the profiler takes without `--stack-bytes`.
+    const STACK_BYTES: usize = 16 * 1024;
 
     /// Takes them, if that is possible here.
     pub fn snapshots() -> Option<(Vec<Snapshot>, Processes)> {

@@ -6,6 +6,7 @@ mod setup;
 mod run;
 mod test;
 mod fuzz;
+mod aarch64;
 mod bench;
 mod command;
 
@@ -30,6 +31,8 @@ enum Task {
     Test(test::Args),
     /// Fuzz the readers of foreign bytes
     Fuzz(fuzz::Args),
+    /// Compile for aarch64, and run the unit tests in an emulator
+    Aarch64(aarch64::Args),
     /// Measure what recording costs, and write docs/overhead.md
     Bench(bench::Args),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
+        Task::Aarch64(args) => aarch64::aarch64(&args),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

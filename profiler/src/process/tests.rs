@@ -204,6 +204,7 @@ fn blocked(pid: u32) -> Snapshot {
     panic!("sleep does not sleep");
 }
 
+#[cfg(target_arch = "x86_64")]
 fn image_of(processes: &Processes, frame: &Location) -> String {
     match frame {
         Location::File { image, .. } => processes.images()[*image as usize].path.clone(),
