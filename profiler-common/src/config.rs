@@ -59,9 +59,11 @@ pub struct Control {
     pub ns_level: u32,
     /// Entries of `GO_PROCESSES`: without any, nobody looks there.
     pub go_processes: u32,
+    /// A tick of the on-CPU sampler takes a sample when a random `u32` is at most this; 0: never.
+    pub on_cpu_threshold: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 12, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 16, "kernel/user ABI");
 
 /// One pass of the task iterator: how it is to sample, and what it saw. The one value of the map `PASS`, which userspace
 /// writes before a pass and reads after it.

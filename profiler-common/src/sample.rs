@@ -44,7 +44,7 @@ pub struct SampleHeader {
     pub kernel_bytes: i32,
     /// Bytes of user stack.
     pub stack_bytes: u32,
-    /// Off-CPU: a sample stands for `2^32 / (threshold + 1)` waits like it; `u32::MAX` for exactly one.
+    /// A sample stands for `2^32 / (threshold + 1)` ticks or waits like it; `u32::MAX` for exactly one.
     pub threshold: u32,
     /// Off-CPU: the interval of which the stack is taken, [`crate::ledger::ThreadRecord::wait_seq`].
     pub wait_seq: u32,

@@ -134,6 +134,15 @@ pub fn stopped() -> bool {
     control().is_none_or(|control| unsafe { core::ptr::read_volatile(&raw const (*control).stopped) } != 0)
 }
 
+/// With which probability a tick takes a sample, as [`Control::on_cpu_threshold`] has it.
+#[inline(always)]
+pub fn on_cpu_threshold() -> u32 {
+    // SAFETY: non-null pointer into the map; volatile, since userspace writes it meanwhile.
+    control().map_or(u32::MAX, |control| unsafe {
+        core::ptr::read_volatile(&raw const (*control).on_cpu_threshold)
+    })
+}
+
 /// The present pass.
 #[inline(always)]
 pub fn pass() -> Option<*mut Pass> {

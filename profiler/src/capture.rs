@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 89 50 52 46 0d 0a 1a 0a   magic
-//! 02 00 00 00               version, little endian
+//! 03 00 00 00               version, little endian
 //! then for each section, in the order of the fields of `Recording`, and an empty section `end`:
 //! 6d 65 74 61 00 00 00 00   name, filled up with zeros       (here "meta")
 //! 2a 00 00 00 00 00 00 00   bytes of payload, little endian
@@ -22,7 +22,7 @@ use crate::recording::{Invalid, Recording};
 /// First bytes of a capture. As in PNG, the first byte is no text, and a transfer that changes line ends is seen.
 const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
 /// Raised with each change of the tables: postcard does not describe itself.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Longest payload. A recording of 10,000 threads has about 2 MB in its largest section.
 const MAX_SECTION_BYTES: u64 = 1 << 30;
 /// Name, length and CRC.
@@ -243,20 +243,20 @@ mod tests {
     #[test]
     fn a_newer_version_is_named() {
         let mut bytes = saved(&example());
-        bytes[8] = 3;
+        bytes[8] = 4;
         check(
             &bytes,
-            "the capture has format version 3, this profiler reads version 2\n  try: a newer profiler",
+            "the capture has format version 4, this profiler reads version 3\n  try: a newer profiler",
         );
     }
 
     #[test]
     fn an_older_version_is_named() {
         let mut bytes = saved(&example());
-        bytes[8] = 1;
+        bytes[8] = 2;
         check(
             &bytes,
-            "the capture has format version 1, this profiler reads version 2\n  try: the profiler that",
+            "the capture has format version 2, this profiler reads version 3\n  try: the profiler that",
         );
     }
 

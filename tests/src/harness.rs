@@ -66,10 +66,11 @@ impl Live {
         Workload::start(directory(), name, arguments).expect("the workload gets ready")
     }
 
-    /// `profiler` with these arguments, not started yet.
+    /// `profiler` with these arguments, not started yet. A recording may cost what it will, if they do not say otherwise: of the
+    /// storms of the tests less would be recorded, and at last nothing.
     pub fn profiler(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.profiler);
-        command.args(arguments);
+        command.args(with_budget(arguments));
         command
     }
 
@@ -83,8 +84,8 @@ impl Live {
     #[track_caller]
     pub fn start_recording(&self, arguments: &[&str]) -> Running {
         let json = self.path("out.json");
-        let mut command = self.profiler(&["record", "-q", "-o"]);
-        command.arg(json).args(arguments);
+        let json = json.to_string_lossy();
+        let command = self.profiler(&[&["record", "-q", "-o", &json], arguments].concat());
         let running = Running::start(command).expect("profiler starts");
         wait_until("programs attached", Duration::from_secs(20), || {
             !attached_programs(running.pid()).is_empty()
@@ -130,8 +131,8 @@ impl Live {
     #[track_caller]
     pub fn record_any(&self, arguments: &[&str]) -> Finished {
         let json = self.path("out.json");
-        let mut command = self.profiler(&["record", "-q", "-o"]);
-        command.arg(json).args(arguments);
+        let json = json.to_string_lossy();
+        let command = self.profiler(&[&["record", "-q", "-o", &json], arguments].concat());
         run(command, LIMIT).expect("profiler ends")
     }
 
@@ -191,4 +192,14 @@ fn build_profiler() -> PathBuf {
         "cannot build `profiler`\n  try: `cargo xtask setup`, then `cargo build -p profiler`"
     );
     directory.join("profiler")
+}
+
+/// The arguments of `profiler`, of a recording with a budget that it never reaches unless they have one.
+pub fn with_budget<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    match arguments {
+        ["record", rest @ ..] if !rest.contains(&"--max-overhead") => {
+            [&["record", "--max-overhead", "100%"], rest].concat()
+        }
+        _ => arguments.to_vec(),
+    }
 }

@@ -1,6 +1,10 @@
 //! Which code is on the CPU? A perf event fires at the sampling rate on each CPU.
 
-use aya_ebpf::{EbpfContext as _, helpers::bpf_get_current_pid_tgid, programs::PerfEventContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_prandom_u32},
+    programs::PerfEventContext,
+};
 use profiler_common::{
     event_kind,
     sample::{DEFAULT_STACK_BYTES, SMALL_ROOM, SampleRecord},
@@ -26,6 +30,12 @@ pub fn on_tick(ctx: &PerfEventContext) -> Option<()> {
     }
     let account = Account::under(tid)?;
     if maps::stopped() {
+        return None;
+    }
+    let threshold = maps::on_cpu_threshold();
+    // SAFETY: a helper without arguments.
+    let is_taken = threshold == u32::MAX || (threshold != 0 && unsafe { bpf_get_prandom_u32() } <= threshold);
+    if !is_taken {
         return None;
     }
     let usual = config!(stack_bytes);
@@ -89,7 +99,7 @@ unsafe fn fill<const ROOM: usize>(
         (*header).ns_tgid = (*account.record()).ns_tgid;
         (*header).state = state::ON_CPU;
         (*header).at_ns = at_ns;
-        (*header).threshold = u32::MAX;
+        (*header).threshold = maps::on_cpu_threshold();
         (*header).wait_seq = 0;
         (*header).repeated_seq = 0;
         (*header).repeats = 0;

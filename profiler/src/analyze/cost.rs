@@ -1,24 +1,32 @@
-//! What the recording cost, as shares of a CPU.
+//! What the recording cost, as shares of a CPU and of the machine.
 
 use super::ratio;
 use crate::recording::Recording;
 
-/// Shares of one CPU; none where nothing was measured.
+/// Shares of one CPU where not said otherwise; none where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CostRatios {
     /// The profiler's process.
     pub own_cpu: Option<f64>,
     /// The kernel programs, while the kernel measured them.
     pub programs_cpu: Option<f64>,
+    /// Both together, what the process runs itself counted once, as a share of the machine's CPU time.
+    pub machine: Option<f64>,
 }
 
 impl CostRatios {
     pub(super) fn of(recording: &Recording) -> Self {
         let cost = &recording.cost;
         let run_ns = cost.programs.iter().fold(0, |sum: u64, program| sum.saturating_add(program.run_ns));
+        let in_others_time = cost.programs.iter().filter(|program| !program.in_own_time);
+        let others_ns = in_others_time.fold(0, |sum: u64, program| sum.saturating_add(program.run_ns));
+        let own_cpu = ratio(cost.own_cpu_ns, recording.elapsed_ns());
+        let others_cpu = ratio(others_ns, cost.measured_ns);
+        let cpus = f64::from(recording.meta.cpus.max(1));
         Self {
-            own_cpu: ratio(cost.own_cpu_ns, recording.elapsed_ns()),
+            own_cpu,
             programs_cpu: ratio(run_ns, cost.measured_ns),
+            machine: own_cpu.zip(others_cpu).map(|(own, others)| (own + others) / cpus),
         }
     }
 }
@@ -29,16 +37,23 @@ mod tests {
     use crate::testing::example;
 
     #[test]
-    fn cost_is_told_as_shares_of_one_cpu() {
+    fn cost_is_told_as_shares_of_one_cpu_and_of_the_machine() {
         // 40 ms in 10 s; 0.63 ms in 1 s.
-        assert_eq!(
-            CostRatios::of(&example()),
-            CostRatios { own_cpu: Some(0.004), programs_cpu: Some(0.000_63) }
-        );
+        let mut recording = example();
+        recording.meta.cpus = 4;
+        let cost = CostRatios::of(&recording);
+        assert_eq!((cost.own_cpu, cost.programs_cpu), (Some(0.004), Some(0.000_63)));
+        assert!((cost.machine.unwrap() - 0.004_63 / 4.0).abs() < 1e-12, "{cost:?}");
+        // What runs in the process's own time is in that time already.
+        recording.cost.programs[0].in_own_time = true;
+        assert_eq!(CostRatios::of(&recording).machine, Some(0.001));
     }
 
     #[test]
     fn what_was_not_measured_has_no_share() {
-        assert_eq!(CostRatios::of(&Recording::default()), CostRatios { own_cpu: None, programs_cpu: None });
+        assert_eq!(
+            CostRatios::of(&Recording::default()),
+            CostRatios { own_cpu: None, programs_cpu: None, machine: None }
+        );
     }
 }

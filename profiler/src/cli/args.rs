@@ -62,6 +62,11 @@ pub struct Record {
     #[arg(long, value_name = "BYTES", value_parser = stack_bytes)]
     pub stack_bytes: Option<u32>,
 
+    /// Most of the machine's CPU time that recording may cost. When it costs more, samples and passes become rarer, then there
+    /// are no stacks, and at last the recording ends; the report says when and why.
+    #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
+    pub max_overhead: f64,
+
     #[command(flatten)]
     pub outputs: Outputs,
 
@@ -155,6 +160,17 @@ fn stack_bytes(text: &str) -> Result<u32, String> {
     Ok(bytes.next_multiple_of(PAGE_BYTES as u32))
 }
 
+/// A percentage, with its sign or without, as a share.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let percent: f64 = number.parse().map_err(|_| "not a percentage; try: 1%, 0.5% or 100%".to_owned())?;
+    if percent > 0.0 && percent <= 100.0 {
+        Ok(percent / 100.0)
+    } else {
+        Err("must be more than 0 % and at most 100 %".to_owned())
+    }
+}
+
 /// A number with a unit: ms, s (the default), m or h.
 fn duration(text: &str) -> Result<Duration, String> {
     /// A timer of a year is beyond doubt, and far from overflow.
@@ -219,6 +235,14 @@ mod tests {
         check_stack_bytes("1", Some(4096));
         for text in ["0", "65537", "65k", "", "k", "-1", "16m", "99999999k"] {
             check_stack_bytes(text, None);
+        }
+    }
+
+    #[test]
+    fn shares_are_percentages() {
+        assert_eq!([share("1%"), share("0.5"), share("100 %")], [Ok(0.01), Ok(0.005), Ok(1.0)]);
+        for text in ["0", "-1%", "101%", "x", "", "%", "NaN", "inf"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 

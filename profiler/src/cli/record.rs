@@ -30,6 +30,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         duration: args.duration,
         sample_hz: args.frequency,
         stack_bytes: args.stack_bytes,
+        budget_ratio: args.max_overhead,
         progress: !args.quiet,
         program_start,
     };

@@ -5,6 +5,7 @@ use std::{fs, os::fd::OwnedFd};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
+    programs::Program,
     sys::{Stats, enable_stats},
 };
 
@@ -25,6 +26,8 @@ impl StatsBurst {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramRun {
     pub name: String,
+    /// The profiler's process runs it itself.
+    pub in_own_time: bool,
     pub run_ns: u64,
     pub runs: u64,
 }
@@ -39,7 +42,8 @@ pub fn program_runs(ebpf: &Ebpf) -> Result<Vec<ProgramRun>> {
         }
         let info = program.info().with_context(|| format!("cannot read the statistics of `{name}`"))?;
         let (run_ns, runs_so_far) = (info.run_time().as_nanos() as u64, info.run_count());
-        runs.push(ProgramRun { name: name.to_owned(), run_ns, runs: runs_so_far });
+        let in_own_time = matches!(program, Program::Iter(_));
+        runs.push(ProgramRun { name: name.to_owned(), in_own_time, run_ns, runs: runs_so_far });
     }
     Ok(runs)
 }

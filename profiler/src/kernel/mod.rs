@@ -44,6 +44,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// If the targets are a fixed, small set of processes: their ids, so that passes look at nothing else.
     pub only_processes: Vec<u32>,
+    /// What does not fit into the maps of this size, as a sentence.
+    pub too_small: Option<String>,
 }
 
 /// The loaded programs. Dropping it, or the end of this process in any way, detaches everything: the kernel holds the
@@ -75,9 +77,9 @@ impl Kernel {
     pub fn attach(settings: &Settings) -> Result<Self> {
         let (mut ebpf, switch_has_state) = attach::load(settings)?;
         let types = attach::kernel_types()?;
-        let mut skipped = vec![];
+        let mut skipped = Vec::from_iter(settings.too_small.clone());
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
-        control.set(0, Control { stopped: 1, ..Control::default() }, 0)?;
+        control.set(0, Control { stopped: 1, on_cpu_threshold: u32::MAX, ..Control::default() }, 0)?;
         let mut classes: Array<_, u8> = take_map(&mut ebpf, "SYSCALL_CLASSES")?.try_into()?;
         for (number, class) in syscalls::classes() {
             classes.set(number, class, 0)?;
@@ -230,6 +232,16 @@ impl Kernel {
             .with_context(|| format!("cannot change whether goroutines of process {tgid} are looked at"))?;
         let (more, less) = (u32::from(offsets.is_some()), u32::from(offsets.is_none()));
         self.update_control(|control| control.go_processes = control.go_processes + more - less)
+    }
+
+    /// Takes one on-CPU sample of so many, at random, from now on; or none. The perf events stay, each with an interrupt a tick:
+    /// to open them again takes privileges that are given up.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn thin_out(&mut self, one_of: Option<u32>) -> Result<()> {
+        let threshold = one_of.map_or(0, |one_of| u32::MAX / one_of.max(1));
+        self.update_control(|control| control.on_cpu_threshold = threshold)
     }
 
     /// Gives each record that has arrived to `take`.

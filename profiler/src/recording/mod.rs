@@ -260,12 +260,90 @@ pub struct Cost {
     pub measured_ns: u64,
     /// From the start of the profiler to the first moment at which everything was attached.
     pub startup_ns: u64,
+    /// How much of the machine's CPU time the recording was allowed to cost.
+    pub budget_ratio: f64,
+    /// Changes of the detail, made to keep to it.
+    pub steps: Vec<DetailStep>,
+}
+
+/// How much is recorded. Each has less than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detail {
+    /// As asked for.
+    Full,
+    /// Half of the on-CPU samples, and passes over waiting threads at each second tick at most.
+    HalfRate,
+    /// A quarter of the on-CPU samples, passes at each fourth tick at most.
+    QuarterRate,
+    /// The same, passes at each twentieth tick at most.
+    FewOffCpuStacks,
+    /// No stacks: each thread's time by state alone.
+    LedgerOnly,
+    /// Nothing: the recording is over.
+    Detached,
+}
+
+impl Detail {
+    /// From all to nothing.
+    pub const ALL: [Self; 6] = [
+        Self::Full,
+        Self::HalfRate,
+        Self::QuarterRate,
+        Self::FewOffCpuStacks,
+        Self::LedgerOnly,
+        Self::Detached,
+    ];
+
+    /// The next one with less.
+    pub fn less(self) -> Option<Self> {
+        Self::ALL.get(self as usize + 1).copied()
+    }
+
+    /// The next one with more. What is detached stays so.
+    pub fn more(self) -> Option<Self> {
+        if self == Self::Detached { None } else { Self::ALL.get((self as usize).checked_sub(1)?).copied() }
+    }
+
+    /// One on-CPU sample is taken of so many, at random.
+    pub fn on_cpu_thinning(self) -> u32 {
+        match self {
+            Self::Full => 1,
+            Self::HalfRate => 2,
+            Self::QuarterRate | Self::FewOffCpuStacks | Self::LedgerOnly | Self::Detached => 4,
+        }
+    }
+
+    /// Fewest ticks from one pass over waiting threads to the next.
+    pub fn ticks_a_pass(self) -> u32 {
+        match self {
+            Self::FewOffCpuStacks | Self::LedgerOnly | Self::Detached => 20,
+            other => other.on_cpu_thinning(),
+        }
+    }
+
+    /// Whether stacks are taken at all.
+    pub fn has_stacks(self) -> bool {
+        !matches!(self, Self::LedgerOnly | Self::Detached)
+    }
+}
+
+/// A change of the detail.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetailStep {
+    /// Since the start of the recording.
+    pub at_ns: u64,
+    /// What is recorded from then on.
+    pub detail: Detail,
+    /// What the second before had cost, as a share of the machine's CPU time.
+    pub cost_ratio: f64,
 }
 
 /// Cost of one kernel program while it was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramCost {
     pub name: String,
+    /// It runs in the CPU time of the profiler's process, which is [`Cost::own_cpu_ns`]; the others run in that of others.
+    pub in_own_time: bool,
     pub run_ns: u64,
     pub runs: u64,
 }

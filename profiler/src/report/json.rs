@@ -11,7 +11,7 @@ use super::{Render, state_name};
 use crate::analyze::{
     Account, CrossCheck, ProcessAccount, Report, StackEnds, StackTime, Stacks, StateTime, ThreadAccount,
 };
-use crate::recording::{Broken, Debuginfod};
+use crate::recording::{Broken, Debuginfod, Detail};
 
 /// Raised when a key is removed or changes its meaning; a new key does not raise it.
 const SCHEMA_VERSION: u32 = 1;
@@ -168,6 +168,16 @@ struct CostJson<'a> {
     programs: Vec<ProgramJson<'a>>,
     programs_cpu_ratio: Option<f64>,
     startup_seconds: f64,
+    machine_ratio: Option<f64>,
+    budget_ratio: f64,
+    steps: Vec<StepJson>,
+}
+
+#[derive(Serialize)]
+struct StepJson {
+    at_seconds: f64,
+    detail: &'static str,
+    cost_ratio: f64,
 }
 
 #[derive(Serialize)]
@@ -350,6 +360,17 @@ impl<'a> CostJson<'a> {
             programs: programs.collect(),
             programs_cpu_ratio: report.cost.programs_cpu,
             startup_seconds: seconds(cost.startup_ns),
+            machine_ratio: report.cost.machine,
+            budget_ratio: cost.budget_ratio,
+            steps: cost
+                .steps
+                .iter()
+                .map(|step| StepJson {
+                    at_seconds: seconds(step.at_ns),
+                    detail: detail_name(step.detail),
+                    cost_ratio: step.cost_ratio,
+                })
+                .collect(),
         }
     }
 }
@@ -360,6 +381,18 @@ fn seconds(ns: u64) -> f64 {
 
 fn by_state<T>(account: &Account, value: impl Fn(&StateTime) -> T) -> BTreeMap<String, T> {
     account.states.iter().map(|(&code, time)| (state_name(code), value(time))).collect()
+}
+
+/// Names of [`Detail`].
+fn detail_name(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Full => "full",
+        Detail::HalfRate => "half_rate",
+        Detail::QuarterRate => "quarter_rate",
+        Detail::FewOffCpuStacks => "few_off_cpu_stacks",
+        Detail::LedgerOnly => "ledger_only",
+        Detail::Detached => "detached",
+    }
 }
 
 /// The keys of `stacks_broken`.

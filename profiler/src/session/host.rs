@@ -35,6 +35,12 @@ fn online_cpus() -> u32 {
     unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32
 }
 
+/// CPUs that may ever be online: as many as maps and buffers by CPU have room for.
+pub fn possible_cpus() -> u32 {
+    // SAFETY: takes and returns numbers.
+    unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }.max(1) as u32
+}
+
 /// This process's id in the initial PID namespace, as far as `/proc` shows it: the first of its ids.
 pub fn initial_tgid() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

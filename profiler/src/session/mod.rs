@@ -6,8 +6,10 @@
 mod cgroup;
 mod command;
 mod counters;
+mod governor;
 mod host;
 mod life;
+mod memory;
 mod pacing;
 mod progress;
 mod target;
@@ -37,16 +39,18 @@ use crate::{
     collect::{Collector, Ending},
     kernel::{Kernel, MapMemory, MappingEvents, Settings},
     process::{ImageInfo, Limits, Processes},
-    recording::{Cost, Meta, Module, Quality, Recording},
+    recording::{Cost, Detail, Meta, Module, Quality, Recording},
 };
 use command::Command;
 use counters::Counters;
+use governor::Governor;
 use life::Lives;
+use memory::Needs;
 use pacing::{Pacing, Weight};
 use progress::Progress;
 use target::Resolved;
 use ticks::{Tick, Ticks};
-use usage::{Bursts, Usage};
+use usage::{Meter, Usage};
 use world::LiveWorld;
 
 /// What to record, for how long and how.
@@ -61,6 +65,8 @@ pub struct Options {
     /// Most bytes of user stack that a sample takes. Without it 16 KiB, 64 KiB of a thread that waits, and as much of one
     /// whose stack was cut on the CPU.
     pub stack_bytes: Option<u32>,
+    /// How much of the machine's CPU time the recording may cost. Beyond it, less is recorded.
+    pub budget_ratio: f64,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -117,7 +123,8 @@ struct Session {
     signals: Signals,
     pacing: Pacing,
     progress: Progress,
-    bursts: Bursts,
+    meter: Meter,
+    governor: Governor,
     counters: Counters,
     usage: Usage,
     meta: Meta,
@@ -180,7 +187,8 @@ impl Session {
         Ok(Self {
             pacing: Pacing::new(),
             progress: Progress::new(options.progress, options.duration),
-            bursts: Bursts::new(),
+            meter: Meter::new(meta.cpus)?,
+            governor: Governor::new(options.budget_ratio),
             collector,
             options,
             target,
@@ -206,7 +214,12 @@ impl Session {
         let mut over = pin!(sleep(self.options.duration.unwrap_or(Duration::MAX)));
         loop {
             match self.next_input(&mut ticks, over.as_mut()).await? {
-                Input::Tick(tick) => ticks.sleep(self.tick(tick)?)?,
+                Input::Tick(tick) => {
+                    ticks.sleep(self.tick(tick)?)?;
+                    if self.governor.detail() == Detail::Detached {
+                        break;
+                    }
+                }
                 Input::Interrupted => {
                     // The second one ends the program at once.
                     host::restore_default(libc::SIGINT);
@@ -259,6 +272,7 @@ impl Session {
     /// Does what is due, and tells in how many ticks something may be due again.
     fn tick(&mut self, tick: Tick) -> Result<u32> {
         if self.pacing.is_due(tick.passed)
+            && self.governor.detail().has_stacks()
             && let Some(weight) = self.pacing.weight(self.kernel.left_cpu()?)
         {
             self.pass(weight, tick.at_ns)?;
@@ -274,7 +288,7 @@ impl Session {
 
     /// Takes in what has arrived, and does what follows from it.
     fn take_in(&mut self) -> Result<()> {
-        self.bursts.tick();
+        self.govern()?;
         self.drain();
         // Taken in any case, so that they do not pile up where a number of bytes was asked for.
         let depths = self.collector.take_depths();
@@ -287,6 +301,16 @@ impl Session {
             self.kernel.record_also(&new)?;
         }
         self.progress.show(&self.collector, &self.kernel)?;
+        Ok(())
+    }
+
+    /// Keeps the cost under its budget.
+    fn govern(&mut self) -> Result<()> {
+        let Some(cost_ratio) = self.meter.tick(&self.kernel)? else { return Ok(()) };
+        let at_ns = host::monotonic_ns().saturating_sub(self.meta.started_at_ns);
+        let Some(detail) = self.governor.observe(cost_ratio, at_ns) else { return Ok(()) };
+        self.kernel.thin_out(detail.has_stacks().then(|| detail.on_cpu_thinning()))?;
+        self.pacing.set_least_ticks(detail.ticks_a_pass());
         Ok(())
     }
 
@@ -324,7 +348,8 @@ impl Session {
         self.progress.clear();
         let threads_unseen = counters::unseen(&accounts, self.target.tgids());
         let memory = MapMemory::read()?;
-        let (programs, measured_ns) = self.bursts.finish(&self.kernel)?;
+        let (programs, measured_ns) = self.meter.finish(&self.kernel)?;
+        let (budget_ratio, steps) = self.governor.finish();
         let ending = Ending {
             started_at_ns: self.meta.started_at_ns,
             seeded_at_ns: self.seeded_at_ns,
@@ -342,6 +367,8 @@ impl Session {
             programs,
             measured_ns,
             startup_ns: self.startup_ns,
+            budget_ratio,
+            steps,
         };
         let counted = self.kernel.stats()?;
         recording.quality = Quality {
@@ -383,7 +410,7 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
     let is_command = target.command().is_some();
     let children = options.children || is_command || target.follows_names();
     let floor = if is_fixed(options, target) { 4096 } else { 8192 };
-    let thread_capacity = (2 * target.threads_now()).max(floor).next_power_of_two();
+    let threads = (2 * target.threads_now()).max(floor).next_power_of_two();
     let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
     let stack_bytes = options.stack_bytes.unwrap_or(DEFAULT_STACK_BYTES);
     let config = Config {
@@ -398,6 +425,8 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
+    let needs = Needs { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
+    let sizes = memory::sizes(needs);
     let processes = target.tgids();
     let limited = is_fixed(options, target)
         && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
@@ -405,8 +434,9 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
     Settings {
         config,
         sample_hz: options.sample_hz,
-        thread_capacity,
-        ring_bytes: pacing::ring_bytes(options.sample_hz, stack_bytes),
+        thread_capacity: sizes.threads,
+        ring_bytes: sizes.ring_bytes,
         only_processes,
+        too_small: memory::too_few(sizes, needs),
     }
 }

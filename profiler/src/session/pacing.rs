@@ -1,12 +1,9 @@
-//! How often off-CPU stacks are taken, how many at a time, and how large the ring is. Pure.
+//! How often off-CPU stacks are taken, and how many at a time. Pure.
 
-use profiler_common::{
-    config::PassCounts,
-    sample::{FIXED_BYTES, PAGE_BYTES},
-};
+use profiler_common::config::PassCounts;
 
 /// Stacks that a pass aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
-const AIM: u32 = 5;
+pub const AIM: u32 = 5;
 /// Stacks that a pass takes at the most: the aim comes from the pass before, and a burst may come between.
 pub const MOST_CAPTURES: u32 = 32;
 /// Part of one CPU that passes may take. A pass looks at each thread for some 0.3 µs, so with many threads it takes place
@@ -15,8 +12,6 @@ const PASS_SHARE: f64 = 0.004;
 /// The mean duration of a pass follows the last ones with this weight: slowly, so that when a pass takes place does not
 /// hang on what it is to see.
 const NEWEST_WEIGHT: f64 = 1.0 / 16.0;
-/// The ring holds what arrives in this time at worst, so that the loop may be late that long.
-const SLACK_SECONDS: f64 = 0.25;
 
 /// Ticks between two passes while threads rarely begin to wait. Odd, so that half-way between it and one there is a tick.
 const SPARSE_TICKS: u32 = 5;
@@ -43,6 +38,8 @@ pub struct Pacing {
     quiet_ticks: u32,
     is_sparse: bool,
     mean_ns: Option<f64>,
+    /// Fewest ticks from one pass to the next.
+    least_ticks: u32,
     ticks_a_pass: u32,
     ticks_to_wait: u32,
     ticks: u64,
@@ -62,7 +59,12 @@ pub struct Weight {
 impl Pacing {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self { ticks_a_pass: 1, ticks_to_wait: 1, ..Self::default() }
+        Self { least_ticks: 1, ticks_a_pass: 1, ticks_to_wait: 1, ..Self::default() }
+    }
+
+    /// Passes take place at each so-manyth tick at most, from the one after the next on.
+    pub fn set_least_ticks(&mut self, ticks: u32) {
+        self.least_ticks = ticks;
     }
 
     /// In how many ticks the loop has to look again, `most` at the latest.
@@ -116,7 +118,7 @@ impl Pacing {
         let took_ns = took_ns as f64;
         let mean_ns = self.mean_ns.map_or(took_ns, |mean_ns| mean_ns + (took_ns - mean_ns) * NEWEST_WEIGHT);
         self.mean_ns = Some(mean_ns);
-        let ticks_a_pass = ticks_a_pass(mean_ns, sample_hz);
+        let ticks_a_pass = ticks_a_pass(mean_ns, sample_hz).max(self.least_ticks);
         self.plan(ticks_a_pass, pass.new_waits > 0);
     }
 
@@ -132,8 +134,8 @@ impl Pacing {
 
     /// Ticks from one pass to the next.
     fn period(&self) -> u32 {
-        let least = if self.is_sparse { SPARSE_TICKS } else { 1 };
-        self.ticks_a_pass.max(least)
+        let sparse = if self.is_sparse { SPARSE_TICKS } else { 1 };
+        self.ticks_a_pass.max(sparse)
     }
 
     /// Passes so far, those left out included.
@@ -164,21 +166,6 @@ fn ticks_a_pass(mean_ns: f64, sample_hz: u32) -> u32 {
 /// (a descriptor is made, read and closed), a task that is passed over 0.3 µs.
 pub fn limited_is_cheaper(processes: usize, threads_on_machine: u32) -> bool {
     processes as u64 * 12_000 < u64::from(threads_on_machine) * 300
-}
-
-/// Size of the ring: a power of two of pages.
-pub fn ring_bytes(sample_hz: u32, stack_bytes: u32) -> u32 {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    bytes_for(sample_hz, stack_bytes, cpus as u32)
-}
-
-fn bytes_for(sample_hz: u32, stack_bytes: u32, cpus: u32) -> u32 {
-    let sample_bytes = f64::from(FIXED_BYTES as u32 + stack_bytes + PAGE_BYTES as u32);
-    let samples_a_second = f64::from(sample_hz) * f64::from(cpus + AIM);
-    let bytes = samples_a_second * SLACK_SECONDS * sample_bytes;
-    // At least what one tick brings at its most; at most half of the memory that the profiler allows itself.
-    let one_tick = f64::from(cpus + MOST_CAPTURES) * sample_bytes;
-    (bytes.max(one_tick) as u32).min(32 << 20).next_power_of_two()
 }
 
 #[cfg(test)]
@@ -307,16 +294,5 @@ mod tests {
     fn one_process_among_many_threads_gets_passes_of_its_own() {
         assert!(limited_is_cheaper(1, 5000));
         assert!(!limited_is_cheaper(10, 150));
-    }
-
-    #[test]
-    fn the_ring_grows_with_the_cpus_up_to_its_bound() {
-        // 99 Hz × (2 + 5) × 0.25 s × 21,576 B = 3.7 MB
-        assert_eq!(bytes_for(99, 16 << 10, 2), 4 << 20);
-        assert_eq!(bytes_for(99, 16 << 10, 256), 32 << 20);
-        // (1 + 32) × 21,576 B = 0.7 MB
-        assert_eq!(bytes_for(1, 16 << 10, 1), 1 << 20);
-        // 99 Hz × (2 + 5) × 0.25 s × 70,728 B = 12.3 MB
-        assert_eq!(bytes_for(99, 64 << 10, 2), 16 << 20);
     }
 }

@@ -1,6 +1,9 @@
 //! What the recording costs this process (`getrusage`) and the machine (the kernel's program statistics).
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -38,50 +41,98 @@ fn read() -> Result<(u64, u64)> {
     Ok((ns(usage.ru_utime) + ns(usage.ru_stime), usage.ru_maxrss as u64 * 1024))
 }
 
-/// The kernel measures the programs for this long at a time …
-const BURST: Duration = Duration::from_millis(200);
-/// … and then not for this long: 4 % of the time.
-const PAUSE: Duration = Duration::from_millis(4800);
+/// The kernel measures the programs for at least this long at a time …
+const BURST: Duration = Duration::from_millis(40);
+/// … once in this time: 4 % of it.
+const PERIOD: Duration = Duration::from_secs(1);
 /// The first burst leaves out the start, when caches are cold.
 const FIRST: Duration = Duration::from_millis(300);
+/// The programs' cost of the moment is the mean of this many bursts: one is too short to be trusted.
+const BURSTS: usize = 3;
 
-/// Measures the programs in bursts.
-pub struct Bursts {
-    running: Option<(StatsBurst, Instant)>,
+/// Measures the programs in bursts, and what the recording costs at the moment.
+pub struct Meter {
+    cpus: u32,
+    burst: Option<Burst>,
     next: Instant,
     measured: Duration,
+    /// Share of one CPU that the programs took in others' time in each of the last bursts.
+    shares: VecDeque<f64>,
+    /// Own CPU time when the last second began.
+    second: (Instant, Usage),
 }
 
-impl Bursts {
-    pub fn new() -> Self {
-        Self { running: None, next: Instant::now() + FIRST, measured: Duration::ZERO }
+struct Burst {
+    #[expect(dead_code, reason = "held for its effect: dropping it ends the measuring")]
+    stats: StatsBurst,
+    since: Instant,
+    run_ns: u64,
+}
+
+impl Meter {
+    pub fn new(cpus: u32) -> Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            cpus,
+            burst: None,
+            next: now + FIRST,
+            measured: Duration::ZERO,
+            shares: VecDeque::new(),
+            second: (now, Usage::now()?),
+        })
     }
 
-    /// Begins or ends a burst if it is time.
-    pub fn tick(&mut self) {
+    /// Begins or ends a burst if it is time. Once a second, what that second has cost: a share of the machine's CPU time.
+    pub fn tick(&mut self, kernel: &Kernel) -> Result<Option<f64>> {
         let now = Instant::now();
-        match &self.running {
-            Some((_, since)) if now - *since >= BURST => self.end(now),
+        match &self.burst {
+            Some(burst) if now - burst.since >= BURST => self.end(now, kernel)?,
             None if now >= self.next => {
-                self.running = StatsBurst::begin().map(|burst| (burst, now));
                 // A kernel without these statistics is asked again as rarely as one with them.
-                self.next = now + BURST + PAUSE;
+                self.next = now + PERIOD;
+                let run_ns = run_ns_in_others_time(kernel)?;
+                self.burst = StatsBurst::begin().map(|stats| Burst { stats, since: now, run_ns });
             }
             _ => {}
         }
+        let (since, usage) = &self.second;
+        let elapsed = now - *since;
+        if elapsed < PERIOD {
+            return Ok(None);
+        }
+        let (own_cpu_ns, _) = usage.since()?;
+        self.second = (now, Usage::now()?);
+        let own = own_cpu_ns as f64 / elapsed.as_nanos() as f64;
+        Ok(Some((own + self.programs_share()) / f64::from(self.cpus)))
     }
 
-    fn end(&mut self, now: Instant) {
-        if let Some((_, since)) = self.running.take() {
-            self.measured += now - since;
+    fn programs_share(&self) -> f64 {
+        self.shares.iter().sum::<f64>() / self.shares.len().max(1) as f64
+    }
+
+    fn end(&mut self, now: Instant, kernel: &Kernel) -> Result<()> {
+        let Some(burst) = self.burst.take() else { return Ok(()) };
+        let length = now - burst.since;
+        self.measured += length;
+        let run_ns = run_ns_in_others_time(kernel)?.saturating_sub(burst.run_ns);
+        self.shares.push_back(run_ns as f64 / length.as_nanos().max(1) as f64);
+        if self.shares.len() > BURSTS {
+            self.shares.pop_front();
         }
+        Ok(())
     }
 
     /// What was measured: each program's runs, and for how long the kernel measured, in nanoseconds.
     pub fn finish(mut self, kernel: &Kernel) -> Result<(Vec<ProgramCost>, u64)> {
-        self.end(Instant::now());
-        let cost = |ProgramRun { name, run_ns, runs }| ProgramCost { name, run_ns, runs };
+        self.end(Instant::now(), kernel)?;
+        let cost =
+            |ProgramRun { name, in_own_time, run_ns, runs }| ProgramCost { name, in_own_time, run_ns, runs };
         let programs = kernel.program_runs()?.into_iter().map(cost).collect();
         Ok((programs, self.measured.as_nanos() as u64))
     }
+}
+
+fn run_ns_in_others_time(kernel: &Kernel) -> Result<u64> {
+    let runs = kernel.program_runs()?;
+    Ok(runs.iter().filter(|run| !run.in_own_time).map(|run| run.run_ns).sum())
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    Broken, Cost, Debuginfod, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost,
-    Quality, Recording, Sample, Stack, StackEnd, Thread,
+    Broken, Cost, Debuginfod, Detail, DetailStep, Frame, KernelCounters, Meta, Method, Module, Name, Process,
+    ProgramCost, Quality, Recording, Sample, Stack, StackEnd, Thread,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -169,16 +169,28 @@ fn quality() -> impl Strategy<Value = Quality> {
 }
 
 fn cost() -> impl Strategy<Value = Cost> {
-    let program = (text(), any::<u64>(), any::<u64>());
-    (vec(program, 0..3), any::<[u64; 5]>()).prop_map(|(programs, numbers)| Cost {
-        own_cpu_ns: numbers[0],
-        rss_bytes: numbers[1],
-        kernel_bytes: numbers[2],
-        programs: programs
-            .into_iter()
-            .map(|(name, run_ns, runs)| ProgramCost { name, run_ns, runs })
-            .collect(),
-        measured_ns: numbers[3],
-        startup_ns: numbers[4],
-    })
+    let program = (text(), any::<bool>(), any::<u64>(), any::<u64>());
+    let step = (any::<u64>(), 0_usize..6, any::<f64>());
+    (vec(program, 0..3), any::<[u64; 5]>(), any::<f64>(), vec(step, 0..3)).prop_map(
+        |(programs, numbers, budget_ratio, steps)| Cost {
+            own_cpu_ns: numbers[0],
+            rss_bytes: numbers[1],
+            kernel_bytes: numbers[2],
+            programs: programs
+                .into_iter()
+                .map(|(name, in_own_time, run_ns, runs)| ProgramCost { name, in_own_time, run_ns, runs })
+                .collect(),
+            measured_ns: numbers[3],
+            startup_ns: numbers[4],
+            budget_ratio,
+            steps: steps
+                .into_iter()
+                .map(|(at_ns, detail, cost_ratio)| DetailStep {
+                    at_ns,
+                    detail: Detail::ALL[detail],
+                    cost_ratio,
+                })
+                .collect(),
+        },
+    )
 }

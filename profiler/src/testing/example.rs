@@ -11,8 +11,8 @@
 use profiler_common::state;
 
 use crate::recording::{
-    Broken, Cost, Frame, KernelCounters, Meta, Method, Module, Name, Process, ProgramCost, Quality,
-    Recording, Sample, Stack, StackEnd, Thread,
+    Broken, Cost, Detail, DetailStep, Frame, KernelCounters, Meta, Method, Module, Name, Process,
+    ProgramCost, Quality, Recording, Sample, Stack, StackEnd, Thread,
 };
 
 const MS: u64 = 1_000_000;
@@ -181,8 +181,15 @@ fn cost() -> Cost {
         own_cpu_ns: 40 * MS,
         rss_bytes: 31 << 20,
         kernel_bytes: 12 << 20,
-        programs: vec![ProgramCost { name: "sched_switch".into(), run_ns: 630_000, runs: 3_000 }],
+        programs: vec![ProgramCost {
+            name: "sched_switch".into(),
+            in_own_time: false,
+            run_ns: 630_000,
+            runs: 3_000,
+        }],
         measured_ns: 1_000 * MS,
         startup_ns: 150 * MS,
+        budget_ratio: 0.01,
+        steps: vec![DetailStep { at_ns: 2_000 * MS, detail: Detail::HalfRate, cost_ratio: 0.013 }],
     }
 }

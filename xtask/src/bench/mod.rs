@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use profiler_tests::harness::with_budget;
 use profiler_tests::running::Workload;
 use tempfile::TempDir;
 
@@ -70,7 +71,7 @@ pub struct Bench {
 impl Bench {
     fn profiler(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.profiler);
-        command.args(arguments);
+        command.args(with_budget(arguments));
         command
     }
 

@@ -3,12 +3,14 @@
 use super::Page;
 use crate::analyze::label::broken_reason;
 use crate::analyze::{CrossCheck, Report, StackEnds, Trust};
-use crate::recording::Debuginfod;
+use crate::recording::{Debuginfod, Detail, DetailStep};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
 
 /// Programs named in the line of costs.
 const PROGRAMS: usize = 3;
+/// Changes of the detail that are told.
+const STEPS: usize = 6;
 /// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
 const TICK_NS: f64 = 10e6;
 
@@ -50,6 +52,40 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     page.heading("Cost");
     page.note(&own(report));
     page.note(&programs(report));
+    page.note(&budget(report));
+    let steps = &report.recording.cost.steps;
+    for step in steps.iter().take(STEPS) {
+        page.note(&step_sentence(step));
+    }
+    if let Some(step) = steps.last().filter(|_| steps.len() > STEPS) {
+        page.note(&format!("… {}; the last one:", plural((steps.len() - STEPS) as u64, "more change")));
+        page.note(&step_sentence(step));
+    }
+}
+
+/// Against what it was allowed to cost.
+fn budget(report: &Report<'_>) -> String {
+    let cost = report.cost.machine.map_or("not measured".to_owned(), small_percent);
+    let budget = small_percent(report.recording.cost.budget_ratio);
+    let cpus = plural(u64::from(report.recording.meta.cpus), "CPU");
+    format!("In all: {cost} of the machine's {cpus}; allowed {budget}")
+}
+
+fn step_sentence(step: &DetailStep) -> String {
+    let (at, cost) = (duration(step.at_ns as f64), small_percent(step.cost_ratio));
+    let from_then_on = match step.detail {
+        Detail::Full => "full detail again",
+        Detail::HalfRate => "half of the samples",
+        Detail::QuarterRate => "a quarter of the samples",
+        Detail::FewOffCpuStacks => "a quarter of the samples on the CPU, few off it",
+        Detail::LedgerOnly => "times only, no stacks",
+        Detail::Detached => {
+            return format!(
+                "Ended after {at}, because times alone cost {cost} of the machine. Allow more with `--max-overhead`."
+            );
+        }
+    };
+    format!("From {at} on {from_then_on}: the machine spent {cost} on the recording")
 }
 
 fn passes(number: u64) -> String {

@@ -1,0 +1,121 @@
+//! How large the maps are that grow with the machine, so that all together stay within what the kernel's side may have. Pure.
+
+use profiler_common::{
+    ledger::ThreadRecord,
+    sample::{FIXED_BYTES, LARGE_ROOM, PAGE_BYTES},
+};
+
+use super::pacing::{AIM, MOST_CAPTURES};
+
+/// What the kernel's side of a recording may have: maps, and perf's rings.
+const MOST_BYTES: u64 = 64 << 20;
+/// A value of a preallocated hash takes this much more: its key, links, and a bucket.
+const HASH_BYTES: u64 = 72;
+/// An account, with its entry in the map of targets, which has the same capacity and 8 bytes a value.
+const THREAD_BYTES: u64 = size_of::<ThreadRecord>() as u64 + HASH_BYTES + 8 + HASH_BYTES;
+/// One CPU's part: a buffer for a large sample, and a ring of perf of 16 pages with its header.
+const CPU_BYTES: u64 = (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES) as u64;
+/// Maps of a fixed size and the programs themselves: some 0.9 MiB (docs/kernel-programs.md).
+const FIXED_MAPS_BYTES: u64 = 1 << 20;
+/// The ring holds what arrives in this time at worst, so that the loop may be late that long.
+const SLACK_SECONDS: f64 = 0.25;
+/// Fewer accounts than this are of no use, whatever the machine has else.
+const FEWEST_THREADS: u32 = 1024;
+
+/// What the sizes follow from.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    pub cpus: u32,
+    /// Accounts that there should be room for.
+    pub threads: u32,
+    pub sample_hz: u32,
+    /// Bytes of user stack that a usual sample takes.
+    pub stack_bytes: u32,
+}
+
+/// The sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Accounts.
+    pub threads: u32,
+    /// A power of two of pages.
+    pub ring_bytes: u32,
+}
+
+/// Chooses them. The accounts may have three quarters of what the CPUs' parts leave; the ring has at most the rest.
+pub fn sizes(needs: Needs) -> Sizes {
+    let for_cpus = u64::from(needs.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
+    let left = MOST_BYTES.saturating_sub(for_cpus).max(MOST_BYTES / 8);
+    let most_threads = (left * 3 / 4 / THREAD_BYTES) as u32;
+    let threads = needs.threads.min(most_threads).max(FEWEST_THREADS);
+    let rest = left.saturating_sub(u64::from(threads) * THREAD_BYTES);
+    let most_ring = 1_u64 << rest.max(1 << 20).ilog2();
+    Sizes { threads, ring_bytes: u64::from(wanted_ring(needs)).min(most_ring) as u32 }
+}
+
+fn wanted_ring(needs: Needs) -> u32 {
+    let sample_bytes = f64::from(FIXED_BYTES as u32 + needs.stack_bytes + PAGE_BYTES as u32);
+    let samples_a_second = f64::from(needs.sample_hz) * f64::from(needs.cpus + AIM);
+    let bytes = samples_a_second * SLACK_SECONDS * sample_bytes;
+    // At least what one tick brings at its most.
+    let one_tick = f64::from(needs.cpus + MOST_CAPTURES) * sample_bytes;
+    (bytes.max(one_tick) as u32).min(32 << 20).next_power_of_two()
+}
+
+/// What is said where there is not room for all.
+pub fn too_few(sizes: Sizes, needs: Needs) -> Option<String> {
+    (sizes.threads < needs.threads).then(|| {
+        format!(
+            "there is room for {} threads at one time, so that the kernel's side takes at most 64 MiB; `threads_full` \
+             counts those beyond",
+            sizes.threads
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Needs = Needs { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10 };
+
+    fn bytes(sizes: Sizes, cpus: u32) -> u64 {
+        u64::from(sizes.threads) * THREAD_BYTES
+            + u64::from(sizes.ring_bytes)
+            + u64::from(cpus) * CPU_BYTES
+            + FIXED_MAPS_BYTES
+    }
+
+    #[test]
+    fn a_small_machine_gets_what_it_needs() {
+        // 99 Hz × (2 + 5) × 0.25 s × 21,576 B = 3.7 MB
+        assert_eq!(sizes(SMALL), Sizes { threads: 4096, ring_bytes: 4 << 20 });
+        assert_eq!(too_few(sizes(SMALL), SMALL), None);
+        // (1 + 32) × 21,576 B = 0.7 MB
+        assert_eq!(sizes(Needs { cpus: 1, sample_hz: 1, ..SMALL }).ring_bytes, 1 << 20);
+        // 99 Hz × (2 + 5) × 0.25 s × 70,728 B = 12.3 MB
+        assert_eq!(sizes(Needs { stack_bytes: 64 << 10, ..SMALL }).ring_bytes, 16 << 20);
+        // 10,000 threads, twice, as a power of two.
+        assert_eq!(sizes(Needs { threads: 32_768, ..SMALL }).threads, 32_768);
+    }
+
+    #[test]
+    fn however_large_the_machine_is_the_kernels_side_keeps_to_its_bound() {
+        for cpus in [1, 2, 16, 64, 128, 256, 384] {
+            for threads in [4096, 16_384, 65_536, 1 << 20] {
+                for sample_hz in [1, 99, 1000] {
+                    let sizes = sizes(Needs { cpus, threads, sample_hz, ..SMALL });
+                    assert!(bytes(sizes, cpus) <= MOST_BYTES, "{cpus} CPUs, {threads} threads: {sizes:?}");
+                    assert!(sizes.threads >= 4096 && sizes.ring_bytes >= 1 << 20, "{sizes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let needs = Needs { threads: 1 << 20, ..SMALL };
+        let sentence = too_few(sizes(needs), needs).expect("a sentence");
+        assert!(sentence.starts_with("there is room for "), "{sentence}");
+    }
+}
