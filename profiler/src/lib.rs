@@ -16,6 +16,7 @@ pub mod analyze;
 pub mod report;
 pub mod output;
 pub mod messages;
+pub mod doctor;
 pub mod cli;
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub enum Subcommand {
     Record(Record),
     /// Print the report of a capture file, or render it in other formats.
     Report(Report),
+    /// Say what this machine lets the profiler do: each requirement and each probe works, is degraded (what is lost, the
+    /// line that mends it) or impossible (why). Exit code 0: all works, 1: something is degraded, 2: nothing can be recorded.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Parser)]
@@ -92,6 +95,13 @@ pub struct Report {
 
     #[command(flatten)]
     pub outputs: Outputs,
+}
+
+#[derive(Debug, Parser)]
+pub struct Doctor {
+    /// For programs: one JSON object (docs/doctor-json.md).
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Parser)]

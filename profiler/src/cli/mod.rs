@@ -1,6 +1,7 @@
 //! The command line: parse, run one subcommand, map the result to an exit code.
 
 mod args;
+mod doctor;
 mod outputs;
 mod record;
 mod report;
@@ -26,6 +27,7 @@ pub fn main() -> ExitCode {
     let result = match args.subcommand {
         Subcommand::Record(args) => record::run(&args, program_start),
         Subcommand::Report(args) => report::run(&args),
+        Subcommand::Doctor(args) => doctor::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

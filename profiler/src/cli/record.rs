@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{args::Record, code, outputs::Plan};
 use crate::{
     analyze::Report,
+    doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
     recording::{ProcessId, Recording},
@@ -24,6 +25,11 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     // Told before the recording, not after it.
     plan.check()?;
     kernel::check_privileges()?;
+    if !args.quiet {
+        for finding in doctor::before_recording(Wish::new(&target, args.frequency)) {
+            eprintln!("{}", doctor::warning(&finding));
+        }
+    }
     let options = Options {
         target,
         children: args.children,

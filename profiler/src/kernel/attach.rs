@@ -14,7 +14,7 @@ use profiler_common::{config::Config, offsets::Offsets};
 use super::{Settings, btf::Btf, offsets};
 
 /// Where the kernel publishes its types.
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A kernel stack of x86_64 and aarch64 without KASAN (`THREAD_SIZE`), for kernels without `bpf_task_pt_regs`.
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
@@ -153,7 +153,7 @@ pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'
 }
 
 /// Whether a hypervisor says that it is there: bit 31 of ECX in CPUID leaf 1, which x86_64 reserves for that.
-fn is_virtual_machine() -> bool {
+pub fn is_virtual_machine() -> bool {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     cpuinfo.lines().find(|line| line.starts_with("flags")).is_some_and(|flags| flags.contains(" hypervisor"))
 }

@@ -11,11 +11,14 @@ mod offsets;
 mod privileges;
 mod sys;
 mod syscalls;
+mod trial;
 
+pub use attach::is_virtual_machine;
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst};
 pub use mappings::MappingEvents;
-pub use privileges::{Denied, check as check_privileges};
+pub use privileges::{Denied, NEEDED, check as check_privileges};
+pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use anyhow::{Context as _, Result};
 use aya::{

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Capabilities that recording needs (include/uapi/linux/capability.h), with what each is for.
-const NEEDED: &[(u32, &str, &str)] = &[
+pub const NEEDED: &[(u32, &str, &str)] = &[
     (39, "cap_bpf", "load the kernel programs"),
     (38, "cap_perfmon", "sample the CPUs and read kernel memory"),
     (19, "cap_sys_ptrace", "read the memory maps of the target"),

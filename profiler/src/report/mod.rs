@@ -13,6 +13,7 @@ mod numbers;
 #[cfg(test)]
 mod golden;
 
+pub use escape::visible;
 pub use json::Json;
 pub use text::{Style, Text};
 

@@ -1,0 +1,100 @@
+//! Whether there is memory for a recording.
+
+use super::{Facts, Finding, Room};
+
+const MIB: u64 = 1 << 20;
+/// A recording of a small machine: 49 MiB resident and 11 MiB in the kernel at most (the report's own last lines).
+const TO_RECORD: u64 = 64 * MIB;
+/// Names from half a gigabyte of debug information take some 180 MB on top of that.
+const TO_NAME: u64 = 256 * MIB;
+/// What the maps and programs of a recording with the least capacities take, if nobody has measured it.
+const KERNEL_BYTES: u64 = 11 * MIB;
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![room(facts)];
+    findings.extend(locked_memory(facts));
+    findings
+}
+
+pub fn room(facts: &Facts) -> Finding {
+    let Some(Room { bytes, cgroup }) = &facts.room else {
+        return Finding::required("memory", "not known");
+    };
+    let left = bytes / MIB;
+    let (found, mend) = match cgroup {
+        Some(cgroup) => {
+            let mend = format!("raise the memory limit of the cgroup {cgroup}, or run it in another");
+            (format!("{left} MiB left in the cgroup {cgroup}"), mend)
+        }
+        None => (format!("{left} MiB left on the machine"), "end what takes the memory".to_owned()),
+    };
+    let finding = Finding::required("memory", found);
+    if *bytes < TO_RECORD {
+        return finding.impossible(format!("a recording takes up to {} MiB", TO_RECORD / MIB), &[&mend]);
+    }
+    if *bytes < TO_NAME {
+        let lost =
+            "the certainty that names of large programs fit: the kernel may end the profiler over them";
+        return finding.degraded(lost, &[&mend]);
+    }
+    finding
+}
+
+/// Only where maps are charged to the process that makes them. Nobody knows whether, if the types were not read.
+fn locked_memory(facts: &Facts) -> Option<Finding> {
+    let types = facts.types.as_ref()?.as_ref().ok()?;
+    if types.maps_charged_to_cgroups {
+        return Some(Finding::required(
+            "locked memory",
+            "no limit: maps are charged to cgroups (Linux 5.11)",
+        ));
+    }
+    let Some(limit) = facts.locked_memory else {
+        return Some(Finding::required("locked memory", "unlimited"));
+    };
+    let attached = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
+    let needed = attached.map_or(KERNEL_BYTES, |attached| attached.kernel_bytes.max(KERNEL_BYTES));
+    let finding = Finding::required("locked memory", format!("{} KiB", limit / 1024));
+    if limit < needed {
+        let why = format!("the maps take {} MiB, which this kernel counts as locked memory", needed / MIB);
+        return Some(finding.impossible(why, &["ulimit -l unlimited"]));
+    }
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doctor::facts::{check, healthy},
+        kernel::Types,
+    };
+
+    #[test]
+    fn memory_is_judged_by_what_a_recording_takes() {
+        let facts = |mib: u64, cgroup: Option<&str>| Facts {
+            room: Some(Room { bytes: mib * MIB, cgroup: cgroup.map(str::to_owned) }),
+            ..healthy()
+        };
+        check(&facts(4096, None), "memory", "works", &["4096 MiB left on the machine"]);
+        check(
+            &facts(200, Some("/a.slice")),
+            "memory",
+            "degraded",
+            &["names", "limit of the cgroup /a.slice"],
+        );
+        check(&facts(40, Some("/a.slice")), "memory", "impossible", &["40 MiB left", "64 MiB"]);
+    }
+
+    #[test]
+    fn the_limit_of_locked_memory_binds_old_kernels_only() {
+        let facts = |maps_charged_to_cgroups, locked_memory| {
+            let types = Types { fields: Ok(()), tracepoints: vec![], maps_charged_to_cgroups };
+            Facts { types: Some(Ok(types)), locked_memory, ..healthy() }
+        };
+        check(&facts(true, Some(65_536)), "locked memory", "works", &["cgroups"]);
+        check(&facts(false, Some(65_536)), "locked memory", "impossible", &["64 KiB", "ulimit -l unlimited"]);
+        check(&facts(false, Some(64 * MIB)), "locked memory", "works", &["65536 KiB"]);
+        check(&facts(false, None), "locked memory", "works", &["unlimited"]);
+    }
+}

@@ -1,0 +1,277 @@
+//! What a recording attaches, by the kernel's own answers.
+
+use super::{
+    Facts, Finding,
+    privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, Capability, is_refused, missing},
+    requirements::{OLDEST, later_kernel},
+};
+use crate::kernel::{Attached, Tried};
+
+/// At this rate the on-CPU sampler is tried: the one that recordings have if none is named.
+pub const SAMPLE_HZ: u32 = 99;
+
+/// Tracepoints of block devices.
+const BLOCK: &[&str] = &["block_rq_issue", "block_rq_complete"];
+/// Tracepoints of contended locks of the kernel, since 5.19.
+const CONTENTION: &[&str] = &["contention_begin", "contention_end"];
+/// All whose types are looked for.
+pub const EVENTS: &[&str] = &[BLOCK[0], BLOCK[1], CONTENTION[0], CONTENTION[1]];
+
+/// Sleepable iterators and `bpf_copy_from_user_task`.
+const OFF_CPU_SINCE: (u32, u32) = (5, 18);
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    vec![
+        load(facts),
+        scheduler(facts),
+        on_cpu(facts),
+        cycles(facts),
+        seeder(facts),
+        off_cpu(facts),
+        mappings(facts),
+        run_time(facts),
+        events(facts, "block events", BLOCK),
+        events(facts, "contention events", CONTENTION),
+    ]
+}
+
+/// Why the probes of these facts cannot be tried; nothing if they can.
+pub fn why_untried(facts: &Facts) -> Option<String> {
+    not_tried(facts, &[CAP_BPF, CAP_PERFMON])
+}
+
+fn not_tried(facts: &Facts, needed: &[Capability]) -> Option<String> {
+    let lacking = missing(facts, needed);
+    if !lacking.is_empty() {
+        return Some(format!("not tried: it needs {}", lacking.join(" and ")));
+    }
+    let refused = is_refused(facts.bpf_call, true) || is_refused(facts.perf_call, true);
+    refused.then(|| "not tried: a seccomp filter refuses the system call".to_owned())
+}
+
+/// A probe that was tried works or not; one that was not is impossible. `since`: when kernels got it.
+fn judge<T>(facts: &Facts, finding: Finding, tried: Option<&Tried<T>>, since: (u32, u32)) -> Finding {
+    let finding = finding.probe();
+    match tried {
+        Some(Ok(_)) => finding,
+        Some(Err(why)) => {
+            let mend = later_kernel(&facts.release, since);
+            let mend: Vec<&str> = mend.iter().map(String::as_str).collect();
+            Finding { found: String::new(), ..finding }.impossible(why.clone(), &mend)
+        }
+        None => {
+            let why =
+                why_untried(facts).unwrap_or_else(|| "not tried: the programs are not loaded".to_owned());
+            Finding { found: String::new(), ..finding }.impossible(why, &[])
+        }
+    }
+}
+
+fn attached(facts: &Facts) -> Option<&Attached> {
+    facts.trial.as_ref()?.attached.as_ref()
+}
+
+fn load(facts: &Facts) -> Finding {
+    let finding = Finding::required("kernel programs", "made their maps");
+    judge(facts, finding, facts.trial.as_ref().map(|trial| &trial.load), OLDEST)
+}
+
+fn scheduler(facts: &Facts) -> Finding {
+    let found = "attached: switches, wake-ups, forks, execs";
+    let tried = attached(facts).map(|attached| &attached.scheduler);
+    judge(facts, Finding::required("scheduler events", found), tried, OLDEST)
+}
+
+fn on_cpu(facts: &Facts) -> Finding {
+    let tried = attached(facts).map(|attached| &attached.on_cpu);
+    let source = tried.and_then(|tried| tried.as_ref().ok()).copied().unwrap_or_default();
+    let found = format!("attached to each CPU at {SAMPLE_HZ} Hz, driven by {source}");
+    judge(facts, Finding::required("on-CPU sampler", found), tried, OLDEST)
+}
+
+/// What else drives the sampler than the hardware's counter cannot see code that runs with interrupts off.
+fn cycles(facts: &Facts) -> Finding {
+    let finding = Finding::optional("hardware counters", "cycles drive the on-CPU sampler").probe();
+    let lost = "samples in code that runs with interrupts off";
+    if facts.virtual_machine {
+        let found = "cycles are not used in a virtual machine, by design".into();
+        return Finding { found, ..finding }.degraded(lost, &[]);
+    }
+    let tried = attached(facts).map(|attached| &attached.on_cpu);
+    match tried {
+        Some(Ok("cycles")) => finding,
+        Some(Ok(_)) => Finding { found: "this machine has no cycles".into(), ..finding }.degraded(lost, &[]),
+        // What refuses the sampler refuses it with any source.
+        _ => judge(facts, finding, tried, OLDEST),
+    }
+}
+
+fn seeder(facts: &Facts) -> Finding {
+    let tried = attached(facts).map(|attached| &attached.seeder);
+    judge(facts, Finding::required("task iterator", "attached and run: lists the threads"), tried, OLDEST)
+}
+
+fn off_cpu(facts: &Facts) -> Finding {
+    let finding = Finding::optional("off-CPU sampler", "attached: stacks of waiting threads");
+    let tried = attached(facts).map(|attached| &attached.off_cpu);
+    lost_if_refused(judge(facts, finding, tried, OFF_CPU_SINCE), "stacks of waiting threads", None)
+}
+
+fn mappings(facts: &Facts) -> Finding {
+    let finding = Finding::optional("mapping events", "attached: mappings and execs");
+    let tried = facts.trial.as_ref().map(|trial| &trial.mappings);
+    let finding = judge(facts, finding, tried, OLDEST);
+    // Its rings are locked memory too, of which each user has so much a CPU.
+    let mend = matches!(tried, Some(Err(why)) if why.contains("os error 1)"));
+    let mend = mend.then_some("sudo sysctl kernel.perf_event_mlock_kb=516");
+    lost_if_refused(finding, "names in processes that live for moments", mend)
+}
+
+fn run_time(facts: &Facts) -> Finding {
+    let finding = Finding::optional("run-time statistics", "the kernel measures the programs");
+    let finding = finding.probe();
+    match &facts.trial {
+        Some(trial) if trial.run_time => finding,
+        trial => {
+            let lost = "what the kernel programs cost, in the report";
+            let why = not_tried(facts, &[CAP_SYS_ADMIN]).or_else(|| why_untried(facts));
+            let why = why.filter(|_| trial.is_none() || !facts.has(CAP_SYS_ADMIN));
+            let found = why.unwrap_or_else(|| "the kernel refuses them".to_owned());
+            Finding { found, ..finding }.degraded(lost, &[])
+        }
+    }
+}
+
+/// A refusal of what is optional, as a loss.
+fn lost_if_refused(finding: Finding, lost: &str, mend: Option<&str>) -> Finding {
+    let super::Verdict::Impossible { why, mend: known } = &finding.verdict else { return finding };
+    let mend: Vec<&str> = known.iter().map(String::as_str).chain(mend).collect();
+    let found = why.clone();
+    Finding { found, ..finding.clone() }.degraded(lost, &mend)
+}
+
+/// Tracepoints that recordings do not use: whether the kernel has them.
+fn events(facts: &Facts, name: &'static str, events: &[&str]) -> Finding {
+    let finding = Finding::unused(name, events.join(", ")).probe();
+    let Some(Ok(types)) = &facts.types else {
+        let why = "not known: the kernel's types cannot be read";
+        return Finding { found: String::new(), ..finding }.impossible(why, &[]);
+    };
+    let has = |event: &&str| types.tracepoints.iter().any(|&(name, there)| name == *event && there);
+    let absent: Vec<&str> = events.iter().copied().filter(|event| !has(event)).collect();
+    if absent.is_empty() {
+        return finding;
+    }
+    let why = format!("this kernel has no {}", absent.join(", "));
+    Finding { found: String::new(), ..finding }.impossible(why, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doctor::{
+            Answer, Diagnosis, Outcome,
+            facts::{check, healthy},
+        },
+        kernel::{Trial, Types},
+    };
+
+    fn with(change: impl FnOnce(&mut Attached)) -> Facts {
+        let mut facts = healthy();
+        change(facts.trial.as_mut().and_then(|trial| trial.attached.as_mut()).unwrap());
+        facts
+    }
+
+    #[track_caller]
+    fn check_outcome(facts: &Facts, expected: Outcome) {
+        assert_eq!(Diagnosis::of(facts).outcome(), expected);
+    }
+
+    #[test]
+    fn on_a_healthy_machine_everything_works() {
+        let diagnosis = Diagnosis::of(&healthy());
+        for finding in &diagnosis.findings {
+            assert_eq!(finding.verdict, crate::doctor::Verdict::Works, "{}", finding.name);
+        }
+        check_outcome(&healthy(), Outcome::Works);
+    }
+
+    #[test]
+    fn a_refused_scheduler_hook_stops_everything() {
+        let facts =
+            with(|attached| attached.scheduler = Err("refuses `sched_switch`: Invalid argument".into()));
+        check(&facts, "scheduler events", "impossible", &["refuses `sched_switch`: Invalid argument"]);
+        check_outcome(&facts, Outcome::CannotRun);
+    }
+
+    #[test]
+    fn a_kernel_without_sleepable_iterators_loses_stacks_of_waiting_threads() {
+        let mut facts = with(|attached| attached.off_cpu = Err("unknown func".into()));
+        facts.release = "5.15.0".into();
+        check(
+            &facts,
+            "off-CPU sampler",
+            "degraded",
+            &["unknown func; lost: stacks of", "Linux 5.18 or later"],
+        );
+        check_outcome(&facts, Outcome::Degraded);
+    }
+
+    #[test]
+    fn cycles_are_not_missed_in_a_virtual_machine_but_told() {
+        let facts = Facts { virtual_machine: true, ..with(|attached| attached.on_cpu = Ok("cpu-clock")) };
+        check(&facts, "hardware counters", "degraded", &["by design", "interrupts off"]);
+        check(&facts, "on-CPU sampler", "works", &["cpu-clock"]);
+        check_outcome(&facts, Outcome::Degraded);
+    }
+
+    #[test]
+    fn a_machine_without_counters_is_told_apart_from_a_virtual_one() {
+        let facts = with(|attached| attached.on_cpu = Ok("cpu-clock"));
+        check(&facts, "hardware counters", "degraded", &["has no cycles"]);
+    }
+
+    #[test]
+    fn what_could_not_be_tried_names_the_capability() {
+        let facts =
+            Facts { capabilities: !(1 << CAP_BPF.0 | 1 << CAP_SYS_ADMIN.0), trial: None, ..healthy() };
+        check(&facts, "scheduler events", "impossible", &["not tried: it needs cap_bpf"]);
+        check(&facts, "task iterator", "impossible", &["not tried: it needs cap_bpf"]);
+        check(&facts, "off-CPU sampler", "degraded", &["not tried: it needs cap_bpf"]);
+        check(&facts, "run-time statistics", "degraded", &["not tried: it needs cap_sys_admin"]);
+        check_outcome(&facts, Outcome::CannotRun);
+    }
+
+    #[test]
+    fn nothing_is_tried_that_a_filter_kills_for() {
+        let facts = Facts { seccomp: 2, bpf_call: Answer::Killed, trial: None, ..healthy() };
+        check(&facts, "kernel programs", "impossible", &["not tried", "seccomp"]);
+    }
+
+    #[test]
+    fn programs_that_do_not_load_leave_nothing_to_attach() {
+        let trial = Trial { load: Err("no memory".into()), attached: None, mappings: Ok(()), run_time: true };
+        let facts = Facts { trial: Some(trial), ..healthy() };
+        check(&facts, "kernel programs", "impossible", &["no memory"]);
+        check(&facts, "scheduler events", "impossible", &["the programs are not loaded"]);
+    }
+
+    #[test]
+    fn mapping_events_without_locked_memory_name_the_setting() {
+        let mut facts = healthy();
+        facts.trial.as_mut().unwrap().mappings =
+            Err("does not tell: Operation not permitted (os error 1)".into());
+        check(&facts, "mapping events", "degraded", &["live for moments", "kernel.perf_event_mlock_kb=516"]);
+    }
+
+    #[test]
+    fn events_that_nobody_uses_do_not_degrade() {
+        let tracepoints = vec![("block_rq_issue", true), ("block_rq_complete", true)];
+        let types = Types { fields: Ok(()), tracepoints, maps_charged_to_cgroups: true };
+        let facts = Facts { types: Some(Ok(types)), ..healthy() };
+        check(&facts, "block events", "works", &["block_rq_issue"]);
+        check(&facts, "contention events", "impossible", &["no contention_begin, contention_end"]);
+        check_outcome(&facts, Outcome::Works);
+    }
+}
