@@ -7,6 +7,7 @@ mod run;
 mod test;
 mod fuzz;
 mod bench;
+mod vm;
 mod command;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Measure what recording costs, and write docs/overhead.md
     Bench(bench::Args),
+    /// Run the live tests on other kernels, in QEMU
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+        Task::Vm(args) => vm::vm(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
