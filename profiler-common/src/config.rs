@@ -55,17 +55,35 @@ pub mod target_bits {
 pub struct Control {
     /// 1: the recording is over; no account changes any more.
     pub stopped: u32,
-    /// An off-CPU candidate is sampled when a random `u32` is at most this.
-    pub threshold: u32,
     /// Depth of the profiler's PID namespace below the initial one. Written by the seeding pass, which runs in it.
     pub ns_level: u32,
-    /// For how many passes the next one stands: those before it were left out because nothing had changed.
-    pub pass_weight: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 16, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 8, "kernel/user ABI");
 
-/// What one pass of the task iterator saw. The one value of the map `PASS`, zeroed by userspace before a pass.
+/// One pass of the task iterator: how it is to sample, and what it saw. The one value of the map `PASS`, which userspace
+/// writes before a pass and reads after it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// The tick that asked for it, CLOCK_MONOTONIC. Whoever was preempted since then was so by the profiler, more likely than
+    /// not: such waits are left to the next pass.
+    pub tick_ns: u64,
+    /// A candidate is sampled when a random `u32` is at most this.
+    pub threshold: u32,
+    /// For how many ticks a wait counts that is found for the first time.
+    pub weight_new: u32,
+    /// For how many ticks one counts that is found again: also for those of passes that were left out.
+    pub weight_again: u32,
+    /// What it saw.
+    pub counts: PassCounts,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Pass>() == 48, "kernel/user ABI");
+
+/// What one pass saw; zero before it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassCounts {
@@ -77,10 +95,9 @@ pub struct PassCounts {
     pub captured: u32,
     /// Candidates passed over because the pass had taken its number.
     pub over_limit: u32,
-    /// Candidates that still have no stack, for whatever reason: over the limit, by chance, or because the ring was full.
+    /// Waits that still have no stack, for whatever reason: over the limit, by chance, because the ring was full or because
+    /// they had only just begun.
     pub left_over: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Candidates that wait for something else than a CPU.
+    pub new_waits: u32,
 }
-
-const _: () = assert!(size_of::<PassCounts>() == 24, "kernel/user ABI");

@@ -52,7 +52,7 @@ macro_rules! plain {
 plain!(
     config::Config,
     config::Control,
-    config::PassCounts,
+    config::Pass,
     ledger::ThreadEnd,
     ledger::ThreadRecord,
     offsets::Offsets,

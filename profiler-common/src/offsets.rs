@@ -30,6 +30,7 @@ offsets! {
     task_comm "`task_struct.comm`";
     task_stack "`task_struct.stack`";
     task_files "`task_struct.files`";
+    task_mm "`task_struct.mm`";
     task_thread_pid "`task_struct.thread_pid`";
     task_group_leader "`task_struct.group_leader`";
     task_in_iowait_byte "byte of `task_struct.in_iowait`, a bit field";
@@ -40,6 +41,7 @@ offsets! {
     pid_numbers "`pid.numbers`";
     upid_bytes "size of `struct upid`";
     upid_nr "`upid.nr`";
+    mm_start_stack "`mm_struct.start_stack`";
     files_fdt "`files_struct.fdt`";
     fdt_max_fds "`fdtable.max_fds`";
     fdt_fd "`fdtable.fd`";

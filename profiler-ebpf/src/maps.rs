@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use profiler_common::{
-    config::{Config, Control, PassCounts},
+    config::{Config, Control, Pass},
     ledger::ThreadRecord,
     offsets::Offsets,
     sample::{LARGE_ROOM, SampleRecord},
@@ -76,9 +76,9 @@ static BLANK: Array<ThreadRecord> = Array::with_max_entries(1, 0);
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
-/// What one pass of the off-CPU sampler saw.
+/// The present pass of the off-CPU sampler.
 #[map]
-static PASS: Array<PassCounts> = Array::with_max_entries(1, 0);
+static PASS: Array<Pass> = Array::with_max_entries(1, 0);
 
 /// Where the off-CPU sampler builds a sample. One, because only the profiler runs that iterator, one pass at a time.
 /// 69 KiB.
@@ -128,9 +128,9 @@ pub fn stopped() -> bool {
     control().is_none_or(|control| unsafe { core::ptr::read_volatile(&raw const (*control).stopped) } != 0)
 }
 
-/// The counts of the present pass.
+/// The present pass.
 #[inline(always)]
-pub fn pass() -> Option<*mut PassCounts> {
+pub fn pass() -> Option<*mut Pass> {
     PASS.get_ptr_mut(0)
 }
 

@@ -66,12 +66,24 @@ pub unsafe fn read_user_part<const ROOM: usize>(
         (*header).sp = sp;
         (*header).fp = registers.read(offset!(regs_fp));
         (*header).lr = registers.read(offset!(regs_lr));
+        let wanted = below_the_start(task, sp, wanted);
         let bytes = read_stack::<ROOM>((&raw mut (*sample).stack).cast(), sp, memory, wanted as usize);
         (*header).stack_bytes = bytes;
         if bytes == 0 {
             count(Stat::UserStackUnreadable);
         }
     }
+}
+
+/// Bytes that are read above the start of a stack: more than a first function, which has no caller, looks at.
+const ABOVE_THE_START: u64 = 64;
+
+/// How much of `wanted` lies below the start of the first thread's stack. Above it are strings, and soon the end of the
+/// mapping, at which a read fails, which costs more than it is worth.
+#[inline(always)]
+fn below_the_start(task: Task, sp: u64, wanted: u32) -> u32 {
+    let end = task.start_stack() + ABOVE_THE_START;
+    if sp < end && end - sp < u64::from(wanted) { (end - sp) as u32 } else { wanted }
 }
 
 /// Copies the stack from `sp` upward, page by page, because a read that touches an unmapped page fails whole. The first

@@ -155,6 +155,14 @@ impl Task {
         probe(pid, offset!(pid_level)).unwrap_or(0)
     }
 
+    /// Where the stack of its process's first thread began: the number of arguments, above which lie their strings and the
+    /// environment's. 0 for a task without memory of its own.
+    #[inline(always)]
+    pub fn start_stack(self) -> u64 {
+        let memory: *const u8 = load(self.0, offset!(task_mm));
+        if memory.is_null() { 0 } else { load(memory, offset!(mm_start_stack)) }
+    }
+
     /// The registers with which the thread entered the kernel.
     #[inline(always)]
     pub fn user_registers(self) -> UserRegisters {

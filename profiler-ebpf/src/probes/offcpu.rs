@@ -31,28 +31,35 @@ pub fn on_task(task: Task) -> Option<()> {
             return None;
         }
         let pass = maps::pass()?;
+        let counts = &raw mut (*pass).counts;
         if task.is_on_cpu() {
             // Still leaving it: without a pass to come it would not be found before the next change.
-            (*pass).left_over += 1;
+            (*counts).left_over += 1;
             return None;
         }
-        (*pass).off_cpu += 1;
+        (*counts).off_cpu += 1;
         let wait_seq = (*record).wait_seq;
         if (*record).sampled_seq == wait_seq {
-            (*record).repeats += (*maps::control()?).pass_weight;
+            (*record).repeats += (*pass).weight_again;
             return None;
         }
-        (*pass).candidates += 1;
-        (*pass).left_over += 1;
-        let threshold = (*maps::control()?).threshold;
+        (*counts).left_over += 1;
+        if (*record).state == state::RUNQ_PREEMPT && (*record).since_ns >= (*pass).tick_ns {
+            return None;
+        }
+        (*counts).candidates += 1;
+        if state::is_blocked((*record).state) {
+            (*counts).new_waits += 1;
+        }
+        let threshold = (*pass).threshold;
         if bpf_get_prandom_u32() > threshold {
             return None;
         }
-        if (*pass).captured >= config!(captures_per_pass) {
-            (*pass).over_limit += 1;
+        if (*counts).captured >= config!(captures_per_pass) {
+            (*counts).over_limit += 1;
             return None;
         }
-        (*pass).captured += 1;
+        (*counts).captured += 1;
         account.settle(task, now_ns());
         let state_before = (*record).state;
         let sample = maps::scratch()?;
@@ -66,9 +73,10 @@ pub fn on_task(task: Task) -> Option<()> {
         (*sample).header.state = state_before;
         (*sample).header.wait_seq = wait_seq;
         emit_sample(sample, Stat::OffCpuSamples, Stat::OffCpuDropped).then(|| {
-            (*pass).left_over -= 1;
+            (*counts).left_over -= 1;
             (*record).sampled_seq = wait_seq;
-            (*record).repeats = 0;
+            // The sample itself counts once.
+            (*record).repeats = (*pass).weight_new.saturating_sub(1);
         })
     }
 }

@@ -23,7 +23,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use profiler_common::{
-    config::{Config, Control, PassCounts, target_bits},
+    config::{Config, Control, Pass, PassCounts, target_bits},
     ledger::ThreadRecord,
     stat::Stat,
 };
@@ -53,7 +53,7 @@ pub struct Kernel {
     threads: HashMap<MapData, u32, ThreadRecord>,
     targets: HashMap<MapData, u32, u32>,
     control: Array<MapData, Control>,
-    pass_counts: Array<MapData, PassCounts>,
+    pass: Array<MapData, Pass>,
     stats: PerCpuArray<MapData, u64>,
     deep_stacks: HashMap<MapData, u32, u32>,
     /// Held so that its memory is counted with that of the others.
@@ -61,8 +61,6 @@ pub struct Kernel {
     seeder: Seeder,
     /// None where the kernel cannot take stacks of threads that wait.
     passes: Option<Passes>,
-    /// Threshold and weight that `CONTROL` holds, so that it is written only when they change.
-    pass: (u32, u32),
     sample_source: &'static str,
     skipped: Vec<String>,
 }
@@ -77,11 +75,7 @@ impl Kernel {
         let types = attach::kernel_types()?;
         let mut skipped = vec![];
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
-        control.set(
-            0,
-            Control { stopped: 1, threshold: u32::MAX, pass_weight: 1, ..Control::default() },
-            0,
-        )?;
+        control.set(0, Control { stopped: 1, ..Control::default() }, 0)?;
         let mut classes: Array<_, u8> = take_map(&mut ebpf, "SYSCALL_CLASSES")?.try_into()?;
         for (number, class) in syscalls::classes() {
             classes.set(number, class, 0)?;
@@ -102,14 +96,13 @@ impl Kernel {
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
             targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
-            pass_counts: take_map(&mut ebpf, "PASS")?.try_into()?,
+            pass: take_map(&mut ebpf, "PASS")?.try_into()?,
             deep_stacks: take_map(&mut ebpf, "DEEP_STACKS")?.try_into()?,
             _classes: classes,
             stats: take_map(&mut ebpf, "STATS")?.try_into()?,
             control,
             seeder,
             passes,
-            pass: (u32::MAX, 1),
             sample_source,
             skipped,
             ebpf,
@@ -198,20 +191,15 @@ impl Kernel {
         Ok(self.stats.get(&(Stat::LeftCpu as u32), 0)?.iter().sum())
     }
 
-    /// One pass of the off-CPU sampler. `threshold` and `weight`: see [`Control::threshold`] and [`Control::pass_weight`].
+    /// One pass of the off-CPU sampler.
     ///
     /// # Errors
     /// The kernel refuses the pass.
-    pub fn sample_off_cpu(&mut self, threshold: u32, weight: u32) -> Result<PassCounts> {
+    pub fn sample_off_cpu(&mut self, pass: Pass) -> Result<PassCounts> {
         let Some(passes) = &self.passes else { return Ok(PassCounts::default()) };
-        if (threshold, weight) != self.pass {
-            self.pass = (threshold, weight);
-            let control = Control { threshold, pass_weight: weight, ..self.control.get(&0, 0)? };
-            self.control.set(0, control, 0)?;
-        }
-        self.pass_counts.set(0, PassCounts::default(), 0)?;
+        self.pass.set(0, pass, 0)?;
         passes.run().context("cannot run the off-CPU sampler")?;
-        Ok(self.pass_counts.get(&0, 0)?)
+        Ok(self.pass.get(&0, 0)?.counts)
     }
 
     /// Takes so many bytes of a thread's stack on the CPU from now on, or the usual number again.

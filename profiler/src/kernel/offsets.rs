@@ -28,6 +28,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
         task_comm: task("comm")?,
         task_stack: task("stack")?,
         task_files: task("files")?,
+        task_mm: task("mm")?,
         task_thread_pid: task("thread_pid")?,
         task_group_leader: task("group_leader")?,
         task_in_iowait_byte,
@@ -40,6 +41,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
             .size_of("upid")
             .context("the kernel's type information (BTF) has no `struct upid`")?,
         upid_nr: need("upid", "nr")?,
+        mm_start_stack: need("mm_struct", "start_stack")?,
         files_fdt: need("files_struct", "fdt")?,
         fdt_max_fds: need("fdtable", "max_fds")?,
         fdt_fd: need("fdtable", "fd")?,

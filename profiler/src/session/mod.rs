@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use profiler_common::{
-    config::{Config, target as target_kind},
+    config::{Config, Pass, target as target_kind},
     sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES},
 };
 use tokio::{
@@ -42,10 +42,10 @@ use crate::{
 use command::Command;
 use counters::Counters;
 use life::Lives;
-use pacing::Pacing;
+use pacing::{Pacing, Weight};
 use progress::Progress;
 use target::Resolved;
-use ticks::Ticks;
+use ticks::{Tick, Ticks};
 use usage::{Bursts, Usage};
 use world::LiveWorld;
 
@@ -100,7 +100,7 @@ struct Signals {
 
 /// Everything that can wake the loop.
 enum Input {
-    Tick,
+    Tick(Tick),
     CommandEnded,
     Interrupted,
     Terminated,
@@ -123,18 +123,18 @@ struct Session {
     meta: Meta,
     seeded_at_ns: u64,
     startup_ns: u64,
-    /// The ring is emptied at each so-manyth tick, next in so many.
+    /// The ring is emptied before so many ticks have passed since the last time, which was so many ago.
     drain_period: u32,
-    ticks_to_drain: u32,
+    ticks_undrained: u32,
     /// The processes with whose end the recording ends.
     lives: Option<Lives>,
     /// When they are looked after next.
     next_look: Instant,
 }
 
-/// Ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
+/// Most ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
 /// over by the next tick, and with them what can be read of them.
-const DRAIN_PERIOD: u32 = 4;
+const DRAIN_PERIOD: u32 = 5;
 /// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
@@ -191,7 +191,7 @@ impl Session {
             seeded_at_ns,
             startup_ns,
             drain_period: if is_fixed { DRAIN_PERIOD } else { 1 },
-            ticks_to_drain: 0,
+            ticks_undrained: 0,
             lives,
             next_look: Instant::now(),
         })
@@ -203,7 +203,7 @@ impl Session {
         let mut over = pin!(sleep(self.options.duration.unwrap_or(Duration::MAX)));
         loop {
             match self.next_input(&mut ticks, over.as_mut()).await? {
-                Input::Tick => self.tick()?,
+                Input::Tick(tick) => ticks.sleep(self.tick(tick)?)?,
                 Input::Interrupted => {
                     // The second one ends the program at once.
                     host::restore_default(libc::SIGINT);
@@ -248,24 +248,25 @@ impl Session {
             _ = self.signals.interrupt.recv() => Input::Interrupted,
             _ = self.signals.terminate.recv() => Input::Terminated,
             tick = ticks.tick() => {
-                tick.context("cannot wait for the next tick")?;
-                Input::Tick
+                Input::Tick(tick.context("cannot wait for the next tick")?)
             }
         })
     }
 
-    fn tick(&mut self) -> Result<()> {
-        if self.pacing.is_due()
+    /// Does what is due, and tells in how many ticks something may be due again.
+    fn tick(&mut self, tick: Tick) -> Result<u32> {
+        if self.pacing.is_due(tick.passed)
             && let Some(weight) = self.pacing.weight(self.kernel.left_cpu()?)
         {
-            self.pass(weight)?;
+            self.pass(weight, tick.at_ns)?;
         }
-        self.ticks_to_drain = self.ticks_to_drain.saturating_sub(1);
-        if self.ticks_to_drain == 0 {
-            self.ticks_to_drain = self.drain_period;
+        let ticks_to_sleep = self.pacing.ticks_to_sleep(self.drain_period);
+        self.ticks_undrained += tick.passed;
+        if self.ticks_undrained + ticks_to_sleep > self.drain_period {
+            self.ticks_undrained = 0;
             self.take_in()?;
         }
-        Ok(())
+        Ok(ticks_to_sleep)
     }
 
     /// Takes in what has arrived, and does what follows from it.
@@ -285,9 +286,16 @@ impl Session {
         Ok(())
     }
 
-    fn pass(&mut self, weight: u32) -> Result<()> {
+    fn pass(&mut self, weight: Weight, tick_ns: u64) -> Result<()> {
         let began = Instant::now();
-        let pass = self.kernel.sample_off_cpu(self.pacing.threshold(), weight)?;
+        let pass = Pass {
+            tick_ns,
+            threshold: self.pacing.threshold(),
+            weight_new: weight.new,
+            weight_again: weight.again,
+            ..Pass::default()
+        };
+        let pass = self.kernel.sample_off_cpu(pass)?;
         self.pacing.passed(&pass, began.elapsed().as_nanos() as u64, self.options.sample_hz);
         Ok(())
     }
@@ -300,7 +308,7 @@ impl Session {
     /// The order matters: first the books are closed, then all that takes time is read.
     fn finish(mut self) -> Result<Finished> {
         if let Some(weight) = self.pacing.remainder() {
-            self.pass(weight)?;
+            self.pass(weight, host::monotonic_ns())?;
         }
         self.kernel.stop()?;
         self.meta.ended_at_ns = host::monotonic_ns();
