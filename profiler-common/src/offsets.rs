@@ -42,6 +42,10 @@ offsets! {
     upid_bytes "size of `struct upid`";
     upid_nr "`upid.nr`";
     mm_start_stack "`mm_struct.start_stack`";
+    task_cgroups "`task_struct.cgroups`";
+    css_set_dfl_cgrp "`css_set.dfl_cgrp`";
+    cgroup_level "`cgroup.level`";
+    cgroup_ancestor_ids "`cgroup.ancestor_ids`, before 6.1 only";
     files_fdt "`files_struct.fdt`";
     fdt_max_fds "`fdtable.max_fds`";
     fdt_fd "`fdtable.fd`";

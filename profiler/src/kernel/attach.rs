@@ -32,6 +32,7 @@ struct Facts {
     offsets: Offsets,
     switch_has_state: bool,
     has_task_pt_regs: bool,
+    has_current_task_btf: bool,
 }
 
 fn facts() -> Result<Facts> {
@@ -50,6 +51,7 @@ fn facts() -> Result<Facts> {
         // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
         switch_has_state: switch_arguments >= 4,
         has_task_pt_regs: btf.has_enumerator("BPF_FUNC_task_pt_regs"),
+        has_current_task_btf: btf.has_enumerator("BPF_FUNC_get_current_task_btf"),
     })
 }
 

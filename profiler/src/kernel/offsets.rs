@@ -42,6 +42,11 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
             .context("the kernel's type information (BTF) has no `struct upid`")?,
         upid_nr: need("upid", "nr")?,
         mm_start_stack: need("mm_struct", "start_stack")?,
+        task_cgroups: task("cgroups")?,
+        css_set_dfl_cgrp: need("css_set", "dfl_cgrp")?,
+        cgroup_level: need("cgroup", "level")?,
+        // Since 6.1 (7f203bc89eb66d6afde7eae91347fc0352090cc3) the struct points to the ancestors instead.
+        cgroup_ancestor_ids: need("cgroup", "ancestor_ids").unwrap_or(ABSENT),
         files_fdt: need("files_struct", "fdt")?,
         fdt_max_fds: need("fdtable", "max_fds")?,
         fdt_fd: need("fdtable", "fd")?,
