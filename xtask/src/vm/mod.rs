@@ -17,14 +17,19 @@ mod table;
 
 use std::env;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::bench::write_section;
-use crate::command::repository;
+use crate::command::{self, repository};
+use crate::test;
 use emulator::Emulator;
 use guest::{Boot, End, Machine};
 use kernel::{Kernel, ROW};
@@ -41,6 +46,7 @@ const NEED_WAITING_STACKS: &[&str] = &[
     "deep_recursion_is_cut_and_says_so",
     "deep_recursion_becomes_whole_by_itself",
     "kernel_functions_have_the_names_that_kallsyms_gives",
+    "capture_gives_the_same_answer_as_the_live_run",
 ];
 
 const DOCUMENT: &str = "docs/kernels.md";
@@ -58,9 +64,16 @@ pub struct Args {
     /// Most minutes that a kernel may take
     #[arg(long, default_value_t = 15)]
     limit: u32,
+    /// So many kernels at a time; each keeps one CPU busy
+    #[arg(long, default_value_t = cpus())]
+    jobs: usize,
     /// By hardware: where that can run these kernels, it takes a tenth of the time
     #[arg(long)]
     kvm: bool,
+}
+
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// A kernel of the row.
@@ -75,14 +88,38 @@ enum State {
     Skipped(String),
 }
 
-/// Boots the kernels one after the other, and prints the table. Fails if anything failed, and if no kernel could be had.
+/// Boots the kernels and prints the tables. Fails if anything failed.
 pub fn vm(args: &Args) -> Result<ExitCode> {
-    let rows = run(args)?;
-    let failures = table::failures(&rows);
+    let failures = told_failures(&run(args)?);
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The step of `cargo xtask test`.
+pub fn step() -> Result<test::Outcome> {
+    if !command::on_path("apt-get") {
+        return Ok(test::Outcome::Skipped(
+            "the kernels are Debian's packages, and there is no apt-get".into(),
+        ));
+    }
+    let rows =
+        run(&Args { series: Vec::new(), all: false, only: None, limit: 15, jobs: cpus(), kvm: false })?;
+    let failed = told_failures(&rows);
+    let skipped: Vec<_> = rows.iter().filter_map(Row::skipped).collect();
+    let passed = rows.iter().map(|row| row.count(&[Outcome::Passed])).sum();
+    Ok(match (skipped.len(), skipped.join("; ")) {
+        (0, _) => test::Outcome::Ran { passed, failed },
+        (all, skipped) if all == rows.len() => test::Outcome::Skipped(skipped),
+        (_, skipped) => test::Outcome::Partly { passed, failed, skipped },
+    })
+}
+
+/// Prints what failed, and counts it.
+fn told_failures(rows: &[Row]) -> u32 {
+    let failures = table::failures(rows);
     for failure in &failures {
         println!("FAILED {failure}\n");
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    failures.len() as u32
 }
 
 fn run(args: &Args) -> Result<Vec<Row>> {
@@ -101,23 +138,51 @@ fn run(args: &Args) -> Result<Vec<Row>> {
     eprintln!("xtask: QEMU {}, {} tests a kernel", emulator.version, programs.run.len());
     let limit = Duration::from_secs(60 * u64::from(args.limit));
     let machine = Machine { emulator: &emulator, disk: &disk, work: &work, limit, kvm: args.kvm };
-    let plan = plan(&programs.run);
-    let row = |series: &str| {
-        let state = match Kernel::newest(&packages, &cache, series) {
-            Ok(kernel) => State::Booted(machine.run(&kernel, &plan)?),
+    let plan = plan(&programs);
+    // First all kernels, one after the other, since they come out of one cache.
+    let kernels: Vec<_> = series.iter().map(|series| Kernel::newest(&packages, &cache, series)).collect();
+    let rows = in_parallel(args.jobs, series.len(), |index| {
+        let state = match &kernels[index] {
+            Ok(kernel) => State::Booted(machine.run(kernel, &plan)?),
             Err(why) => State::Skipped(format!("{why:#}")),
         };
-        let row = Row { series: series.into(), state };
-        eprintln!("xtask: Linux {series}: {}", summary(&row));
+        let row = Row { series: series[index].into(), state };
+        eprintln!("xtask: Linux {}: {}", row.series, row.summary());
         Ok(row)
-    };
-    let rows = series.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    })?;
     let document = table::document(&rows, &programs.not_run);
     println!("{document}");
     if args.all && args.only.is_none() {
         write_section(&repository().join(DOCUMENT), "kernels", &document)?;
     }
     Ok(rows)
+}
+
+/// Does `count` pieces of work, so many at a time, and gives their results in order.
+fn in_parallel<T: Send>(
+    jobs: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            if index >= count {
+                return;
+            }
+            let result = work(index);
+            results.lock().expect("no worker panics with it").push((index, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, count.max(1)) {
+            scope.spawn(worker);
+        }
+    });
+    let mut results = results.into_inner().expect("no worker panics with it");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Where packages and unpacked kernels stay: outside of the target directory, which is thrown away more often.
@@ -131,24 +196,55 @@ fn cache() -> Result<PathBuf> {
 }
 
 /// What the guest goes through.
-fn plan(tests: &[Test]) -> String {
-    let mut plan = include_str!("plan.sh").to_owned();
-    plan += "disks\nprobes\n";
-    for Test { program, name } in tests {
+fn plan(programs: &Programs) -> String {
+    let scratch = programs.target.join("tmp");
+    let mut plan = format!("TESTS_DISK='{}'\n{}", scratch.display(), include_str!("plan.sh"));
+    plan += "set_up_scratch > /tmp/output 2>&1 || say \"note no scratch disk: $(tail -n 1 /tmp/output)\"\ndisks\nprobes\ntargets\n";
+    for Test { program, name } in &programs.run {
         let how = if NEED_WAITING_STACKS.contains(&name.as_str()) { "test_waiting" } else { "test_one" };
         plan += &format!("{how} {program} {name}\n");
     }
     plan + "say done\nsync\npoweroff -f\n"
 }
 
-fn summary(row: &Row) -> String {
-    let State::Booted(boot) = &row.state else { return "SKIPPED".into() };
-    let count = |wanted: &[Outcome]| {
-        boot.results.tests.iter().filter(|tested| wanted.contains(&tested.outcome)).count()
-    };
-    let (passed, failed) = (count(&[Outcome::Passed]), count(&[Outcome::Failed, Outcome::Unfinished]));
-    let second =
-        boot.first_try.as_ref().map(|why| format!(", at the second try ({why})")).unwrap_or_default();
-    let end = if boot.end == End::Done { "" } else { ", NOT DONE" };
-    format!("{passed} passed, {failed} failed, {:.0} s{second}{end}", boot.took.as_secs_f64())
+impl Row {
+    /// Why there is no such kernel, if there is none.
+    fn skipped(&self) -> Option<String> {
+        match &self.state {
+            State::Booted(_) => None,
+            State::Skipped(why) => Some(format!("Linux {}: {why}", self.series)),
+        }
+    }
+
+    /// How many tests had one of these outcomes.
+    fn count(&self, wanted: &[Outcome]) -> u32 {
+        let State::Booted(boot) = &self.state else { return 0 };
+        boot.results.tests.iter().filter(|tested| wanted.contains(&tested.outcome)).count() as u32
+    }
+
+    /// One line.
+    fn summary(&self) -> String {
+        let State::Booted(boot) = &self.state else { return "SKIPPED".into() };
+        let (passed, failed) =
+            (self.count(&[Outcome::Passed]), self.count(&[Outcome::Failed, Outcome::Unfinished]));
+        let second =
+            boot.first_try.as_ref().map(|why| format!(", at the second try ({why})")).unwrap_or_default();
+        let end = if boot.end == End::Done { "" } else { ", NOT DONE" };
+        format!("{passed} passed, {failed} failed, {:.0} s{second}{end}", boot.took.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_however_many_work_at_a_time() {
+        for jobs in [0, 1, 2, 9] {
+            assert_eq!(in_parallel(jobs, 5, Ok).unwrap(), [0, 1, 2, 3, 4]);
+        }
+        assert!(
+            in_parallel(2, 3, |index| if index == 1 { anyhow::bail!("boom") } else { Ok(index) }).is_err()
+        );
+    }
 }

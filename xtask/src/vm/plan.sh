@@ -17,6 +17,7 @@ set_up() {
     mount -t tracefs trace /sys/kernel/tracing
     mount -t bpf bpf /sys/fs/bpf
     mount -t cgroup2 cgroup /sys/fs/cgroup
+    mount -t configfs config /sys/kernel/config
     ln -s /proc/self/fd /dev/fd
     hostname guest
     ip link set lo up
@@ -26,10 +27,22 @@ set_up() {
 # The serial number or the kind of a disk is what it is known by.
 disk_of() {
     for block in /sys/block/*; do
+        device=/dev/${block##*/}
+        # Of a disk with several paths, each path has a name too, but no device.
+        [ -b "$device" ] || continue
         case $(cat "$block/device/serial" "$block/serial" "$block/device/model" 2>/dev/null) in
-            *"$1"*) echo "/dev/${block##*/}"; return ;;
+            *"$1"*) echo "$device"; return ;;
         esac
     done
+}
+
+# The tests' files lie on a disk in memory of which each request takes 1 ms: never done before the reader waits for it.
+set_up_scratch() {
+    # Newer kernels name the disk after the folder, older ones number it: both give nullb1.
+    scratch=/sys/kernel/config/nullb/nullb1
+    mkdir $scratch && echo 192 > $scratch/size && echo 1 > $scratch/memory_backed && echo 2 > $scratch/irqmode &&
+        echo 1000000 > $scratch/completion_nsec && echo 1 > $scratch/power &&
+        mke2fs /dev/nullb1 > /dev/null && mount -t ext4 /dev/nullb1 "$TESTS_DISK"
 }
 
 # NAME, what it is set to, DEVICE
@@ -44,8 +57,9 @@ disks() {
     disk scsi_debug 10 "$(disk_of scsi_debug)"
     disk nvme 10 "$(disk_of slow)"
     disk virtio 20 "$(disk_of throttled)"
-    dmsetup create delayed --table "0 131072 delay $(disk_of fast) 0 10" >/dev/null 2>&1
-    disk dm-delay 10 /dev/mapper/delayed
+    dmsetup create delayed --noudevsync --table "0 131072 delay $(disk_of fast) 0 10" > /tmp/output 2>&1 ||
+        say "note dmsetup: $(tail -n 1 /tmp/output)"
+    disk dm-delay 10 /dev/dm-0
 }
 
 # Records a program of known stacks, and meanwhile asks the kernel what is attached.
@@ -71,6 +85,26 @@ probes() {
     kill $workload
     send probe.err /tmp/probe.err
     [ -f /tmp/probe.json ] && send probe.json /tmp/probe.json
+}
+
+# The programs are others where threads enter the recording at first sight.
+targets() {
+    mkdir -p /sys/fs/cgroup/probe
+    "$PROFILER" record -q -a -d 1 -o /tmp/all.json 2> /tmp/target.err
+    code=$?
+    send all.err /tmp/target.err
+    say "target all $code"
+    "$PROFILER" record -q --cgroup /sys/fs/cgroup/probe -d 3 -o /tmp/cgroup.json 2> /tmp/target.err &
+    profiler=$!
+    # It is in the group before its first switch, but nobody told the profiler of it.
+    sh -c 'echo $$ > /sys/fs/cgroup/probe/cgroup.procs; exec /opt/debug/spin 1 60' > /tmp/spin &
+    wait $profiler
+    code=$?
+    [ $code != 0 ] || grep -q '"spin-0"' /tmp/cgroup.json || echo "its process is not recorded" > /tmp/target.err
+    send cgroup.err /tmp/target.err
+    grep -q . /tmp/target.err && code=1
+    say "target cgroup $code"
+    killall -q -9 spin
 }
 
 # PROGRAM TEST

@@ -32,6 +32,8 @@ pub const PROBES: &[Probe] = &[
     Probe { name: "`seed_threads`: threads that are there already", judge: seed },
     Probe { name: "`sample_off_cpu`: stacks of waiting threads", judge: off_cpu },
     Probe { name: "`sample_off_cpu`, limited to the recorded processes", judge: limited },
+    Probe { name: "`-a`: threads that enter at first sight", judge: whole_system },
+    Probe { name: "`--cgroup`: processes that begin in it", judge: cgroup },
     Probe { name: "user registers", judge: registers },
     Probe { name: "the interrupted task", judge: current_task },
     Probe { name: "mappings and execs, by perf", judge: mappings },
@@ -112,10 +114,12 @@ fn switch(seen: &Seen) -> Verdict {
     works_if(seen.is_loaded("sched_switch"), "it is not loaded")
 }
 
-/// Together with `sched_switch` they are four links of the kernel's.
 fn tracepoints(seen: &Seen) -> Verdict {
-    let attached = seen.links("link_type:tracing", &[]);
-    works_if(attached == 4, &format!("{attached} of 4 tracepoints are attached"))
+    let is_missing = |hook: &&&str| seen.links(&format!("tp_name:{hook} "), &[]) == 0;
+    match ["sched_waking", "sched_process_fork", "sched_process_exec"].iter().find(is_missing) {
+        Some(hook) => Verdict::Broken(format!("`{hook}` is not attached")),
+        None => Verdict::Works,
+    }
 }
 
 fn on_cpu(seen: &Seen) -> Verdict {
@@ -146,10 +150,25 @@ fn limited(seen: &Seen) -> Verdict {
     if seen.skipped(NO_WAITING_STACKS).is_some() {
         return Verdict::Off("there is nothing to limit".into());
     }
-    match seen.links("link_type:iter", &["task_type:"]) {
+    let (all, of_all) =
+        (seen.links("link_type:iter", &["task_type:"]), seen.links("link_type:iter", &["task_type:ALL"]));
+    match all - of_all {
         0 => Verdict::Fallback("each pass looks at all tasks, and keeps those that have an account".into()),
         _ => Verdict::Works,
     }
+}
+
+fn whole_system(seen: &Seen) -> Verdict {
+    target(seen, "all")
+}
+
+fn cgroup(seen: &Seen) -> Verdict {
+    target(seen, "cgroup")
+}
+
+fn target(seen: &Seen, name: &str) -> Verdict {
+    let error = seen.results.file(&format!("{name}.err")).unwrap_or_default();
+    works_if(seen.results.targets.iter().any(|known| known == name), &brief(error))
 }
 
 fn registers(seen: &Seen) -> Verdict {
@@ -187,7 +206,7 @@ fn run_times(seen: &Seen) -> Verdict {
 /// Of what the profiler printed, the sentence and the verifier's last words.
 fn brief(error: &str) -> String {
     let first = error.lines().next().unwrap_or_default();
-    let statistics = ["processed ", "verification time", "stack depth", ":", "max_states"];
+    let statistics = ["processed ", "verification time", "stack depth", "subprog ", ":"];
     let is_word = |line: &&str| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word));
     let last = error.lines().map(str::trim).rfind(is_word).unwrap_or_default();
     if first == last { first.into() } else { format!("{first} … {last}") }
@@ -212,11 +231,14 @@ mod tests {
 
     #[test]
     fn an_old_kernel_has_fallbacks_and_gaps_with_reasons() {
-        let link = "@@link pos:0 link_type:tracing prog_id:7\n".repeat(4);
-        let found = verdicts(&format!("{link}@@begin probe.json\n{OLD}\n@@end probe.json\n"));
+        let link = |hook| format!("@@link pos:0 link_type:raw_tracepoint prog_id:7 tp_name:{hook} \n");
+        let links = ["sched_waking", "sched_process_fork", "sched_process_exec"].map(link).concat();
+        let found = verdicts(&format!(
+            "{links}@@target all 0\n@@target cgroup 0\n@@begin probe.json\n{OLD}\n@@end probe.json\n"
+        ));
         let kinds: Vec<_> =
             found.iter().map(|verdict| format!("{verdict:?}").chars().next().unwrap()).collect();
-        assert_eq!(String::from_iter(kinds), "FWFWOOFFWW", "{found:?}");
+        assert_eq!(String::from_iter(kinds), "FWFWOOWWFFWW", "{found:?}");
     }
 
     #[test]

@@ -40,6 +40,10 @@ const OTHER_PROGRAMS: &[(&str, &str)] = &[("servers", "needs database and web se
 
 const NO_COMPILER: &str = "compiles a program: the guest has no compiler";
 
+const SLOW_FORKS: &str = "an emulated CPU forks too slowly for it";
+const SLOW_SWITCHES: &str =
+    "counts the microseconds around each switch, which emulation makes twenty times as long";
+
 /// Tests that do not run in a guest: `PROGRAM::TEST`.
 const NOT_RUN: &[(&str, &str)] = &[
     ("live_stacks::a_command_of_50_ms_has_whole_stacks", NO_COMPILER),
@@ -53,6 +57,15 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("live_names::functions_of_node_have_their_names_after_it_has_ended", "needs node"),
     ("live_names::functions_of_node_in_a_mount_namespace_that_is_gone_have_their_names", "needs node"),
     ("live_names::functions_of_python_have_their_names", "needs Python"),
+    ("live_targets::fork_storm_is_accounted_for", SLOW_FORKS),
+    ("live_targets::children_are_recorded_when_asked_for", SLOW_FORKS),
+    (
+        "live_targets::ten_thousand_threads_have_an_account_each",
+        "listing them takes an emulated CPU 1 % of the recording",
+    ),
+    ("live_cpu::short_threads_count_whole", SLOW_SWITCHES),
+    ("live_waits::contended_mutex_is_a_lock_for_as_long_as_the_waiter_says", SLOW_SWITCHES),
+    ("live_losses::a_full_ring_is_told", "an emulated CPU takes minutes to unwind what is in the ring"),
 ];
 
 impl Programs {

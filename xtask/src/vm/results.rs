@@ -45,6 +45,10 @@ pub struct Results {
     pub helpers: Vec<String>,
     /// What the kernel says of each link that the profiler held.
     pub links: Vec<String>,
+    /// Kinds of targets that could be recorded.
+    pub targets: Vec<String>,
+    /// What went wrong beside the tests.
+    pub notes: Vec<String>,
     pub disks: Vec<Disk>,
     pub tests: Vec<Tested>,
     pub is_done: bool,
@@ -70,6 +74,8 @@ impl Results {
                 "kernel" => results.kernel = Some(rest.into()),
                 "helper" => results.helpers.push(rest.into()),
                 "link" => results.links.push(rest.into()),
+                "target" => results.targets.extend(rest.strip_suffix(" 0").map(str::to_owned)),
+                "note" => results.notes.push(rest.into()),
                 "disk" => results.disks.extend(disk(rest)),
                 "test" | "tested" | "unsupported" => results.take_test(word, rest),
                 "done" => results.is_done = true,
@@ -136,15 +142,17 @@ mod tests {
     #[test]
     fn words_of_the_guest_become_values() {
         let text = "noise\r\n@@kernel 6.1.0-56-cloud-amd64\r\n@@helper task_pt_regs\r\n\
+            @@target all 0\r\n@@target cgroup 1\r\n@@note no disk\r\n\
             @@disk nvme 10 read {\"reads\": 50, \"least_ms\": 10.2, \"median_ms\": 10.9}\r\n\
             @@disk null_blk 10 off no such disk\r\n@@begin probe.json\r\n{\"a\":\r\n1}\r\n\r\n@@end probe.json\r\n@@done\r\n";
         let results = Results::parse(text);
-        assert_eq!(results.kernel.as_deref(), Some("6.1.0-56-cloud-amd64"));
-        assert_eq!(results.helpers, ["task_pt_regs"]);
-        assert_eq!(results.disks[0].read_ms, Ok((10.2, 10.9)));
-        assert_eq!(results.disks[1].read_ms, Err("no such disk".into()));
         assert_eq!(results.file("probe.json"), Some("{\"a\":\n1}"));
         assert!(results.is_done);
+        assert_eq!(results.kernel.as_deref(), Some("6.1.0-56-cloud-amd64"));
+        assert_eq!(results.helpers, ["task_pt_regs"]);
+        assert_eq!((results.targets, results.notes), (vec!["all".into()], vec!["no disk".into()]));
+        assert_eq!(results.disks[0].read_ms, Ok((10.2, 10.9)));
+        assert_eq!(results.disks[1].read_ms, Err("no such disk".into()));
     }
 
     #[track_caller]

@@ -152,6 +152,7 @@ pub fn failures(rows: &[Row]) -> Vec<String> {
             End::Broken(why) => tell(why.clone()),
             End::TimedOut => tell("the guest was not done within its time".into()),
         }
+        boot.results.notes.iter().for_each(|note| tell(note.clone()));
         match Seen::new(&boot.results) {
             Err(why) => tell(why),
             Ok(seen) => {
