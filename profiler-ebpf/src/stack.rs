@@ -103,7 +103,10 @@ unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory
         if offset > ROOM - PAGE_BYTES || offset >= wanted {
             break;
         }
-        let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
+        // Opaque too, so that what is compared is what is passed on: else the verifier of 6.1 does not know the length's bounds
+        // (seen with `--stack-bytes 16k`: "R2 min value is negative").
+        let left = opaque(wanted - offset);
+        let length = if left < PAGE_BYTES { left } else { PAGE_BYTES };
         // SAFETY: inside the snapshot by the check above.
         if !memory.read(unsafe { to.add(offset) }.cast(), length as u32, sp + offset as u64) {
             break;

@@ -89,6 +89,14 @@ probes() {
 
 # The programs are others where threads enter the recording at first sight.
 targets() {
+    /opt/debug/deep_stack 1000 > /tmp/deep &
+    workload=$!
+    "$PROFILER" record -q -p $workload --stack-bytes 16k -d 1 -o /tmp/small.json 2> /tmp/target.err
+    code=$?
+    kill $workload
+    grep 'stacks of waiting threads cannot be taken' /tmp/small.json >> /tmp/target.err && code=1
+    send small.err /tmp/target.err
+    say "target small $code"
     mkdir -p /sys/fs/cgroup/probe
     "$PROFILER" record -q -a -d 1 -o /tmp/all.json 2> /tmp/target.err
     code=$?
@@ -115,7 +123,7 @@ test_one() {
     code=$?
     [ $code = 0 ] || killall -q -9 profiler
     say "tested $1 $2 $code $(($(date +%s) - started))"
-    [ $code = 0 ] || { tail -n 60 /tmp/output | cut -c 1-400 > /tmp/last; send output /tmp/last; }
+    [ $code = 0 ] || { { grep -A 2 'panicked at' /tmp/output; tail -n 40 /tmp/output; } | cut -c 1-400 > /tmp/last; send output /tmp/last; }
 }
 
 # The same for a test that needs stacks of waiting threads.

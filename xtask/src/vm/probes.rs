@@ -32,6 +32,7 @@ pub const PROBES: &[Probe] = &[
     Probe { name: "`seed_threads`: threads that are there already", judge: seed },
     Probe { name: "`sample_off_cpu`: stacks of waiting threads", judge: off_cpu },
     Probe { name: "`sample_off_cpu`, limited to the recorded processes", judge: limited },
+    Probe { name: "the same with `--stack-bytes`", judge: small },
     Probe { name: "`-a`: threads that enter at first sight", judge: whole_system },
     Probe { name: "`--cgroup`: processes that begin in it", judge: cgroup },
     Probe { name: "user registers", judge: registers },
@@ -158,6 +159,13 @@ fn limited(seen: &Seen) -> Verdict {
     }
 }
 
+fn small(seen: &Seen) -> Verdict {
+    match off_cpu(seen) {
+        Verdict::Off(why) => Verdict::Off(why),
+        _ => target(seen, "small"),
+    }
+}
+
 fn whole_system(seen: &Seen) -> Verdict {
     target(seen, "all")
 }
@@ -234,11 +242,11 @@ mod tests {
         let link = |hook| format!("@@link pos:0 link_type:raw_tracepoint prog_id:7 tp_name:{hook} \n");
         let links = ["sched_waking", "sched_process_fork", "sched_process_exec"].map(link).concat();
         let found = verdicts(&format!(
-            "{links}@@target all 0\n@@target cgroup 0\n@@begin probe.json\n{OLD}\n@@end probe.json\n"
+            "{links}@@target all 0\n@@target small 1\n@@target cgroup 0\n@@begin probe.json\n{OLD}\n@@end probe.json\n"
         ));
         let kinds: Vec<_> =
             found.iter().map(|verdict| format!("{verdict:?}").chars().next().unwrap()).collect();
-        assert_eq!(String::from_iter(kinds), "FWFWOOWWFFWW", "{found:?}");
+        assert_eq!(String::from_iter(kinds), "FWFWOOOWWFFWW", "{found:?}");
     }
 
     #[test]
