@@ -103,10 +103,11 @@ unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory
         if offset > ROOM - PAGE_BYTES || offset >= wanted {
             break;
         }
-        // Opaque too, so that what is compared is what is passed on: else the verifier of 6.1 does not know the length's bounds
-        // (seen with `--stack-bytes 16k`: "R2 min value is negative").
-        let left = opaque(wanted - offset);
-        let length = if left < PAGE_BYTES { left } else { PAGE_BYTES };
+        let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
+        // The verifier of 6.1 does not compare two ranges, so it also follows the offsets beyond `wanted`, where the length would
+        // be negative (seen with `--stack-bytes 16k`: "R2 min value is negative"). The mask changes no length that is a page at
+        // the most; opaque, or the compiler would know that too and drop it.
+        let length = opaque(length) & (2 * PAGE_BYTES - 1);
         // SAFETY: inside the snapshot by the check above.
         if !memory.read(unsafe { to.add(offset) }.cast(), length as u32, sp + offset as u64) {
             break;

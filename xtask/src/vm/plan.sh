@@ -94,12 +94,14 @@ targets() {
     "$PROFILER" record -q -p $workload --stack-bytes 16k -d 1 -o /tmp/small.json 2> /tmp/target.err
     code=$?
     kill $workload
-    grep 'stacks of waiting threads cannot be taken' /tmp/small.json >> /tmp/target.err && code=1
+    grep -s 'stacks of waiting threads cannot be taken' /tmp/small.json >> /tmp/target.err && code=1
     send small.err /tmp/target.err
     say "target small $code"
     mkdir -p /sys/fs/cgroup/probe
     "$PROFILER" record -q -a -d 1 -o /tmp/all.json 2> /tmp/target.err
     code=$?
+    # Done, but nobody used a CPU when a sample was due.
+    [ $code != 4 ] || code=0
     send all.err /tmp/target.err
     say "target all $code"
     "$PROFILER" record -q --cgroup /sys/fs/cgroup/probe -d 3 -o /tmp/cgroup.json 2> /tmp/target.err &
