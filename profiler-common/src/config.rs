@@ -61,9 +61,11 @@ pub struct Control {
     pub stopped: u32,
     /// Depth of the profiler's PID namespace below the initial one. Written by the seeding pass, which runs in it.
     pub ns_level: u32,
+    /// Entries of `GO_PROCESSES`: without any, nobody looks there.
+    pub go_processes: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 8, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 12, "kernel/user ABI");
 
 /// One pass of the task iterator: how it is to sample, and what it saw. The one value of the map `PASS`, which userspace
 /// writes before a pass and reads after it.

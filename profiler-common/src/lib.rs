@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod config;
+pub mod go;
 pub mod ledger;
 pub mod offsets;
 pub mod process;
@@ -27,6 +28,9 @@ pub mod event_kind {
     pub const EXEC: u32 = 5;
     /// [`crate::process::ProcessEvent`]: a process that is not recorded runs a new image (`--comm` only).
     pub const STRANGER_EXEC: u32 = 6;
+    /// [`crate::sample::SampleHeader`] with a snapshot of the stack on which the stack of the same thread's next sample, of
+    /// the same moment, goes on.
+    pub const OTHER_STACK: u32 = 7;
 }
 
 /// Types of which every bit pattern is a valid value, and which have no padding.
@@ -53,6 +57,7 @@ plain!(
     config::Config,
     config::Control,
     config::Pass,
+    go::GoOffsets,
     ledger::ThreadEnd,
     ledger::ThreadRecord,
     offsets::Offsets,

@@ -41,6 +41,7 @@ offsets! {
     pid_numbers "`pid.numbers`";
     upid_bytes "size of `struct upid`";
     upid_nr "`upid.nr`";
+    task_fs_base "`task_struct.thread.fsbase`, x86_64 only";
     mm_start_stack "`mm_struct.start_stack`";
     task_cgroups "`task_struct.cgroups`";
     css_set_dfl_cgrp "`css_set.dfl_cgrp`";
@@ -62,7 +63,7 @@ offsets! {
     regs_sp "user registers: stack pointer";
     regs_fp "user registers: frame pointer";
     regs_lr "user registers: link register";
-    regs_cs "user registers: code segment, x86_64 only";
+    regs_mode "user registers: what tells a 32-bit program: code segment of x86_64, `pstate` of aarch64";
     regs_syscall "user registers: number of the system call";
     regs_arg0 "user registers: first argument of the system call";
     regs_arg1 "user registers: second argument";

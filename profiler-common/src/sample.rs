@@ -9,6 +9,14 @@ pub const MOST_STACK_BYTES: u32 = 64 * 1024;
 /// The unit in which user stacks are read: a read that crosses into an unmapped page fails whole.
 pub const PAGE_BYTES: usize = 4096;
 
+/// Codes of [`SampleHeader::state`] in a record of the kind [`crate::event_kind::OTHER_STACK`].
+pub mod other_stack {
+    /// The stack of the goroutine for which the thread runs on its own.
+    pub const GOROUTINE: u32 = 0;
+    /// The stack of whoever calls into the vDSO.
+    pub const VDSO: u32 = 1;
+}
+
 /// Start of a sample in the ring. After it come `[u64; KERNEL_FRAMES]`, of which the first `kernel_bytes` are valid,
 /// and then `stack_bytes` bytes of user stack, read from `sp` upward.
 #[repr(C)]

@@ -40,4 +40,6 @@ stats! {
     12 RegistersUnreadable "registers_unreadable" "waits without a reason because the registers could not be read";
     13 OffCpuRaced "offcpu_raced" "off-CPU stacks given up because the thread ran meanwhile";
     14 LeftCpu "left_cpu" "times that a recorded thread left a CPU, other than to the profiler, or appeared off it";
+    15 OtherStacks "other_stacks" "goroutines' stacks sent beside those of their threads";
+    16 OtherStacksDropped "other_stacks_dropped" "goroutines' stacks lost because the ring was full";
 }

@@ -5,11 +5,18 @@ use aya_ebpf::helpers::generated::{
 };
 use core::ffi::c_void;
 use profiler_common::{
-    sample::{KERNEL_FRAMES, PAGE_BYTES, SampleRecord},
+    event_kind,
+    go::{G_STACK_HI, GoOffsets},
+    ledger::ThreadRecord,
+    sample::{KERNEL_FRAMES, LARGE_ROOM, PAGE_BYTES, SampleRecord, other_stack},
     stat::Stat,
 };
 
-use crate::{emit::count, offset, task::Task};
+use crate::{
+    emit::{count, emit_sample},
+    maps, offset,
+    task::Task,
+};
 
 /// Bytes for kernel frames.
 const KERNEL_BYTES: u32 = (KERNEL_FRAMES * 8) as u32;
@@ -35,6 +42,13 @@ impl UserMemory {
             }
         };
         result == 0
+    }
+
+    /// Eight bytes.
+    #[inline(always)]
+    fn word(self, from: u64) -> Option<u64> {
+        let mut word = 0_u64;
+        if self.read((&raw mut word).cast(), 8, from) { Some(word) } else { None }
     }
 }
 
@@ -73,6 +87,79 @@ pub unsafe fn read_user_part<const ROOM: usize>(
             count(Stat::UserStackUnreadable);
         }
     }
+}
+
+/// If the thread runs on its own stack for a goroutine or for a call into the vDSO, sends a snapshot of the stack that it has
+/// left, in front of the thread's sample.
+///
+/// # Safety
+/// `sample` points to a whole writable record that nobody else uses, `record` to an account.
+#[inline(always)]
+pub unsafe fn send_other_stacks(
+    sample: *mut SampleRecord<LARGE_ROOM>,
+    record: *const ThreadRecord,
+    task: Task,
+    memory: UserMemory,
+    at_ns: u64,
+    wanted: u32,
+) -> Option<()> {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let go = maps::go_process((*record).ns_tgid)?;
+        let present = memory.word(task.fs_base()?.wrapping_add_signed(i64::from(go.tls)))?;
+        let thread = memory.word(present + u64::from(go.g_m))?;
+        let header = &raw mut (*sample).header;
+        (*header).kind = event_kind::OTHER_STACK;
+        (*header).tid = (*record).tid;
+        (*header).ns_tgid = (*record).ns_tgid;
+        (*header).at_ns = at_ns;
+        (*header).kernel_bytes = 0;
+        if go.m_vdso_sp != 0 {
+            let after_return = memory.word(thread + u64::from(go.m_vdso_sp))?;
+            if after_return != 0 {
+                // The caller's frame pointer lies below the return address.
+                (*header).fp = memory.word(after_return - 16)?;
+                (*header).state = other_stack::VDSO;
+                send_up_to_end(sample, memory, present, after_return - 8, wanted);
+            }
+        }
+        let goroutine = memory.word(thread + u64::from(go.m_curg))?;
+        if goroutine == 0 || goroutine == present {
+            return None;
+        }
+        (*header).fp = memory.word(goroutine + u64::from(go.sched_bp))?;
+        (*header).state = other_stack::GOROUTINE;
+        let sp = memory.word(goroutine + u64::from(go.sched_sp))?;
+        send_up_to_end(sample, memory, goroutine, sp, wanted)
+    }
+}
+
+/// Sends a goroutine's stack from `sp` on.
+///
+/// # Safety
+/// `sample` points to a whole writable record.
+#[inline(always)]
+unsafe fn send_up_to_end(
+    sample: *mut SampleRecord<LARGE_ROOM>,
+    memory: UserMemory,
+    goroutine: u64,
+    sp: u64,
+    wanted: u32,
+) -> Option<()> {
+    let end = memory.word(goroutine + u64::from(G_STACK_HI))?;
+    if sp == 0 || sp >= end {
+        return None;
+    }
+    let wanted = if end - sp < u64::from(wanted) { (end - sp) as u32 } else { wanted };
+    // SAFETY: by the caller's word.
+    unsafe {
+        let header = &raw mut (*sample).header;
+        (*header).sp = sp;
+        let bytes = read_stack::<LARGE_ROOM>((&raw mut (*sample).stack).cast(), sp, memory, wanted as usize);
+        (*header).stack_bytes = bytes;
+        emit_sample(sample, Stat::OtherStacks, Stat::OtherStacksDropped);
+    }
+    Some(())
 }
 
 /// Bytes that are read above the start of a stack: more than a first function, which has no caller, looks at.

@@ -193,6 +193,13 @@ impl Task {
         if memory == 0 { 0 } else { self.reach(memory, offset!(mm_start_stack)) }
     }
 
+    /// Base of the thread's own storage, as the kernel keeps it: the thread may have set it otherwise since it was last off
+    /// the CPU. None on other architectures than x86_64.
+    #[inline(always)]
+    pub fn fs_base(self) -> Option<u64> {
+        if offset!(task_fs_base) == ABSENT { None } else { Some(self.field(offset!(task_fs_base))) }
+    }
+
     /// The registers with which the thread entered the kernel.
     #[inline(always)]
     pub fn user_registers(self) -> UserRegisters {
@@ -249,8 +256,9 @@ impl UserRegisters {
     }
 }
 
-/// The code segment of 32-bit programs on x86_64 (`__USER32_CS`): their system calls have other numbers.
-const USER32_CS: u64 = 0x23;
+/// Which bits of the mode tell a 32-bit program, whose system calls have other numbers, and what they are for one: its
+/// code segment (`__USER32_CS`), on aarch64 its execution state (`PSR_MODE32_BIT`).
+const MODE_32_BIT: (u64, u64) = if cfg!(bpf_target_arch = "aarch64") { (0x10, 0x10) } else { (0xffff, 0x23) };
 
 /// For so long is it taken for granted what a descriptor refers to. Reading it takes three to six reads of kernel
 /// memory (without the memory a switch over a pipe took 87 ns instead of 74); in a storm of short waits it is read once a
@@ -351,8 +359,9 @@ impl WaitFacts for Wait {
         if number < 0 {
             return None;
         }
+        let (bits, is_32_bit) = MODE_32_BIT;
         let is_compat =
-            offset!(regs_cs) != ABSENT && self.registers.read(offset!(regs_cs)) & 0xffff == USER32_CS;
+            offset!(regs_mode) != ABSENT && self.registers.read(offset!(regs_mode)) & bits == is_32_bit;
         Some(if is_compat { profiler_common::syscall::OTHER } else { maps::syscall_class(number as u32) })
     }
 

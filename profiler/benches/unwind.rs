@@ -5,22 +5,16 @@
 //! snapshots that are committed. Each is unwound many times, so this is the steady state: all rules are known, as after the first
 //! seconds of a recording.
 
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use profiler::recording::StackEnd;
-use profiler::unwind::{Location, Registers};
+use profiler::unwind::{Captured, Location, Registers};
 
 #[allow(dead_code, reason = "their names and frames are for the tests")]
 #[path = "../tests/saved/mod.rs"]
 mod saved;
-
-/// Snapshots that are taken.
-const SNAPSHOTS: usize = 4000;
-/// As much as the profiler takes without `--stack-bytes`.
-const STACK_BYTES: usize = 16 * 1024;
 
 struct Snapshot {
     tgid: u32,
@@ -34,7 +28,9 @@ fn main() {
         let mut frames = vec![];
         tell("postgres", &snapshots, |snapshot| {
             frames.clear();
-            processes.unwind(snapshot.tgid, snapshot.registers, &snapshot.stack, 0, &mut frames).end
+            processes
+                .unwind(snapshot.tgid, Captured::new(snapshot.registers, &snapshot.stack), 0, &mut frames)
+                .end
         });
         let mut next = snapshots.iter().cycle();
         criterion.bench_function("postgres under pgbench, one sample", |bencher| {
@@ -43,8 +39,7 @@ fn main() {
                 frames.clear();
                 black_box(processes.unwind(
                     snapshot.tgid,
-                    snapshot.registers,
-                    &snapshot.stack,
+                    Captured::new(snapshot.registers, &snapshot.stack),
                     0,
                     &mut frames,
                 ))
@@ -59,7 +54,7 @@ fn main() {
         bencher.iter(|| {
             let case = next.next().expect("a snapshot");
             frames.clear();
-            black_box(unwinder.unwind(case.registers, &case.stack, 512, &mut frames))
+            black_box(unwinder.unwind(Captured::new(case.registers, &case.stack), 512, &mut frames))
         });
     });
     criterion.final_summary();
@@ -103,13 +98,19 @@ mod postgres {
 
 #[cfg(target_arch = "x86_64")]
 mod postgres {
+    use std::fs;
     use std::os::unix::fs::FileExt;
     use std::thread;
 
     use profiler::process::{Limits, Processes};
     use profiler_tests::servers::{Postgres, process_and_children};
 
-    use super::{Duration, Registers, SNAPSHOTS, STACK_BYTES, Snapshot, fs};
+    use super::{Captured, Duration, Registers, Snapshot};
+
+    /// Snapshots that are taken.
+    const SNAPSHOTS: usize = 4000;
+    /// As much as the profiler takes without `--stack-bytes`.
+    const STACK_BYTES: usize = 16 * 1024;
 
     /// Takes them, if that is possible here.
     pub fn snapshots() -> Option<(Vec<Snapshot>, Processes)> {
@@ -135,7 +136,7 @@ mod postgres {
         // The mappings are read while the server lives; after this it would only take the CPU.
         let mut processes = Processes::new(Limits::default());
         for Snapshot { tgid, registers, stack } in &taken {
-            processes.unwind(*tgid, *registers, stack, 0, &mut vec![]);
+            processes.unwind(*tgid, Captured::new(*registers, stack), 0, &mut vec![]);
         }
         drop(load);
         drop(postgres);

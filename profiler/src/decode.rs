@@ -12,6 +12,8 @@ use profiler_common::{
 pub enum Event<'a> {
     /// A stack, on or off the CPU.
     Sample(Sample<'a>),
+    /// The stack on which that of the same thread's next sample, of the same moment, goes on.
+    OtherStack(Sample<'a>),
     /// The final account of a thread.
     ThreadEnd(Box<ThreadRecord>),
     /// A recorded thread forked a process.
@@ -50,8 +52,9 @@ pub enum DecodeError {
 /// The record is cut, of an unknown kind, or contradicts itself.
 pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
     match read::<u32>(record)? {
-        event_kind::ON_CPU_SAMPLE => sample(record, true),
-        event_kind::OFF_CPU_SAMPLE => sample(record, false),
+        event_kind::ON_CPU_SAMPLE => Ok(Event::Sample(sample(record, true)?)),
+        event_kind::OFF_CPU_SAMPLE => Ok(Event::Sample(sample(record, false)?)),
+        event_kind::OTHER_STACK => Ok(Event::OtherStack(sample(record, false)?)),
         event_kind::THREAD_END => Ok(Event::ThreadEnd(Box::new(read::<ThreadEnd>(record)?.record))),
         event_kind::FORK => Ok(Event::Fork(read(record)?)),
         event_kind::EXEC => Ok(Event::Exec(read(record)?)),
@@ -61,7 +64,7 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
 }
 
 /// header | kernel frames: `[u64; KERNEL_FRAMES]`, the first `kernel_bytes` valid | user stack: `stack_bytes` bytes
-fn sample(record: &[u8], on_cpu: bool) -> Result<Event<'_>, DecodeError> {
+fn sample(record: &[u8], on_cpu: bool) -> Result<Sample<'_>, DecodeError> {
     let header: SampleHeader = read(record)?;
     let frames_at = size_of::<SampleHeader>();
     let stack_at = frames_at + 8 * KERNEL_FRAMES;
@@ -75,7 +78,7 @@ fn sample(record: &[u8], on_cpu: bool) -> Result<Event<'_>, DecodeError> {
     let stack_end = stack_at + header.stack_bytes as usize;
     let stack = record.get(stack_at..stack_end).ok_or(short(stack_end))?;
     let kernel = frames.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
-    Ok(Event::Sample(Sample { header, on_cpu, kernel, stack }))
+    Ok(Sample { header, on_cpu, kernel, stack })
 }
 
 fn read<T: Plain>(record: &[u8]) -> Result<T, DecodeError> {

@@ -3,7 +3,7 @@
 
 mod saved;
 
-use profiler::unwind::Location;
+use profiler::unwind::{Captured, Location};
 
 #[test]
 fn each_saved_snapshot_has_its_frames() {
@@ -12,7 +12,7 @@ fn each_saved_snapshot_has_its_frames() {
     assert!(cases.len() >= 20, "{} snapshots", cases.len());
     for case in cases {
         let mut found = vec![];
-        let unwound = unwinder.unwind(case.registers, &case.stack, 512, &mut found);
+        let unwound = unwinder.unwind(Captured::new(case.registers, &case.stack), 512, &mut found);
         let found: Vec<u64> = found
             .iter()
             .map(|frame| match *frame {

@@ -6,6 +6,7 @@ mod setup;
 mod run;
 mod test;
 mod fuzz;
+mod aarch64;
 mod bench;
 mod vm;
 mod command;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Args),
     /// Fuzz the readers of foreign bytes
     Fuzz(fuzz::Args),
+    /// Compile for aarch64, and run the unit tests in an emulator
+    Aarch64(aarch64::Args),
     /// Measure what recording costs, and write docs/overhead.md
     Bench(bench::Args),
     /// Run the live tests on other kernels, in QEMU
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
+        Task::Aarch64(args) => aarch64::aarch64(&args),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::vm(&args),
     };

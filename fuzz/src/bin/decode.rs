@@ -8,7 +8,7 @@ use profiler::analyze::Report;
 use profiler::collect::{Collector, Ending, World};
 use profiler::decode::{Event, decode};
 use profiler::recording::{Method, Module, StackEnd};
-use profiler::unwind::{Location, Registers, Unwound};
+use profiler::unwind::{Captured, Location, Unwound};
 
 /// Images of the address space that [`Stacks`] makes up.
 const IMAGES: u32 = 4;
@@ -17,23 +17,22 @@ const IMAGES: u32 = 4;
 struct Stacks;
 
 impl World for Stacks {
-    fn unwind(
-        &mut self,
-        _: u32,
-        registers: Registers,
-        stack: &[u8],
-        _: u64,
-        out: &mut Vec<Location>,
-    ) -> Unwound {
-        let words = stack.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-        out.extend([registers.ip].into_iter().chain(words).map(|word| {
+    fn unwind(&mut self, _: u32, captured: Captured<'_>, _: u64, out: &mut Vec<Location>) -> Unwound {
+        let others = [captured.others.goroutine, captured.others.vdso];
+        let others = others.into_iter().flatten().map(|other| other.bytes);
+        let words = [captured.stack]
+            .into_iter()
+            .chain(others)
+            .flat_map(|stack| stack.as_chunks().0)
+            .map(|word| u64::from_le_bytes(*word));
+        out.extend([captured.registers.ip].into_iter().chain(words).map(|word| {
             if word % 8 == 0 {
                 Location::Unmapped { address: word }
             } else {
                 Location::File { image: word as u32 % IMAGES, file_offset: word }
             }
         }));
-        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false }
+        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false, goroutines: None }
     }
     fn forked(&mut self, _: u32, _: u32, _: u64) {}
     fn ended(&mut self, _: u32) {}

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use profiler::recording::{Method, StackEnd};
-use profiler::unwind::{Arch, ArchUnwinder, Arm, Image, Location, Mapping, Registers, X86, parse_image};
+use profiler::unwind::{
+    Arch, ArchUnwinder, Arm, Captured, Image, Location, Mapping, Registers, X86, parse_image,
+};
 
 const TAIL_BYTES: usize = 256;
 const BASE: u64 = 0x10_0000;
@@ -39,7 +41,8 @@ fn unwind<A: Arch>(image: &Arc<Image>, file_bytes: u64, tail: &[u8]) {
     let inner = u64::from_le_bytes(*stack.first_chunk().expect("the stack has words"));
     for ip in [registers.ip, inner, registers.ip] {
         let mut frames = vec![];
-        let unwound = unwinder.unwind(Registers { ip, ..registers }, stack, MOST_FRAMES, &mut frames);
+        let unwound =
+            unwinder.unwind(Captured::new(Registers { ip, ..registers }, stack), MOST_FRAMES, &mut frames);
         assert!(unwound.end != StackEnd::NoUserStack && unwound.method != Method::None);
         assert!((1..=MOST_FRAMES).contains(&frames.len()));
         let inside = |frame: &Location| match *frame {

@@ -63,7 +63,10 @@ pub fn on_task(task: Task) -> Option<()> {
         account.settle(task, now_ns());
         let state_before = (*record).state;
         let sample = maps::scratch()?;
-        fill(sample, task, account, threshold);
+        let at_ns = now_ns();
+        let wanted = config!(off_cpu_stack_bytes);
+        stack::send_other_stacks(sample, record, task, UserMemory::Of(task), at_ns, wanted);
+        fill(sample, task, account, at_ns, threshold);
         if core::ptr::read_volatile(&raw const (*record).wait_seq) != wait_seq
             || core::ptr::read_volatile(&raw const (*record).state) == state::ON_CPU
         {
@@ -84,7 +87,13 @@ pub fn on_task(task: Task) -> Option<()> {
 /// # Safety
 /// `sample` points to a whole writable record.
 #[inline(always)]
-unsafe fn fill(sample: *mut SampleRecord<LARGE_ROOM>, task: Task, account: Account, threshold: u32) {
+unsafe fn fill(
+    sample: *mut SampleRecord<LARGE_ROOM>,
+    task: Task,
+    account: Account,
+    at_ns: u64,
+    threshold: u32,
+) {
     let record = account.record();
     // SAFETY: by the caller's word, and the account's pointer is not null.
     unsafe {
@@ -92,7 +101,7 @@ unsafe fn fill(sample: *mut SampleRecord<LARGE_ROOM>, task: Task, account: Accou
         (*header).kind = event_kind::OFF_CPU_SAMPLE;
         (*header).tid = (*record).tid;
         (*header).ns_tgid = (*record).ns_tgid;
-        (*header).at_ns = now_ns();
+        (*header).at_ns = at_ns;
         (*header).threshold = threshold;
         (*header).repeated_seq = (*record).sampled_seq;
         (*header).repeats = (*record).repeats;

@@ -4,6 +4,7 @@
 //! I/O; what has to be read of a process while it lives comes through [`World`].
 
 mod depths;
+mod goroutines;
 mod intern;
 mod samples;
 mod threads;
@@ -11,6 +12,7 @@ mod threads;
 use std::collections::HashMap;
 
 use profiler_common::{
+    go::GoOffsets,
     ledger::{COMM_BYTES, ThreadRecord},
     process::ProcessEvent,
 };
@@ -18,9 +20,10 @@ use profiler_common::{
 use crate::{
     decode::{self, Event},
     recording::{KernelCounters, Method, Module, Quality, Recording, StackEnd},
-    unwind::{Location, Registers, Unwound},
+    unwind::{Captured, Location, Registers, Unwound},
 };
 use depths::{Change, Depths};
+use goroutines::Goroutines;
 use intern::Stacks;
 use samples::Samples;
 use threads::Threads;
@@ -28,14 +31,7 @@ use threads::Threads;
 /// What has to be read of processes while they live.
 pub trait World {
     /// Unwinds a user stack; see [`crate::process::Processes::unwind`].
-    fn unwind(
-        &mut self,
-        tgid: u32,
-        registers: Registers,
-        stack: &[u8],
-        at_ns: u64,
-        out: &mut Vec<Location>,
-    ) -> Unwound;
+    fn unwind(&mut self, tgid: u32, captured: Captured<'_>, at_ns: u64, out: &mut Vec<Location>) -> Unwound;
     /// A process was forked.
     fn forked(&mut self, parent: u32, child: u32, at_ns: u64);
     /// A process runs a new image.
@@ -55,6 +51,7 @@ pub struct Collector {
     stacks: Stacks,
     quality: Quality,
     depths: Depths,
+    goroutines: Goroutines,
     /// Processes that are not recorded and have a new name, for whoever matches processes by name.
     stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
@@ -90,6 +87,7 @@ impl Collector {
             stacks: Stacks::default(),
             quality: Quality::default(),
             depths: Depths::default(),
+            goroutines: Goroutines::default(),
             stranger_execs: vec![],
             locations: vec![],
         }
@@ -99,6 +97,7 @@ impl Collector {
     pub fn take(&mut self, record: &[u8], world: &mut dyn World) {
         match decode::decode(record) {
             Ok(Event::Sample(sample)) => self.take_sample(&sample, world),
+            Ok(Event::OtherStack(other)) => self.goroutines.keep(&other),
             Ok(Event::ThreadEnd(record)) => self.take_end(&record, world),
             Ok(Event::Fork(event)) => {
                 world.forked(event.parent_ns_tgid, event.ns_tgid, event.at_ns);
@@ -123,7 +122,10 @@ impl Collector {
         } else {
             let registers = Registers { ip: header.ip, sp: header.sp, fp: header.fp, lr: header.lr };
             let (tgid, at_ns) = (header.ns_tgid, header.at_ns);
-            let unwound = world.unwind(tgid, registers, sample.stack, at_ns, &mut self.locations);
+            let others = self.goroutines.stacks_of(header);
+            let captured = Captured { registers, stack: sample.stack, others };
+            let unwound = world.unwind(tgid, captured, at_ns, &mut self.locations);
+            self.goroutines.saw(tgid, unwound.goroutines);
             (unwound.end, unwound.method)
         };
         if sample.on_cpu {
@@ -140,12 +142,14 @@ impl Collector {
         self.samples.thread_ended(record, &mut self.quality);
         if self.threads.ended(record, world) {
             world.ended(record.ns_tgid);
+            self.goroutines.ended(record.ns_tgid);
         }
         self.depths.thread_ended(record.tid);
     }
 
     fn take_exec(&mut self, event: ProcessEvent, world: &mut dyn World) {
         world.replaced(event.ns_tgid, event.at_ns);
+        self.goroutines.ended(event.ns_tgid);
         self.threads.exec(event.ns_tgid, text(&event.comm), world);
     }
 
@@ -157,6 +161,16 @@ impl Collector {
     /// Threads of whose stacks more is to be taken, or the usual number of bytes again, since the last call.
     pub fn take_depths(&mut self) -> Vec<Change> {
         self.depths.take_changes()
+    }
+
+    /// A process is known as a Go program before its first sample.
+    pub fn know_goroutines(&mut self, tgid: u32, offsets: Option<GoOffsets>) {
+        self.goroutines.saw(tgid, offsets);
+    }
+
+    /// Processes whose goroutines are to be looked at, or no longer, since the last call.
+    pub fn take_goroutines(&mut self) -> Vec<(u32, Option<GoOffsets>)> {
+        self.goroutines.take_changes()
     }
 
     /// Samples kept so far (on the CPU, off the CPU), for a progress line.

@@ -19,9 +19,9 @@ struct FakeWorld {
 }
 
 impl World for FakeWorld {
-    fn unwind(&mut self, _: u32, registers: Registers, _: &[u8], _: u64, out: &mut Vec<Location>) -> Unwound {
-        out.push(Location::File { image: 0, file_offset: registers.ip });
-        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false }
+    fn unwind(&mut self, _: u32, captured: Captured<'_>, _: u64, out: &mut Vec<Location>) -> Unwound {
+        out.push(Location::File { image: 0, file_offset: captured.registers.ip });
+        Unwound { end: StackEnd::Complete, method: Method::Tables, met_unmapped: false, goroutines: None }
     }
     fn forked(&mut self, parent: u32, child: u32, _: u64) {
         self.forks.push((parent, child));

@@ -24,6 +24,7 @@ use aya::{
 };
 use profiler_common::{
     config::{Config, Control, Pass, PassCounts, target_bits},
+    go::GoOffsets,
     ledger::ThreadRecord,
     stat::Stat,
 };
@@ -56,6 +57,7 @@ pub struct Kernel {
     pass: Array<MapData, Pass>,
     stats: PerCpuArray<MapData, u64>,
     deep_stacks: HashMap<MapData, u32, u32>,
+    go_processes: HashMap<MapData, u32, GoOffsets>,
     /// Held so that its memory is counted with that of the others.
     _classes: Array<MapData, u8>,
     seeder: Seeder,
@@ -98,6 +100,7 @@ impl Kernel {
             targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
             pass: take_map(&mut ebpf, "PASS")?.try_into()?,
             deep_stacks: take_map(&mut ebpf, "DEEP_STACKS")?.try_into()?,
+            go_processes: take_map(&mut ebpf, "GO_PROCESSES")?.try_into()?,
             _classes: classes,
             stats: take_map(&mut ebpf, "STATS")?.try_into()?,
             control,
@@ -212,6 +215,21 @@ impl Kernel {
             None => self.deep_stacks.remove(&tid),
         };
         changed.with_context(|| format!("cannot change how much of the stack of thread {tid} is taken"))
+    }
+
+    /// Takes the stacks of goroutines in a process too from now on, or no longer.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn set_go_process(&mut self, tgid: u32, offsets: Option<GoOffsets>) -> Result<()> {
+        let changed = match offsets {
+            Some(offsets) => self.go_processes.insert(tgid, offsets, 0),
+            None => self.go_processes.remove(&tgid),
+        };
+        changed
+            .with_context(|| format!("cannot change whether goroutines of process {tgid} are looked at"))?;
+        let (more, less) = (u32::from(offsets.is_some()), u32::from(offsets.is_none()));
+        self.update_control(|control| control.go_processes = control.go_processes + more - less)
     }
 
     /// Gives each record that has arrived to `take`.

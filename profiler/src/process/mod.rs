@@ -21,6 +21,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
+use profiler_common::go::GoOffsets;
+
 use changes::Changes;
 pub use changes::{LayoutChange, What};
 use images::{Backing, Images};
@@ -32,7 +34,7 @@ pub use perf_maps::PerfMaps;
 use spaces::{SpaceId, Spaces};
 
 use crate::recording::{Broken, Method, StackEnd};
-use crate::unwind::{Location, Mapping, Registers, Unwound};
+use crate::unwind::{Captured, Location, Mapping, Unwound};
 
 /// Longest line of `/proc/PID/maps` that is read: a path has up to 4096 bytes, of which each may be escaped.
 const LINE_BYTES: u64 = 5 * 4096;
@@ -139,15 +141,14 @@ impl Processes {
         Ok(())
     }
 
-    /// Unwinds one stack, whose bytes were read at `at_ns` from `registers.sp` upward. Appends its frames to `out`,
+    /// Unwinds one stack, which was taken at `at_ns`. Appends its frames to `out`,
     /// innermost first. The layout is that of this moment, as far as the kernel has told. A process that is not known yet
     /// is read now; so is one in which an address lies in no mapping, if it was not read just before, and its stack is
     /// then unwound anew.
     pub fn unwind(
         &mut self,
         tgid: u32,
-        registers: Registers,
-        stack: &[u8],
+        captured: Captured<'_>,
         at_ns: u64,
         out: &mut Vec<Location>,
     ) -> Unwound {
@@ -155,15 +156,15 @@ impl Processes {
         self.clock += 1;
         self.know(tgid, at_ns);
         let Some(process) = self.by_tgid.get_mut(&tgid) else {
-            out.push(Location::Unmapped { address: registers.ip });
+            out.push(Location::Unmapped { address: captured.registers.ip });
             let end = StackEnd::Broken(Broken::ProcessGone);
-            return Unwound { end, method: Method::None, met_unmapped: true };
+            return Unwound { end, method: Method::None, met_unmapped: true, goroutines: None };
         };
         process.used = self.clock;
         let space = process.space;
         let may_read = at_ns.saturating_sub(process.read_at_ns) >= process.pause_ns;
         let unwinder = self.spaces.unwinder(space, self.clock, &self.images);
-        let unwound = unwinder.unwind(registers, stack, self.limits.frames, out);
+        let unwound = unwinder.unwind(captured, self.limits.frames, out);
         if !(unwound.met_unmapped && may_read) || self.refresh(tgid, at_ns).is_err() {
             return unwound;
         }
@@ -173,7 +174,13 @@ impl Processes {
         }
         out.truncate(first);
         let unwinder = self.spaces.unwinder(renewed, self.clock, &self.images);
-        unwinder.unwind(registers, stack, self.limits.frames, out)
+        unwinder.unwind(captured, self.limits.frames, out)
+    }
+
+    /// Where the goroutines of a process are, if it is known as a Go program.
+    pub fn goroutines(&self, tgid: u32) -> Option<GoOffsets> {
+        let mappings = self.spaces.mappings(self.by_tgid.get(&tgid)?.space);
+        mappings.iter().find_map(|mapping| self.images.parsed(mapping.image?)?.goroutines)
     }
 
     /// Every image seen; [`Location::File`] counts them in this order.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use object::{Object, ObjectSegment, ObjectSymbol};
 
 use super::*;
-use crate::unwind::{ReadAt, parse_image};
+use crate::unwind::{Captured, ReadAt, Registers, parse_image};
 
 /// Bytes of stack that a test takes: more than its call chain has.
 const ENOUGH: usize = 256 * 1024;
@@ -73,7 +73,7 @@ fn chain_outer(depth: u32, most: usize) -> Snapshot {
 
 fn unwind(processes: &mut Processes, pid: u32, snapshot: &Snapshot) -> (Vec<Location>, StackEnd) {
     let mut out = Vec::new();
-    let unwound = processes.unwind(pid, snapshot.registers, &snapshot.stack, 0, &mut out);
+    let unwound = processes.unwind(pid, Captured::new(snapshot.registers, &snapshot.stack), 0, &mut out);
     (out, unwound.end)
 }
 
@@ -204,6 +204,7 @@ fn blocked(pid: u32) -> Snapshot {
     panic!("sleep does not sleep");
 }
 
+#[cfg(target_arch = "x86_64")]
 fn image_of(processes: &Processes, frame: &Location) -> String {
     match frame {
         Location::File { image, .. } => processes.images()[*image as usize].path.clone(),
@@ -306,7 +307,7 @@ fn code_that_is_mapped_later_is_found_once_the_pause_is_over() {
     };
     let mut at = |now_ns| {
         let mut out = Vec::new();
-        processes.unwind(pid, snapshot.registers, &snapshot.stack, now_ns, &mut out);
+        processes.unwind(pid, Captured::new(snapshot.registers, &snapshot.stack), now_ns, &mut out);
         processes.images().iter().any(|image| *image.path == *program.to_string_lossy())
     };
     assert!(!at(FIRST_PAUSE_NS - 1));

@@ -166,10 +166,13 @@ impl Session {
         // Named only now: its account begins with its exec, not with its wait for us.
         kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
         let command = command.map(Command::release);
+        let mut collector = Collector::new();
         for &tgid in target.tgids() {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
+            collector.know_goroutines(tgid, processes.goroutines(tgid));
         }
+        look_at_goroutines(&mut kernel, &mut collector)?;
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
@@ -178,7 +181,7 @@ impl Session {
             pacing: Pacing::new(),
             progress: Progress::new(options.progress, options.duration),
             bursts: Bursts::new(),
-            collector: Collector::new(),
+            collector,
             options,
             target,
             kernel,
@@ -278,6 +281,7 @@ impl Session {
         for (tid, bytes) in depths.into_iter().filter(|_| self.options.stack_bytes.is_none()) {
             self.kernel.set_stack_bytes(tid, bytes)?;
         }
+        look_at_goroutines(&mut self.kernel, &mut self.collector)?;
         let new = self.target.matching(&self.collector.take_stranger_execs());
         if !new.is_empty() {
             self.kernel.record_also(&new)?;
@@ -354,6 +358,13 @@ impl Session {
         let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
         Ok(Finished { recording, processes: self.world.processes, command })
     }
+}
+
+fn look_at_goroutines(kernel: &mut Kernel, collector: &mut Collector) -> Result<()> {
+    for (tgid, offsets) in collector.take_goroutines() {
+        kernel.set_go_process(tgid, offsets)?;
+    }
+    Ok(())
 }
 
 fn module(image: &ImageInfo) -> Module {

@@ -7,7 +7,7 @@ use crate::{
     collect::World,
     kernel::MappingEvents,
     process::Processes,
-    unwind::{Location, Registers, Unwound},
+    unwind::{Captured, Location, Unwound},
 };
 
 /// A command line is kept up to this length.
@@ -60,16 +60,9 @@ impl LiveWorld {
 }
 
 impl World for LiveWorld {
-    fn unwind(
-        &mut self,
-        tgid: u32,
-        registers: Registers,
-        stack: &[u8],
-        at_ns: u64,
-        out: &mut Vec<Location>,
-    ) -> Unwound {
+    fn unwind(&mut self, tgid: u32, captured: Captured<'_>, at_ns: u64, out: &mut Vec<Location>) -> Unwound {
         self.hear(at_ns);
-        self.processes.unwind(tgid, registers, stack, at_ns, out)
+        self.processes.unwind(tgid, captured, at_ns, out)
     }
 
     fn forked(&mut self, parent: u32, child: u32, at_ns: u64) {

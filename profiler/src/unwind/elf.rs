@@ -14,10 +14,12 @@ use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::pod::{self, Pod};
 use object::read::elf::{NoteIterator, ProgramHeader as _};
+use profiler_common::go::GoOffsets;
 use thiserror::Error;
 
 use super::compressed::{self, Compression};
 use super::go::{self, Outermost};
+use super::goroutine;
 use super::tables::{Found, INDEXED_BYTES, Section, Tables};
 
 /// Program headers that are looked at: real files have 10 to 15.
@@ -89,7 +91,9 @@ pub struct Image {
     /// Where a process that is started with this file, or its dynamic linker, begins.
     entry: u64,
     /// Functions of Go's runtime that have no caller on their stack, sorted.
-    outermost: Vec<(Range<u64>, Outermost)>,
+    pub(super) outermost: Vec<(Range<u64>, Outermost)>,
+    /// Where to look for the goroutines whose stacks those functions have left.
+    pub goroutines: Option<GoOffsets>,
 }
 
 /// One executable `PT_LOAD`.
@@ -122,6 +126,13 @@ impl Image {
         self.outermost.get(index).filter(|(function, _)| function.start <= svma).map(|(_, why)| *why)
     }
 
+    /// Where in the file the code lies to which the file itself gives an address.
+    fn file_offset(&self, svma: u64) -> Option<u64> {
+        let offset = |segment: &Segment| segment.file.start.checked_add(svma.checked_sub(segment.svma)?);
+        let inside = |segment: &Segment| offset(segment).filter(|offset| segment.file.contains(offset));
+        self.executable.iter().find_map(inside)
+    }
+
     /// The address that the file itself gives to the code at an offset.
     pub fn svma(&self, file_offset: u64) -> Option<u64> {
         let segment = self.executable.iter().find(|segment| segment.file.contains(&file_offset))?;
@@ -149,6 +160,7 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     if let Ok(sections) = Sections::read(source, size, header) {
         (image.tables, image.over_budget) = sections.tables(budget);
         image.outermost = sections.go_outermost();
+        image.goroutines = sections.goroutines(&mut image);
     }
     Ok(image)
 }
@@ -303,6 +315,32 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         let from = header.sh_offset.get(LE);
         let file = from..from.saturating_add(header.sh_size.get(LE)).min(self.size);
         go::outermost(self.source, &go::Place { file, text_svma: self.svma(b".text").unwrap_or(0) })
+    }
+
+    /// Where the goroutines are. Functions that leave their stack for a part of their code only are cut to that part; one
+    /// without such a part is a wrapper, from one way to pass arguments to another, and has its caller on its own stack.
+    fn goroutines(&self, image: &mut Image) -> Option<GoOffsets> {
+        let mut outermost = std::mem::take(&mut image.outermost);
+        let read = |svma, bytes: &mut [u8]| {
+            let read = image.file_offset(svma).map(|offset| self.source.read_at(offset, bytes));
+            if !matches!(read, Some(Ok(()))) {
+                bytes.fill(0);
+            }
+        };
+        let start =
+            |wanted| outermost.iter().find(|(_, why)| *why == wanted).map(|(function, _)| function.start);
+        let (systemstack, nanotime) = (start(Outermost::Switched), start(Outermost::IntoVdso));
+        let offsets = systemstack.and_then(|start| goroutine::offsets(read, start, nanotime));
+        if offsets.is_some() {
+            outermost.retain_mut(|(function, why)| {
+                let partly = *why == Outermost::SwitchedForFirstCall;
+                let end = if partly { goroutine::first_call_end(read, function.start) } else { None };
+                function.end = end.unwrap_or(u64::MAX).min(function.end);
+                !partly || end.is_some_and(|end| end == function.end)
+            });
+        }
+        image.outermost = outermost;
+        offsets
     }
 }
 

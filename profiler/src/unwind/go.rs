@@ -16,15 +16,18 @@ use std::ops::Range;
 use super::elf::ReadAt;
 
 /// As Go's own traceback has them (`topofstack` in runtime/traceback.go), and those that come from a goroutine's stack and
-/// go on on that of the thread.
-const OUTERMOST: [(&[u8], Outermost); 7] = [
+/// go on on that of the thread (runtime/asm_amd64.s, sys_linux_amd64.s, time_linux_amd64.s).
+const OUTERMOST: [(&[u8], Outermost); 10] = [
     (b"runtime.goexit", Outermost::First),
     (b"runtime.mstart", Outermost::First),
     (b"runtime.mcall", Outermost::First),
     (b"runtime.morestack", Outermost::First),
     (b"runtime.rt0_go", Outermost::First),
     (b"runtime.systemstack", Outermost::Switched),
-    (b"runtime.asmcgocall", Outermost::Switched),
+    (b"runtime.asmcgocall", Outermost::SwitchedForFirstCall),
+    (b"runtime.nanotime1", Outermost::IntoVdso),
+    (b"runtime.walltime", Outermost::IntoVdso),
+    (b"time.now", Outermost::IntoVdso),
 ];
 /// Functions that are looked at: the largest programs have some hundred thousand.
 const FUNCTIONS: u64 = 2 << 20;
@@ -38,8 +41,13 @@ const WINDOW_BYTES: usize = 256 * 1024;
 pub enum Outermost {
     /// It is the first of its stack.
     First,
-    /// Its caller is on another stack.
+    /// Its caller is on another stack, that of the goroutine.
     Switched,
+    /// The same up to the end of its first call of a function in a register, which is made after the switch; the later ones
+    /// are made without.
+    SwitchedForFirstCall,
+    /// So is its own frame, if it calls into the vDSO.
+    IntoVdso,
 }
 
 /// Where the section lies in the file, and `.text` in memory.

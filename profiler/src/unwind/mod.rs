@@ -10,6 +10,7 @@ mod coverage;
 mod elf;
 mod evaluate;
 mod go;
+mod goroutine;
 mod index;
 mod signal;
 mod stack;
@@ -33,6 +34,42 @@ pub struct Registers {
     pub fp: u64,
     /// aarch64 `x30`; not looked at on x86_64.
     pub lr: u64,
+}
+
+/// What was taken of a thread's user part at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Captured<'a> {
+    pub registers: Registers,
+    /// Bytes of the stack, from `registers.sp` upward.
+    pub stack: &'a [u8],
+    /// The stacks on which this one goes on, as far as they were taken.
+    pub others: OtherStacks<'a>,
+}
+
+/// The stacks that a Go program's thread has left for its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OtherStacks<'a> {
+    /// Of the goroutine for which it runs.
+    pub goroutine: Option<OtherStack<'a>>,
+    /// Of whoever calls into the vDSO.
+    pub vdso: Option<OtherStack<'a>>,
+}
+
+impl<'a> Captured<'a> {
+    /// With one stack.
+    pub const fn new(registers: Registers, stack: &'a [u8]) -> Self {
+        Self { registers, stack, others: OtherStacks { goroutine: None, vdso: None } }
+    }
+}
+
+/// The stack that a thread has left for another, up to where it will return to it.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherStack<'a> {
+    /// Here stands the return address.
+    pub sp: u64,
+    pub fp: u64,
+    /// Bytes from `sp` upward.
+    pub bytes: &'a [u8],
 }
 
 /// Where a frame's code lies. A return address is already moved back into the call.

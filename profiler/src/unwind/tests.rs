@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use profiler_common::go::GoOffsets;
+
+use super::go::Outermost;
 use super::*;
 use crate::recording::{Broken, StackEnd};
 
@@ -98,7 +101,11 @@ fn elf(eh_frame: &[u8], header: Option<&[u8]>) -> Vec<u8> {
 
 /// An address space with that file, and with memory that has none.
 fn unwinder(file: &[u8]) -> Unwinder {
-    let image = Arc::new(parse_image(file, u64::MAX).unwrap_or_default());
+    unwinder_of(parse_image(file, u64::MAX).unwrap_or_default())
+}
+
+fn unwinder_of(image: Image) -> Unwinder {
+    let image = Arc::new(image);
     let mappings = [
         Mapping { start: BASE, end: BASE + FILE_BYTES as u64, file_offset: 0, image: Some(0) },
         Mapping { start: 0x20_0000, end: 0x20_1000, file_offset: 0, image: None },
@@ -118,7 +125,7 @@ fn bytes(words: &[u64]) -> Vec<u8> {
 fn run(unwinder: &mut Unwinder, ip: u64, fp: u64, stack: &[u8]) -> (Vec<Location>, Unwound) {
     let mut out = Vec::new();
     let registers = Registers { ip, sp: SP, fp, lr: 0 };
-    let unwound = unwinder.unwind(registers, stack, 64, &mut out);
+    let unwound = unwinder.unwind(Captured::new(registers, stack), 64, &mut out);
     (out, unwound)
 }
 
@@ -209,6 +216,64 @@ mod x86_64 {
     #[test]
     fn a_caller_that_is_no_code_is_no_frame() {
         check(&[], (FUNCTION, VALUE), &[0xdead_0000, 0], &[], NO_MODULE);
+    }
+
+    const OFFSETS: GoOffsets =
+        GoOffsets { tls: -8, g_m: 48, m_curg: 192, sched_sp: 56, sched_bp: 104, m_vdso_sp: 0 };
+
+    /// A program that switches stacks in a function from 0x1040 on, and whose first function begins at 0x1080.
+    #[track_caller]
+    fn check_switch(other: Option<&[u64]>, callers: &[u64], end: StackEnd, goroutines: Option<GoOffsets>) {
+        let [file, _] = program(b"zR", &[]);
+        let mut image = parse_image(file.as_slice(), u64::MAX).expect("an image");
+        image.outermost = vec![(0x1040..0x1080, Outermost::Switched), (0x1080..0x10c0, Outermost::First)];
+        image.goroutines = Some(OFFSETS);
+        let (stack, other) = (bytes(&[BASE + 0x1050, 7]), other.map(bytes));
+        let mut captured = Captured::new(Registers { ip: FUNCTION, sp: SP, fp: VALUE, lr: 0 }, &stack);
+        captured.others.goroutine =
+            other.as_deref().map(|bytes| OtherStack { sp: 0xc0_0000_1000, fp: 0, bytes });
+        let mut found = vec![];
+        let unwound = unwinder_of(image).unwind(captured, 64, &mut found);
+        let found: Vec<u64> = found.into_iter().map(address).collect();
+        assert_eq!((&found[1..], unwound.end, unwound.goroutines), (callers, end, goroutines));
+    }
+
+    #[test]
+    fn a_stack_goes_on_on_the_other_one_where_stacks_were_switched() {
+        let (switched, inside, first) = (BASE + 0x1050, BASE + 0x1030, BASE + 0x1090);
+        let other_stack = StackEnd::Broken(Broken::OtherStack);
+        check_switch(None, &[switched - 1], other_stack, Some(OFFSETS));
+        let callers = [switched - 1, inside - 1, first - 1];
+        check_switch(Some(&[inside, first, 0]), &callers, StackEnd::Complete, None);
+        check_switch(Some(&[inside]), &callers[..2], StackEnd::Cut, None);
+        check_switch(Some(&[]), &callers[..1], StackEnd::Broken(Broken::StackUnreadable), None);
+        // There is no third one.
+        let callers = [switched - 1, inside - 1, switched - 1];
+        check_switch(Some(&[inside, switched, 0]), &callers, other_stack, Some(OFFSETS));
+    }
+
+    #[test]
+    fn a_call_into_the_vdso_goes_on_where_its_caller_stands() {
+        let [file, _] = program(b"zR", &[]);
+        let mut image = parse_image(file.as_slice(), u64::MAX).expect("an image");
+        image.outermost = vec![(0x1040..0x1080, Outermost::IntoVdso), (0x1080..0x10c0, Outermost::First)];
+        let mut unwinder = unwinder_of(image);
+        let (inside, caller, first) = (BASE + 0x1050, BASE + 0x1030, BASE + 0x1090);
+        let other = OtherStack { sp: 0xc0_0000_1000, fp: 0, bytes: &bytes(&[caller, first, 0]) };
+        let mut check = |ip, fp, stack: &[u64], callers: &[u64]| {
+            let stack = bytes(stack);
+            let mut captured = Captured::new(Registers { ip, sp: SP, fp, lr: 0 }, &stack);
+            captured.others.vdso = Some(other);
+            let mut found = vec![];
+            let end = unwinder.unwind(captured, 64, &mut found).end;
+            let found: Vec<u64> = found.into_iter().map(address).collect();
+            assert_eq!((&found[1..], end), (callers, StackEnd::Complete));
+        };
+        check(FUNCTION, VALUE, &[inside, 7], &[inside - 1, caller - 1, first - 1]);
+        // In the function itself, with its own frame, its stack pointer may be anywhere …
+        check(inside, other.sp - 8, &[7, 7], &[caller - 1, first - 1]);
+        // … and before it has one, what was taken is not about it.
+        check(inside, VALUE, &[first, 0], &[first - 1]);
     }
 
     /// It marks the free places of the table of judged addresses; the fuzzer found that it was taken for one.

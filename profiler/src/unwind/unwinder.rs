@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use framehop::{Error, FrameAddress, Unwinder as _};
 use gimli::UnwindContext;
+use profiler_common::go::GoOffsets;
 
 use super::arch::{Arch, Native};
 use super::coverage::{Coverage, Judgement, is_gap, judge, with_row};
 use super::evaluate::Tracked;
 use super::go::Outermost;
 use super::stack::Snapshot;
-use super::{Image, Location, Mapping, Registers, signal};
+use super::{Captured, Image, Location, Mapping, OtherStack, OtherStacks, Registers, signal};
 use crate::recording::{Broken, Method, StackEnd};
 
 /// Places for judged addresses. 4,096 × 16 B = 64 KiB.
@@ -48,6 +49,8 @@ pub struct Unwound {
     pub method: Method,
     /// An address in no mapping was met: the layout may be out of date.
     pub met_unmapped: bool,
+    /// The stack goes on on that of a goroutine, which was not taken, and would be found by these.
+    pub goroutines: Option<GoOffsets>,
 }
 
 /// What is known of one address.
@@ -68,6 +71,9 @@ struct Walk<'a, A: Arch> {
     at: FrameAddress,
     registers: A::Registers,
     snapshot: Snapshot<'a>,
+    /// Where the stack goes on, until it does.
+    others: OtherStacks<'a>,
+    goroutines: Option<GoOffsets>,
     method: Method,
     thorough: Thorough,
 }
@@ -84,8 +90,10 @@ enum Thorough {
 }
 
 impl<'a, A: Arch> Walk<'a, A> {
-    fn new(registers: Registers, stack: &'a [u8]) -> Self {
+    fn new(Captured { registers, stack, others }: Captured<'a>) -> Self {
         Self {
+            others,
+            goroutines: None,
             at: FrameAddress::from_instruction_pointer(registers.ip),
             registers: A::innermost(registers),
             snapshot: Snapshot::new(registers.sp, stack),
@@ -120,19 +128,13 @@ impl<A: Arch> ArchUnwinder<A> {
     }
 
     /// Appends the frames of one stack to `out`, innermost first and at most `max_frames`.
-    pub fn unwind(
-        &mut self,
-        registers: Registers,
-        stack: &[u8],
-        max_frames: usize,
-        out: &mut Vec<Location>,
-    ) -> Unwound {
+    pub fn unwind(&mut self, captured: Captured<'_>, max_frames: usize, out: &mut Vec<Location>) -> Unwound {
         let first = out.len();
-        let mut walk = Walk::new(registers, stack);
+        let mut walk = Walk::new(captured);
         let mut unwound = self.walk(&mut walk, max_frames, out);
         if walk.thorough == Thorough::Wanted {
             out.truncate(first);
-            walk = Walk { thorough: Thorough::Yes { base: None }, ..Walk::new(registers, stack) };
+            walk = Walk { thorough: Thorough::Yes { base: None }, ..Walk::new(captured) };
             unwound = self.walk(&mut walk, max_frames, out);
         }
         unwound
@@ -163,7 +165,7 @@ impl<A: Arch> ArchUnwinder<A> {
                 Err(end) => break end,
             }
         };
-        Unwound { end, method: walk.method, met_unmapped }
+        Unwound { end, method: walk.method, met_unmapped, goroutines: walk.goroutines }
     }
 
     fn locate(&self, mapping: Option<usize>, judged: Judged, at: FrameAddress) -> Location {
@@ -185,11 +187,13 @@ impl<A: Arch> ArchUnwinder<A> {
     ) -> Result<FrameAddress, StackEnd> {
         let in_file = mapping.is_some_and(|index| self.mappings[index].image.is_some());
         let lacking = StackEnd::Broken(if in_file { Broken::NoUnwindInfo } else { Broken::NoModule });
-        match judged.outermost.filter(|_| walk.at.is_return_address()) {
-            Some(Outermost::First) => return Err(StackEnd::Complete),
-            Some(Outermost::Switched) => return Err(StackEnd::Broken(Broken::OtherStack)),
-            None if judged.entry => return Err(StackEnd::Complete),
-            None => {}
+        if let Some(outermost) = judged.outermost
+            && let Some(step) = self.step_from_outermost(mapping, outermost, walk)
+        {
+            return step;
+        }
+        if judged.entry {
+            return Err(StackEnd::Complete);
         }
         match judged.tables.coverage {
             Coverage::Refused => Err(lacking),
@@ -201,6 +205,52 @@ impl<A: Arch> ArchUnwinder<A> {
                 self.step_over_signal(step, before, walk)
             }
         }
+    }
+
+    /// From a function of Go's runtime that has no caller on its stack; none where it has one after all.
+    fn step_from_outermost(
+        &self,
+        mapping: Option<usize>,
+        outermost: Outermost,
+        walk: &mut Walk<'_, A>,
+    ) -> Option<Result<FrameAddress, StackEnd>> {
+        let innermost = !walk.at.is_return_address();
+        match outermost {
+            Outermost::First => (!innermost).then_some(Err(StackEnd::Complete)),
+            Outermost::Switched | Outermost::SwitchedForFirstCall => {
+                // A stack was taken if the thread runs for the goroutine, on whichever stack it is by now.
+                let other = walk.others.goroutine.take();
+                (!innermost || other.is_some()).then(|| self.step_to_other_stack(mapping, other, walk))
+            }
+            Outermost::IntoVdso => {
+                // Innermost, it may have left its stack or not; its frame pointer tells that it has set up its frame.
+                let fp = A::get(&walk.registers).fp;
+                let own = |other: &OtherStack<'_>| !innermost || other.sp.wrapping_sub(8) == fp;
+                let other = walk.others.vdso.take_if(|other| own(other));
+                (!innermost || other.is_some()).then(|| self.step_to_other_stack(mapping, other, walk))
+            }
+        }
+    }
+
+    /// From the function that has switched stacks to its caller, on the other one.
+    fn step_to_other_stack<'w>(
+        &self,
+        mapping: Option<usize>,
+        other: Option<OtherStack<'w>>,
+        walk: &mut Walk<'w, A>,
+    ) -> Result<FrameAddress, StackEnd> {
+        let Some(OtherStack { sp, fp, bytes }) = other else {
+            let image = mapping.and_then(|index| self.loaded[index].as_ref());
+            walk.goroutines = image.and_then(|(image, _)| image.goroutines);
+            return Err(StackEnd::Broken(Broken::OtherStack));
+        };
+        walk.snapshot = Snapshot::new(sp, bytes);
+        let caller = walk.snapshot.peek(sp).map_err(|()| StackEnd::Broken(Broken::StackUnreadable))?;
+        walk.registers = A::innermost(Registers { ip: caller, sp: sp.wrapping_add(8), fp, lr: 0 });
+        if let Thorough::Yes { base } = &mut walk.thorough {
+            *base = None;
+        }
+        FrameAddress::from_return_address(caller).ok_or(StackEnd::Broken(Broken::OtherStack))
     }
 
     fn step_by_tables(

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use object::Object;
 use profiler::process::{Limits, MapsLine, Processes, parse_line};
 use profiler::recording::{Broken, StackEnd};
-use profiler::unwind::{Location, Registers};
+use profiler::unwind::{Captured, Location, Registers};
 
 use tracee::{Stop, Tracee};
 use truth::{Point, Truth};
@@ -143,7 +143,8 @@ impl Run {
         // An hour between two samples, so that new mappings are always looked for.
         let now_ns = self.outcome.unwound as u64 * 3_600_000_000_000;
         let (pid, mut found) = (self.tracee.pid as u32, vec![]);
-        let unwound = self.processes.unwind(pid, start, &self.stack[..bytes], now_ns, &mut found);
+        let unwound =
+            self.processes.unwind(pid, Captured::new(start, &self.stack[..bytes]), now_ns, &mut found);
         (unwound.end, found.iter().map(|location| self.place_of(location)).collect())
     }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::packages;
 use crate::command::{self, answer, cargo};
 
-const TOOLCHAIN: &str = "profiler-ebpf";
+pub const TOOLCHAIN: &str = "profiler-ebpf";
 
 /// Rust 1.97, with the same LLVM as Debian's compiler. A dated one, so that the user's own `nightly` is not updated
 /// and LLVM stays the one that bpf-linker is built for.
@@ -42,7 +42,7 @@ fn compiler_is_ready() -> bool {
     })
 }
 
-fn sysroot(toolchain: &str) -> Option<PathBuf> {
+pub fn sysroot(toolchain: &str) -> Option<PathBuf> {
     let mut rustup = Command::new("rustup");
     answer(rustup.args(["run", toolchain, "rustc", "--print", "sysroot"])).map(PathBuf::from)
 }

@@ -7,6 +7,9 @@ mod compiler;
 mod packages;
 mod tracefs;
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::command;
@@ -23,6 +26,9 @@ pub struct Wanted {
     /// Also the tools to compare with in benchmarks
     #[arg(long)]
     pub bench: bool,
+    /// Also what compiles and runs programs for aarch64
+    #[arg(long)]
+    pub cross: bool,
 }
 
 /// Makes the machine ready. Safe to call before every task.
@@ -36,7 +42,22 @@ pub fn setup(wanted: Wanted) -> Result<()> {
     if wanted.bench {
         packages::ensure(packages::BENCH)?;
     }
+    if wanted.cross {
+        packages::ensure(packages::CROSS)?;
+    }
     Ok(())
+}
+
+/// Where the compiler of the kernel programs is.
+pub fn kernel_compiler() -> Option<PathBuf> {
+    compiler::sysroot(compiler::TOOLCHAIN)
+}
+
+/// Its cargo, in the repository's root.
+pub fn kernel_cargo() -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", compiler::TOOLCHAIN, "cargo"]).current_dir(command::repository());
+    cargo
 }
 
 fn ensure_cargo_deny() -> Result<()> {

@@ -75,6 +75,13 @@ pub const BENCH: &[Package] = &[
     tool("libc6-dbg", "for the name of the function in which threads begin"),
 ];
 
+/// What compiles and runs programs for aarch64 here, beside a Rust compiler.
+pub const CROSS: &[Package] = &[
+    tool("gcc-aarch64-linux-gnu", "to compile C code and to link for aarch64"),
+    tool("libc6-dev-arm64-cross", "to compile C code and to link for aarch64"),
+    tool("qemu-user-static", "to run unit tests of aarch64"),
+];
+
 /// Installs those that are missing. Where there is no apt-get it says what is missing and goes on.
 pub fn ensure(packages: &[Package]) -> Result<()> {
     let missing = missing(packages);

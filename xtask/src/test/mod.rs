@@ -28,7 +28,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
         bail!("there is no step `{unknown}`\n  try: {}", names.join(", "));
     }
-    setup::setup(setup::Wanted { tests: true, bench: false })?;
+    setup::setup(setup::Wanted { tests: true, ..Default::default() })?;
     let mut summary = Summary::default();
     for step in STEPS.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|s| s == step.name))
     {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use super::*;
 use crate::process::{Limits, MapsLine};
 use crate::recording::{Broken, StackEnd};
-use crate::unwind::{Location, Registers};
+use crate::unwind::{Captured, Location, Registers};
 
 const NOBODY: u32 = u32::MAX - 1;
 const BASE: u64 = 0x10_0000;
@@ -35,7 +35,7 @@ fn tell(processes: &mut Processes, at_ns: u64, what: What) {
 fn place(processes: &mut Processes, address: u64, at_ns: u64) -> Option<String> {
     let mut out = Vec::new();
     let registers = Registers { ip: address, sp: 0x1000, fp: 0, lr: 0 };
-    let end = processes.unwind(NOBODY, registers, &[0; 64], at_ns, &mut out).end;
+    let end = processes.unwind(NOBODY, Captured::new(registers, &[0; 64]), at_ns, &mut out).end;
     if end == StackEnd::Broken(Broken::ProcessGone) {
         return None;
     }
@@ -145,7 +145,7 @@ fn a_child_of_a_parent_that_was_never_looked_at_has_its_mappings() {
     let code = place as *const () as u64;
     let mut out = Vec::new();
     let registers = Registers { ip: code, sp: 0x1000, fp: 0, lr: 0 };
-    processes.unwind(NOBODY, registers, &[0; 64], 20, &mut out);
+    processes.unwind(NOBODY, Captured::new(registers, &[0; 64]), 20, &mut out);
     assert!(matches!(out[0], Location::File { .. }), "{out:?}");
 }
 

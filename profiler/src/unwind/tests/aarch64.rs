@@ -27,7 +27,7 @@ fn check(
 ) {
     let mut out = vec![];
     let registers = Registers { ip, sp: SP, fp, lr };
-    let unwound = unwinder(instructions).unwind(registers, &bytes(stack), 64, &mut out);
+    let unwound = unwinder(instructions).unwind(Captured::new(registers, &bytes(stack)), 64, &mut out);
     let expected: Vec<Location> = [&[ip], callers]
         .concat()
         .into_iter()
