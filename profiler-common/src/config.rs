@@ -27,9 +27,13 @@ pub struct Config {
     pub captures_per_pass: u32,
     /// Bytes of user stack that a sample off the CPU takes at the most.
     pub off_cpu_stack_bytes: u32,
+    /// 1: `bpf_get_current_task_btf` exists (Linux 5.11).
+    pub has_current_task_btf: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 48, "kernel/user ABI");
+const _: () = assert!(size_of::<Config>() == 56, "kernel/user ABI");
 
 /// Codes of [`Config::target`].
 pub mod target {

@@ -43,6 +43,10 @@ offsets! {
     upid_nr "`upid.nr`";
     task_fs_base "`task_struct.thread.fsbase`, x86_64 only";
     mm_start_stack "`mm_struct.start_stack`";
+    task_cgroups "`task_struct.cgroups`";
+    css_set_dfl_cgrp "`css_set.dfl_cgrp`";
+    cgroup_level "`cgroup.level`";
+    cgroup_ancestor_ids "`cgroup.ancestor_ids`, before 6.1 only";
     files_fdt "`files_struct.fdt`";
     fdt_max_fds "`fdtable.max_fds`";
     fdt_fd "`fdtable.fd`";

@@ -29,6 +29,8 @@ pub static CONFIG: Config = Config {
     own_tgid: 0,
     captures_per_pass: 0,
     off_cpu_stack_bytes: 0,
+    has_current_task_btf: 0,
+    reserved: 0,
 };
 
 /// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].

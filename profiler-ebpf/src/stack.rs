@@ -191,6 +191,10 @@ unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory
             break;
         }
         let length = if wanted - offset < PAGE_BYTES { wanted - offset } else { PAGE_BYTES };
+        // The verifier of 6.1 does not compare two ranges, so it also follows the offsets beyond `wanted`, where the length would
+        // be negative (seen with `--stack-bytes 16k`: "R2 min value is negative"). The mask changes no length that is a page at
+        // the most; opaque, or the compiler would know that too and drop it.
+        let length = opaque(length) & (2 * PAGE_BYTES - 1);
         // SAFETY: inside the snapshot by the check above.
         if !memory.read(unsafe { to.add(offset) }.cast(), length as u32, sp + offset as u64) {
             break;

@@ -6,7 +6,10 @@
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel as probe_read_raw, bpf_task_pt_regs},
+    generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel as probe_read_raw,
+        bpf_task_pt_regs,
+    },
 };
 use profiler_common::{
     ledger::{COMM_BYTES, ThreadRecord},
@@ -41,12 +44,15 @@ pub struct IteratorContext {
 pub unsafe fn iterated(context: *const IteratorContext) -> Option<Task> {
     // SAFETY: by the caller's word.
     let task = unsafe { (*context).task };
-    if task.is_null() { None } else { Some(Task(task)) }
+    if task.is_null() { None } else { Some(Task::new(task)) }
 }
 
-/// A pointer to a `task_struct` that the verifier knows as one.
+/// A pointer to a `task_struct` that the verifier knows as one, except in the case of [`Task::current`].
 #[derive(Clone, Copy)]
-pub struct Task(*const u8);
+pub struct Task {
+    pointer: *const u8,
+    is_current: bool,
+}
 
 #[inline(always)]
 fn load<T: Copy>(base: *const u8, offset: u32) -> T {
@@ -65,50 +71,73 @@ impl Task {
     /// Wraps a task argument of a BTF tracepoint.
     #[inline(always)]
     pub fn new(pointer: *const u8) -> Self {
-        Self(pointer)
+        Self { pointer, is_current: false }
     }
 
-    /// The task that this program interrupts or runs for.
+    /// The task that this program interrupts or runs for. Before Linux 5.11 (`bpf_get_current_task_btf`) the verifier takes
+    /// it for a number (seen on 5.10: "invalid func unknown#158"), so its fields are read by a helper there.
     #[inline(always)]
     pub fn current() -> Self {
-        // SAFETY: the helper takes nothing and always answers.
-        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+        // SAFETY: the helpers take nothing and always answer.
+        let pointer = unsafe {
+            if config!(has_current_task_btf) != 0 {
+                bpf_get_current_task_btf().cast_const().cast()
+            } else {
+                bpf_get_current_task() as *const u8
+            }
+        };
+        Self { pointer, is_current: true }
+    }
+
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: u32) -> T {
+        self.reach(self.pointer as u64, offset)
+    }
+
+    /// Reads from a struct to which a typed field of the task points.
+    #[inline(always)]
+    fn reach<T: Copy + Default>(self, base: u64, offset: u32) -> T {
+        if self.is_current && config!(has_current_task_btf) == 0 {
+            probe(base, offset).unwrap_or_default()
+        } else {
+            load(base as *const u8, offset)
+        }
     }
 
     /// For helpers that take a task.
     #[inline(always)]
     pub fn as_ptr(self) -> *mut aya_ebpf::bindings::task_struct {
-        self.0.cast_mut().cast()
+        self.pointer.cast_mut().cast()
     }
 
     /// Tells this task from any other that is alive.
     #[inline(always)]
     pub fn identity(self) -> u64 {
-        self.0 as u64
+        self.pointer as u64
     }
 
     /// Thread id in the initial PID namespace; 0 for the idle threads.
     #[inline(always)]
     pub fn tid(self) -> u32 {
-        load(self.0, offset!(task_pid))
+        self.field(offset!(task_pid))
     }
 
     /// Process id in the initial PID namespace.
     #[inline(always)]
     pub fn tgid(self) -> u32 {
-        load(self.0, offset!(task_tgid))
+        self.field(offset!(task_tgid))
     }
 
     /// State bits. Before 5.14 the field is a `long`, of which these are the low half.
     #[inline(always)]
     pub fn state(self) -> u32 {
-        load(self.0, offset!(task_state))
+        self.field(offset!(task_state))
     }
 
     /// `PF_*` bits.
     #[inline(always)]
     pub fn flags(self) -> u32 {
-        load(self.0, offset!(task_flags))
+        self.field(offset!(task_flags))
     }
 
     /// Whether the thread belongs to the kernel and has no user stack.
@@ -117,10 +146,11 @@ impl Task {
         self.flags() & (PF_KTHREAD | PF_IO_WORKER) != 0
     }
 
-    /// Whether a CPU executes it at this moment.
+    /// Whether a CPU executes it at this moment. The field is an `int`, and a single byte since 7.3 (seen there: "access beyond
+    /// the end of member on_cpu"); it holds 0 or 1, which the first byte tells.
     #[inline(always)]
     pub fn is_on_cpu(self) -> bool {
-        load::<u32>(self.0, offset!(task_on_cpu)) != 0
+        self.field::<u8>(offset!(task_on_cpu)) != 0
     }
 
     /// Copies the thread's name.
@@ -131,7 +161,7 @@ impl Task {
     pub unsafe fn read_comm(self, to: *mut [u8; COMM_BYTES]) {
         // SAFETY: the destination by the caller's word; the helper checks the source.
         unsafe {
-            let from = self.0.add(offset!(task_comm) as usize);
+            let from = self.pointer.add(offset!(task_comm) as usize);
             probe_read_raw(to.cast(), COMM_BYTES as u32, from.cast());
         }
     }
@@ -142,16 +172,16 @@ impl Task {
         if level == 0 {
             return (self.tid(), self.tgid());
         }
-        let leader: u64 = load(self.0, offset!(task_group_leader));
+        let leader: u64 = self.field(offset!(task_group_leader));
         let leader_pid: u64 = probe(leader, offset!(task_thread_pid)).unwrap_or(0);
-        let own_pid: u64 = load(self.0, offset!(task_thread_pid));
+        let own_pid: u64 = self.field(offset!(task_thread_pid));
         (pid_number(own_pid, level), pid_number(leader_pid, level))
     }
 
     /// Depth of the task's own PID namespace below the initial one.
     #[inline(always)]
     pub fn ns_level(self) -> u32 {
-        let pid: u64 = load(self.0, offset!(task_thread_pid));
+        let pid: u64 = self.field(offset!(task_thread_pid));
         probe(pid, offset!(pid_level)).unwrap_or(0)
     }
 
@@ -159,15 +189,15 @@ impl Task {
     /// environment's. 0 for a task without memory of its own.
     #[inline(always)]
     pub fn start_stack(self) -> u64 {
-        let memory: *const u8 = load(self.0, offset!(task_mm));
-        if memory.is_null() { 0 } else { load(memory, offset!(mm_start_stack)) }
+        let memory: u64 = self.field(offset!(task_mm));
+        if memory == 0 { 0 } else { self.reach(memory, offset!(mm_start_stack)) }
     }
 
     /// Base of the thread's own storage, as the kernel keeps it: the thread may have set it otherwise since it was last off
     /// the CPU. None on other architectures than x86_64.
     #[inline(always)]
     pub fn fs_base(self) -> Option<u64> {
-        if offset!(task_fs_base) == ABSENT { None } else { Some(load(self.0, offset!(task_fs_base))) }
+        if offset!(task_fs_base) == ABSENT { None } else { Some(self.field(offset!(task_fs_base))) }
     }
 
     /// The registers with which the thread entered the kernel.
@@ -177,14 +207,26 @@ impl Task {
             // SAFETY: the pointer is a task by BTF.
             return UserRegisters(unsafe { bpf_task_pt_regs(self.as_ptr()) } as *const u8);
         }
-        let stack: u64 = load(self.0, offset!(task_stack));
+        let stack: u64 = self.field(offset!(task_stack));
         let top = stack + u64::from(config!(kernel_stack_bytes)) - u64::from(offset!(regs_bytes));
         UserRegisters(top as *const u8)
     }
 
+    /// The id of its cgroup at a depth below the root, before Linux 6.1; 0, which is no cgroup's id, if it has none that deep.
+    #[inline(always)]
+    pub fn ancestor_cgroup(self, level: u32) -> u64 {
+        let set: u64 = self.field(offset!(task_cgroups));
+        let cgroup: u64 = self.reach(set, offset!(css_set_dfl_cgrp));
+        if self.reach::<u32>(cgroup, offset!(cgroup_level)) < level {
+            return 0;
+        }
+        // Not loaded directly: the verifier knows no array of numbers at the end of a struct.
+        probe(cgroup, offset!(cgroup_ancestor_ids) + level * 8).unwrap_or(0)
+    }
+
     #[inline(always)]
     fn bit(self, byte_offset: u32, bit: u32) -> bool {
-        byte_offset != ABSENT && load::<u8>(self.0, byte_offset) >> (bit & 7) & 1 != 0
+        byte_offset != ABSENT && self.field::<u8>(byte_offset) >> (bit & 7) & 1 != 0
     }
 }
 
@@ -353,7 +395,7 @@ const S_IFMT: u16 = 0o170_000;
 
 #[inline(always)]
 fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
-    let files: *const u8 = load(task.0, offset!(task_files));
+    let files: *const u8 = load(task.pointer, offset!(task_files));
     if files.is_null() {
         return None;
     }

@@ -133,3 +133,21 @@ impl Default for Scatter {
         Self::new()
     }
 }
+
+/// Memory that a device can write to: a block, aligned to its size.
+#[derive(Debug)]
+#[repr(C, align(4096))]
+pub struct AlignedBlock([u8; Self::BYTES]);
+
+impl AlignedBlock {
+    pub const BYTES: usize = 4096;
+
+    #[allow(clippy::new_without_default, reason = "nobody needs one by default")]
+    pub fn new() -> Box<Self> {
+        Box::new(Self([0; Self::BYTES]))
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}

@@ -59,7 +59,7 @@ fn missing_privilege_is_named_with_its_remedy() {
 #[test]
 fn target_that_ends_is_reported_up_to_its_end() {
     let Some(live) = Live::start() else { return };
-    let workload = live.workload("spin", &["1", "3"]);
+    let workload = live.workload("spin", &["1", "5"]);
     let report = live.record(&["-p", &workload.pid().to_string(), "-d", "30"]);
     check_closed(&report);
     assert!(report.elapsed() < 10.0, "the recording ends with its target: {}", report.elapsed());
@@ -73,11 +73,11 @@ fn target_that_ends_is_reported_up_to_its_end() {
 fn being_stopped_while_attaching_is_no_error() {
     let Some(live) = Live::start() else { return };
     let workload = live.workload("duty_cycle", &[]);
-    // Returns when the first of several programs is attached, and others are being loaded.
-    let recording = live.start_recording(&["-p", &workload.pid().to_string()]);
+    let recording = live.start_attaching(&["-p", &workload.pid().to_string()]);
     recording.signal(libc::SIGSTOP);
     thread::sleep(Duration::from_millis(100));
     recording.signal(libc::SIGCONT);
+    live.wait_until_attached(&recording);
     thread::sleep(Duration::from_secs(1));
     recording.signal(libc::SIGINT);
     check_closed(&live.finish_recording(recording));

@@ -26,7 +26,7 @@ fn a_full_ring_is_told() {
     let workload = live.workload("deep_stack", &["1000"]);
     let capture = live.path("out.prof").to_string_lossy().into_owned();
     let recording = live.start_recording(&["-p", &workload.pid().to_string(), "-F", "1000", "-o", &capture]);
-    // From the first attached program to the recording's begin.
+    // To the recording's begin.
     thread::sleep(Duration::from_millis(500));
     recording.signal(libc::SIGSTOP);
     thread::sleep(Duration::from_secs(3));

@@ -3,16 +3,15 @@
 //!
 //! At the end it tells how long its reads took by its own clock, and how often it gave up the CPU during them.
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{fs, io, slice};
+use std::{fs, io};
 
-use profiler_tests::workload::{Scatter, make_file, number, ready, text, usage};
+use profiler_tests::workload::{AlignedBlock, Scatter, make_file, number, ready, text, usage};
 
-const BLOCK: usize = 4096;
+const BLOCK: usize = AlignedBlock::BYTES;
 const BLOCKS: u64 = 16_384; // 64 MiB
 
 fn main() -> io::Result<()> {
@@ -21,7 +20,7 @@ fn main() -> io::Result<()> {
     make_file(&path, BLOCKS as usize * BLOCK);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path)?;
     fs::remove_file(&path)?;
-    let buffer = aligned_block();
+    let mut block = AlignedBlock::new();
     let mut places = Scatter::new();
     ready();
 
@@ -30,7 +29,7 @@ fn main() -> io::Result<()> {
     while started.elapsed() < length {
         let place = places.below(BLOCKS) * BLOCK as u64;
         let read_started = Instant::now();
-        file.read_exact_at(buffer, place)?;
+        file.read_exact_at(block.bytes(), place)?;
         in_reads += read_started.elapsed();
         reads += 1;
     }
@@ -40,15 +39,4 @@ fn main() -> io::Result<()> {
         usage().voluntary_switches - before.voluntary_switches
     );
     Ok(())
-}
-
-/// Memory that a device can write to: aligned to a block.
-fn aligned_block() -> &'static mut [u8] {
-    let layout = Layout::from_size_align(BLOCK, BLOCK).expect("a power of two");
-    // SAFETY: the layout is not empty; the memory is zeroed, never freed, and known to nobody else.
-    unsafe {
-        let memory = alloc_zeroed(layout);
-        assert!(!memory.is_null(), "out of memory");
-        slice::from_raw_parts_mut(memory, BLOCK)
-    }
 }

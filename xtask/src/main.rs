@@ -8,6 +8,7 @@ mod test;
 mod fuzz;
 mod aarch64;
 mod bench;
+mod vm;
 mod command;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Task {
     Aarch64(aarch64::Args),
     /// Measure what recording costs, and write docs/overhead.md
     Bench(bench::Args),
+    /// Run the live tests on other kernels, in QEMU
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
         Task::Aarch64(args) => aarch64::aarch64(&args),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+        Task::Vm(args) => vm::vm(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -2,6 +2,8 @@
 //!
 //! An account is charged whenever its thread changes state, so its totals cover its whole life without a gap.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     event_kind,
@@ -34,41 +36,45 @@ pub fn now_ns() -> u64 {
 /// Only the CPU that switches the thread, or the one that wakes it while it is off the CPU, writes to it; the scheduler
 /// orders the two. The one overlap is a wake-up that comes while the thread is still leaving its CPU: that wake-up
 /// changes nothing here (see [`Account::woken`]).
+///
+/// A pointer that is never null, so that no account is the null pointer itself. As a flag beside a pointer, which is what LLVM
+/// made of it, the verifier of 6.1 and 5.10 forgets that the two belong together (seen with `-a`: "R1 invalid mem access
+/// 'scalar'", the flag being 1 and the pointer 0).
 #[derive(Clone, Copy)]
-pub struct Account(*mut ThreadRecord);
+pub struct Account(NonNull<ThreadRecord>);
 
 impl Account {
     /// The account of this very task, if it is recorded.
     #[inline(always)]
     pub fn of(task: Task, tid: u32) -> Option<Self> {
-        let record = THREADS.get_ptr_mut(tid)?;
+        let account = Self::under(tid)?;
         // SAFETY: non-null pointer into the map. 0 is an account that is still being opened.
-        let owner = unsafe { (*record).task };
-        if owner == task.identity() { Some(Self(record)) } else { None }
+        let owner = unsafe { (*account.record()).task };
+        if owner == task.identity() { Some(account) } else { None }
     }
 
     /// The account that stands under a tid, whoever it belongs to.
     #[inline(always)]
     pub fn under(tid: u32) -> Option<Self> {
-        THREADS.get_ptr_mut(tid).map(Self)
+        THREADS.get_ptr_mut(tid).and_then(NonNull::new).map(Self)
     }
 
     /// The record itself.
     #[inline(always)]
     pub fn record(self) -> *mut ThreadRecord {
-        self.0
+        self.0.as_ptr()
     }
 
     #[inline(always)]
     fn state(self) -> u32 {
         // SAFETY: the pointer into the map is not null. Volatile for the order that `charge` writes in.
-        unsafe { core::ptr::read_volatile(&raw const (*self.0).state) }
+        unsafe { core::ptr::read_volatile(&raw const (*self.record()).state) }
     }
 
     /// Charges the time since the last change to `state`, and goes over to `next`.
     #[inline(always)]
     pub fn charge(self, state: u32, next: u32, now: u64) {
-        let record = self.0;
+        let record = self.record();
         // SAFETY: the pointer into the map is not null, and the index is checked: the verifier does not know that
         // codes are small.
         unsafe {
@@ -93,7 +99,7 @@ impl Account {
     fn left_cpu(self, next: u32, now: u64) {
         self.charge(state::ON_CPU, next, now);
         // SAFETY: the pointer into the map is not null.
-        unsafe { (*self.0).wait_seq = (*self.0).wait_seq.wrapping_add(1) };
+        unsafe { (*self.record()).wait_seq = (*self.record()).wait_seq.wrapping_add(1) };
     }
 
     #[inline(always)]
@@ -125,7 +131,7 @@ impl Account {
     #[inline(always)]
     pub fn settle(self, task: Task, now: u64) {
         // SAFETY: the pointer into the map is a whole record.
-        let memory = unsafe { FileMemory::new(self.0, now) };
+        let memory = unsafe { FileMemory::new(self.record(), now) };
         let was = self.state();
         if state::is_blocked(was) && memory.is_doubtful() {
             let task_state = task.state();
@@ -133,8 +139,8 @@ impl Account {
             // SAFETY: as above. A task that runs again by now has no state bits, and is left as it is; so is one whose
             // descriptor another thread has closed meanwhile, which says nothing of what the wait began for.
             unsafe {
-                if task_state != 0 && now_for != state::UNKNOWN && (*self.0).state == was {
-                    (*self.0).state = now_for;
+                if task_state != 0 && now_for != state::UNKNOWN && (*self.record()).state == was {
+                    (*self.record()).state = now_for;
                 }
             }
         }
@@ -143,14 +149,14 @@ impl Account {
     #[inline(always)]
     fn blocked(self, task: Task, task_state: u32, now: u64) {
         // SAFETY: the pointer into the map is a whole record.
-        let memory = unsafe { FileMemory::new(self.0, now) };
+        let memory = unsafe { FileMemory::new(self.record(), now) };
         self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
     }
 
     /// Sets the first state anew, as long as nothing has happened to the account since it was opened.
     #[inline(always)]
     pub fn correct_guess(self, present_state: impl FnOnce() -> u32) {
-        let record = self.0;
+        let record = self.record();
         // SAFETY: the pointer into the map is not null. Volatile, since another CPU may charge the account meanwhile: then
         // its own events are the better witness.
         unsafe {
@@ -172,14 +178,14 @@ impl Account {
         };
         // SAFETY: both pointers are valid for a whole record; the verifier knows their sizes.
         unsafe {
-            (*self.0).ended_ns = now;
+            (*self.record()).ended_ns = now;
             if let Some(task) = task {
-                task.read_comm(&raw mut (*self.0).comm);
+                task.read_comm(&raw mut (*self.record()).comm);
             }
             let end = entry.as_mut_ptr();
             (*end).kind = event_kind::THREAD_END;
             (*end).reserved = 0;
-            core::ptr::copy_nonoverlapping(self.0, &raw mut (*end).record, 1);
+            core::ptr::copy_nonoverlapping(self.record(), &raw mut (*end).record, 1);
         }
         entry.submit(NO_WAKEUP);
     }
@@ -205,7 +211,8 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         }
         return None;
     }
-    let record = THREADS.get_ptr_mut(tid)?;
+    let account = Account::under(tid)?;
+    let record = account.record();
     // SAFETY: the pointers into the maps are not null. `task` is written last: until then the account counts as nobody's.
     unsafe {
         let level = maps::control().map_or(0, |control| (*control).ns_level);
@@ -223,7 +230,7 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         core::ptr::write_volatile(&raw mut (*record).task, task.identity());
     }
     count(Stat::LeftCpu);
-    Some(Account(record))
+    Some(account)
 }
 
 /// `prev` leaves the CPU and `next` enters it.

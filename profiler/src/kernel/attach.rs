@@ -32,6 +32,7 @@ struct Facts {
     offsets: Offsets,
     switch_has_state: bool,
     has_task_pt_regs: bool,
+    has_current_task_btf: bool,
 }
 
 fn facts() -> Result<Facts> {
@@ -50,6 +51,7 @@ fn facts() -> Result<Facts> {
         // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
         switch_has_state: switch_arguments >= 4,
         has_task_pt_regs: btf.has_enumerator("BPF_FUNC_task_pt_regs"),
+        has_current_task_btf: btf.has_enumerator("BPF_FUNC_get_current_task_btf"),
     })
 }
 
@@ -58,6 +60,7 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
     let facts = facts()?;
     let config = Config {
         has_task_pt_regs: u32::from(facts.has_task_pt_regs),
+        has_current_task_btf: u32::from(facts.has_current_task_btf),
         kernel_stack_bytes: KERNEL_STACK_BYTES,
         ..settings.config
     };
@@ -161,8 +164,10 @@ pub fn is_virtual_machine() -> bool {
 /// A program that the kernel refuses, with the verifier's words if it was the verifier.
 pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
     let hint = match &error {
-        ProgramError::LoadError { io_error, .. }
-            if io_error.kind() == std::io::ErrorKind::PermissionDenied =>
+        // With a log it was the verifier, which has the same error for what it refuses.
+        ProgramError::LoadError { io_error, verifier_log }
+            if io_error.kind() == std::io::ErrorKind::PermissionDenied
+                && verifier_log.to_string().trim().is_empty() =>
         {
             "\n  try: run as root, or see `kernel.unprivileged_bpf_disabled` and the kernel's lockdown mode"
         }
@@ -175,7 +180,7 @@ pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
 /// last line before its statistics.
 pub fn brief(refusal: &str) -> String {
     let Some((head, log)) = refusal.split_once("Verifier output:") else { return refusal.to_owned() };
-    let statistics = ["verification time", "stack depth", "processed", ":"];
+    let statistics = ["verification time", "stack depth", "processed", "subprog ", ":"];
     let is_verdict = |line: &&str| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word));
     let verdict = log.lines().map(str::trim).rfind(is_verdict).unwrap_or("no reason given");
     format!("{} The verifier: {verdict}", head.trim())
@@ -189,7 +194,7 @@ mod tests {
     fn of_a_verifiers_log_its_verdict_remains() {
         let refusal = "refused: Permission denied (os error 13). Verifier output: 0: R1=ctx() R10=fp0\n\
                        538: (85) call bpf_copy_from_user_task#191\nR1 unbounded memory access\n\
-                       verification time 1687 usec\nstack depth 112+0\nprocessed 306 insns\n: Permission denied";
+                       verification time 1687 usec\nstack depth max 0\nsubprog 0 (seed) main insns_self 8\nprocessed 306 insns\n: Permission denied";
         let expected = "refused: Permission denied (os error 13). The verifier: R1 unbounded memory access";
         assert_eq!(brief(refusal), expected);
     }

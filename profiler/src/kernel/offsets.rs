@@ -43,6 +43,11 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
         upid_nr: need("upid", "nr")?,
         task_fs_base: btf.member("task_struct", "thread.fsbase").map_or(ABSENT, Member::bytes),
         mm_start_stack: need("mm_struct", "start_stack")?,
+        task_cgroups: task("cgroups")?,
+        css_set_dfl_cgrp: need("css_set", "dfl_cgrp")?,
+        cgroup_level: need("cgroup", "level")?,
+        // Since 6.1 (7f203bc89eb66d6afde7eae91347fc0352090cc3) the struct points to the ancestors instead.
+        cgroup_ancestor_ids: need("cgroup", "ancestor_ids").unwrap_or(ABSENT),
         files_fdt: need("files_struct", "fdt")?,
         fdt_max_fds: need("fdtable", "max_fds")?,
         fdt_fd: need("fdtable", "fd")?,

@@ -6,17 +6,18 @@ use std::io::{BufRead, BufReader};
 /// Why kernel functions will have no names, and what mends it; nothing if they will have.
 pub fn kernel_names_hidden() -> Option<String> {
     let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
-    let mut first_symbol = String::new();
-    if let Ok(file) = File::open("/proc/kallsyms") {
-        // A line that cannot be read is as good as none.
-        let _ = BufReader::new(file).read_line(&mut first_symbol);
-    }
-    explain(kptr_restrict.trim(), &first_symbol)
+    let list = File::open("/proc/kallsyms").ok().map(BufReader::new);
+    explain(kptr_restrict.trim(), list.into_iter().flat_map(BufRead::lines).map_while(Result::ok))
 }
 
-/// Judges the content of `kptr_restrict` and the first line of `kallsyms` (`ffffffff81000000 T _stext`).
-fn explain(kptr_restrict: &str, first_symbol: &str) -> Option<String> {
-    let address = first_symbol.split_whitespace().next().unwrap_or_default();
+/// Judges the content of `kptr_restrict` and the lines of `kallsyms` (`ffffffff81000000 T _stext`), of which no more are read
+/// than it takes to find a function. Before Linux 6.15 some hundred per-CPU variables come first, whose addresses are zero
+/// because they are offsets (`0000000000000000 A fixed_percpu_data`).
+fn explain(kptr_restrict: &str, lines: impl IntoIterator<Item = String>) -> Option<String> {
+    let is_function =
+        |line: &String| line.split_whitespace().nth(1).is_some_and(|kind| matches!(kind, "t" | "T"));
+    let first_function = lines.into_iter().find(is_function).unwrap_or_default();
+    let address = first_function.split_whitespace().next().unwrap_or_default();
     if address.is_empty() {
         return Some("kernel functions have no names: this kernel has no /proc/kallsyms".to_owned());
     }
@@ -39,8 +40,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kptr_restrict: &str, first_symbol: &str, expected: Option<&str>) {
-        let sentence = explain(kptr_restrict, first_symbol);
+    fn check(kptr_restrict: &str, list: &str, expected: Option<&str>) {
+        let sentence = explain(kptr_restrict, list.lines().map(str::to_owned));
         match expected {
             None => assert_eq!(sentence, None),
             Some(part) => assert!(sentence.as_deref().is_some_and(|s| s.contains(part)), "{sentence:?}"),
@@ -50,6 +51,12 @@ mod tests {
     #[test]
     fn an_address_that_is_shown_needs_no_words() {
         check("1", "ffffffff81000000 T _stext\n", None);
+    }
+
+    #[test]
+    fn variables_at_offset_zero_hide_nothing() {
+        check("0", "0000000000000000 A fixed_percpu_data\nffffffff81000000 T _stext\n", None);
+        check("1", "0000000000000000 A fixed_percpu_data\n0000000000000000 T _stext\n", Some("cap_syslog"));
     }
 
     #[test]

@@ -132,7 +132,8 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     names.iter().map(find).collect()
 }
 
-fn write_section(path: &Path, name: &str, section: &str) -> Result<()> {
+/// Puts a section into a document, between its marks.
+pub fn write_section(path: &Path, name: &str, section: &str) -> Result<()> {
     let document = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let document = document::with_section(&document, name, section)?;
     fs::write(path, document).with_context(|| format!("cannot write {}", path.display()))

@@ -52,6 +52,11 @@ pub const TESTS: &[Package] = &[
     server("nginx-light", "as a real server to record", "nginx.service"),
     tool("wrk", "as the load on nginx"),
     tool("libxml2-utils", "to check that flamegraphs are well-formed (xmllint)"),
+    tool("qemu-system-x86", "to run other kernels, and for the libraries of a newer QEMU"),
+    tool("busybox-static", "as the tools of those kernels' guests"),
+    tool("dmsetup", "to make a slow disk in the guests"),
+    tool("e2fsprogs", "to make the guests' disk (mke2fs)"),
+    tool("binutils", "to strip the guests' programs (objcopy)"),
 ];
 
 /// What the benchmarks compare with.

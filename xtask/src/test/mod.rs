@@ -12,7 +12,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::setup;
-use outcome::{Outcome, Summary};
+pub use outcome::Outcome;
+use outcome::Summary;
 use steps::STEPS;
 
 #[derive(clap::Args)]

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub enum Outcome {
     /// It ran: this many checks held, and this many did not.
     Ran { passed: u32, failed: u32 },
+    /// The same, but a part of it could not run here, and why.
+    Partly { passed: u32, failed: u32, skipped: String },
     /// It could not run on this machine, and why.
     Skipped(String),
 }
@@ -37,7 +39,9 @@ impl Summary {
     /// Checks that held, and those that did not.
     fn count(&self) -> (u32, u32) {
         self.rows.iter().fold((0, 0), |sum, (_, outcome, _)| match outcome {
-            Outcome::Ran { passed, failed } => (sum.0 + passed, sum.1 + failed),
+            Outcome::Ran { passed, failed } | Outcome::Partly { passed, failed, .. } => {
+                (sum.0 + passed, sum.1 + failed)
+            }
             Outcome::Skipped(_) => sum,
         })
     }
@@ -50,6 +54,10 @@ impl fmt::Display for Summary {
             match outcome {
                 Outcome::Ran { failed: 0, .. } => writeln!(f, "{step:<8} ok      {seconds:7.1} s")?,
                 Outcome::Ran { .. } => writeln!(f, "{step:<8} FAILED  {seconds:7.1} s")?,
+                Outcome::Partly { failed, skipped, .. } => {
+                    let word = if *failed == 0 { "ok" } else { "FAILED" };
+                    writeln!(f, "{step:<8} {word:<7} {seconds:7.1} s, SKIPPED: {skipped}")?;
+                }
                 Outcome::Skipped(why) => writeln!(f, "{step:<8} skipped {seconds:7.1} s: {why}")?,
             }
         }

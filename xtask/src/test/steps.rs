@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::outcome::{Outcome, TestCount};
 use crate::command::{self, Privilege, cargo, repository, root_prefix};
-use crate::{fuzz, run};
+use crate::{fuzz, run, vm};
 
 pub struct Step {
     pub name: &'static str,
@@ -23,6 +23,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "deny", what: "licences and sources of the dependencies are allowed", run: deny },
     Step { name: "unit", what: "unit and property tests", run: unit },
     Step { name: "live", what: "live tests: real recordings, as root", run: live },
+    Step {
+        name: "vm",
+        what: "live tests on the oldest, a middle and the newest kernel, in QEMU",
+        run: vm::step,
+    },
     Step { name: "fuzz", what: "the fuzzer finds nothing in a minute", run: fuzz_for_a_minute },
 ];
 
