@@ -6,6 +6,7 @@ mod attach;
 mod btf;
 mod cost;
 mod iterate;
+mod keeper;
 mod mappings;
 mod offsets;
 mod privileges;
@@ -14,8 +15,9 @@ mod syscalls;
 
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst};
+pub use keeper::Keeper;
 pub use mappings::MappingEvents;
-pub use privileges::{Denied, check as check_privileges};
+pub use privileges::{Denied, check as check_privileges, effective as effective_capabilities};
 
 use anyhow::{Context as _, Result};
 use aya::{

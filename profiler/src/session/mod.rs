@@ -35,6 +35,7 @@ use tokio::{
 
 use crate::{
     collect::{Collector, Ending},
+    confine::{Needs, confine},
     kernel::{Kernel, MapMemory, MappingEvents, Settings},
     process::{ImageInfo, Limits, Processes},
     recording::{Cost, Meta, Module, Quality, Recording},
@@ -61,6 +62,8 @@ pub struct Options {
     /// Most bytes of user stack that a sample takes. Without it 16 KiB, 64 KiB of a thread that waits, and as much of one
     /// whose stack was cut on the CPU.
     pub stack_bytes: Option<u32>,
+    /// What is still to be done after the recording.
+    pub needs: Needs,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -166,6 +169,7 @@ impl Session {
         // Named only now: its account begins with its exec, not with its wait for us.
         kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
         let command = command.map(Command::release);
+        confine_to_the_rest(&options, command.as_ref(), &mut kernel)?;
         let mut collector = Collector::new();
         for &tgid in target.tgids() {
             // One that has ended meanwhile has no samples either.
@@ -358,6 +362,16 @@ impl Session {
         let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
         Ok(Finished { recording, processes: self.world.processes, command })
     }
+}
+
+/// Everything is attached, and nothing that belongs to a target has been read yet.
+fn confine_to_the_rest(options: &Options, command: Option<&Command>, kernel: &mut Kernel) -> Result<()> {
+    let needs = Needs { command: command.map(Command::id), ..options.needs.clone() };
+    // The thread that has started it has all privileges.
+    command.inspect(|command| command.wait_for_exec());
+    let sentences = confine(&needs, || kernel.left_cpu().is_ok())?;
+    sentences.into_iter().for_each(|sentence| kernel.skip(sentence));
+    Ok(())
 }
 
 fn look_at_goroutines(kernel: &mut Kernel, collector: &mut Collector) -> Result<()> {
