@@ -115,7 +115,8 @@ fn child_does_what_is_allowed() {
     assert!(thread::spawn(|| panic!("told with a backtrace")).join().is_err());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).expect("a signal");
+        let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+        interrupt.expect("a signal");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     });
 }

@@ -20,22 +20,21 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 const READING: u64 = 1 << 2 | 1 << 19 | 1 << 40;
 
 /// A copy of the profiler that another user can run, and a directory of that user's for the results.
-struct Other<'live> {
-    live: &'live Live,
+struct Other {
     profiler: PathBuf,
     results: PathBuf,
 }
 
-impl<'live> Other<'live> {
+impl Other {
     #[track_caller]
-    fn new(live: &'live Live) -> Self {
+    fn new(live: &Live) -> Self {
         // The directories above cargo's may be closed to others.
         let (profiler, results) = (live.path("profiler"), live.path("results"));
         fs::copy(live.profiler_path(), &profiler).expect("a copy");
         fs::create_dir(&results).expect("a directory");
         fs::set_permissions(&results, fs::Permissions::from_mode(0o700)).expect("it is ours");
         chown(&results, Some(USER), Some(USER)).expect("root may");
-        Self { live, profiler, results }
+        Self { profiler, results }
     }
 
     fn json(&self) -> PathBuf {
@@ -67,7 +66,6 @@ impl<'live> Other<'live> {
         check_owner(&self.json(), USER);
         let report = Report::read(&self.json());
         check_closed(&report);
-        let _ = self.live;
         (report, finished)
     }
 }
@@ -124,8 +122,9 @@ fn the_line_that_is_printed_for_setcap_is_enough() {
     let Some(live) = Live::start() else { return };
     let (other, workload) = (Other::new(&live), live.workload("deep_stack", &[]));
     let mut denied = Command::new("setpriv");
-    denied.args([&format!("--reuid={USER}"), "--clear-groups"]).arg(&other.profiler).args(["record", "-a"]);
-    let stderr = run(denied.arg("-o").arg(other.json()), SOON).expect("profiler ends").stderr;
+    denied.args([&format!("--reuid={USER}"), "--clear-groups"]).arg(&other.profiler).args(["record", "-a", "-o"]);
+    denied.arg(other.json()).current_dir("/");
+    let stderr = run(denied, SOON).expect("profiler ends").stderr;
     let line = stderr.lines().find_map(|line| line.split_once("sudo setcap ")).expect("the line").1;
     let setcap = run(command("setcap", &line.split(' ').collect::<Vec<_>>()), SOON).expect("setcap ends");
     assert!(setcap.status.success(), "{setcap:?}");
@@ -271,7 +270,8 @@ fn results_under_sudo_belong_to_the_user() {
         let mut command = live.profiler(&["record", "-q", "-d", "1", "-p", &workload.pid().to_string()]);
         command.args(paths.iter().flat_map(|path| [Path::new("-o"), path]));
         command.envs([("SUDO_UID", USER.to_string()), ("SUDO_GID", USER.to_string())]);
-        let finished = run(command.env("SUDO_USER", "nobody").current_dir("/"), SOON).expect("profiler ends");
+        command.env("SUDO_USER", "nobody").current_dir("/");
+        let finished = run(command, SOON).expect("profiler ends");
         assert!(finished.status.success(), "{finished:?}");
     };
     record(&[&other.json(), &shared.join("out.prof")]);

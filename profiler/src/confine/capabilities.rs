@@ -46,6 +46,21 @@ pub fn drop_for_results() {
     let _ = lower_to(keep, keep);
 }
 
+/// A command is the user's, and gets nothing at its exec that was given to the profiler; what root's commands have, they have by
+/// their user. Between fork and exec: makes system calls alone.
+pub fn inherit_nothing() -> io::Result<()> {
+    // An old kernel has no ambient set.
+    let _ = clear_ambient_capability_set();
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    lower_to(effective, permitted)
+}
+
+/// All of them.
+pub fn drop_all() {
+    // Fewer capabilities are never refused.
+    let _ = lower_to(CapabilitySet::empty(), CapabilitySet::empty());
+}
+
 fn lower_to(effective: CapabilitySet, permitted: CapabilitySet) -> io::Result<()> {
     let inheritable = CapabilitySet::empty();
     Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?)

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+pub use capabilities::inherit_nothing as inherit_no_capabilities;
 pub use filter::{Allowed, install, install_for_keeper};
 
 use rustix::thread::CapabilitySet;
@@ -63,6 +64,14 @@ fn lacking(effective: CapabilitySet) -> Vec<String> {
         sentences.push(format!("{lost}, because this process lacks cap_checkpoint_restore"));
     }
     sentences
+}
+
+/// A capture is another's file too, and reading it takes no capability: those that the program's file gave to a user go. Root
+/// keeps them, to write where it is told to.
+pub fn drop_what_the_file_gave() {
+    if !rustix::process::geteuid().is_root() {
+        capabilities::drop_all();
+    }
 }
 
 /// Gives up the capabilities to read, once all names are known: only results are left to be written.

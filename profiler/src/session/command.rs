@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::confine::identity;
+use crate::confine::{self, identity};
 
 /// Why a command cannot be run; the exit codes are those of a shell.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,7 @@ impl Command {
                 report.write_all(&std::process::id().to_ne_bytes())?;
                 let mut nothing = [0; 1];
                 while wait.read(&mut nothing)? > 0 {}
-                // It is the user's command, and gets nothing that was given to the profiler.
-                let _ = rustix::thread::clear_ambient_capability_set();
+                confine::inherit_no_capabilities()?;
                 user.as_ref().map_or(Ok(()), InvokingUser::become_it)
             });
         }
