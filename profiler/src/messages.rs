@@ -45,6 +45,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_and_lines_stay_lines() {
-        assert_eq!(shown("no `a\x1b[2J\u{9b}\u{202e}`\n  try: b\r"), "no `a\\u{1b}[2J\\u{9b}\\u{202e}`\n  try: b\\u{d}");
+        assert_eq!(
+            shown("no `a\x1b[2J\u{9b}\u{202e}`\n  try: b\r"),
+            "no `a\\u{1b}[2J\\u{9b}\\u{202e}`\n  try: b\\u{d}"
+        );
     }
 }

@@ -134,14 +134,16 @@ fn write_file(
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => return Err(OutputError::IsDirectory(path.to_owned())),
         Ok(metadata) if !metadata.is_file() && !is_others_link(path) => {
-            let file = user_first((), |()| open_in_place(path).map_err(|error| (error, ()))).map_err(failed)?;
+            let file =
+                user_first((), |()| open_in_place(path).map_err(|error| (error, ()))).map_err(failed)?;
             write_buffered(&file, content).map_err(failed)?;
             return Ok(Written::default());
         }
         _ => {}
     }
     // Created with O_EXCL and mode 0600; removed when dropped before `persist`.
-    let create = |()| NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(|error| (error, ()));
+    let create =
+        |()| NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(|error| (error, ()));
     let file = user_first((), create).map_err(failed)?;
     write_buffered(file.as_file(), content).map_err(failed)?;
     let owner_error = owner.and_then(|owner| give_to(file.as_file(), owner).err());

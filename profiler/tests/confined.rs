@@ -116,7 +116,7 @@ fn child_does_what_is_allowed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-        interrupt.expect("a signal");
+        drop(interrupt.expect("a signal"));
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     });
 }

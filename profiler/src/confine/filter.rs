@@ -7,8 +7,8 @@
 
 use anyhow::{Context as _, Result};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter, apply_filter_all_threads,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, apply_filter, apply_filter_all_threads,
 };
 
 use super::calls;
@@ -41,7 +41,8 @@ pub fn install_for_keeper() -> Result<()> {
     let mut rules: Rules = calls::WAITING.iter().map(|&call| (call, vec![])).collect();
     rules.insert(libc::SYS_bpf, vec![is(0, calls::BPF_ENABLE_STATS)?]);
     let refusal = SeccompAction::Errno(libc::EPERM as u32);
-    apply_filter(&program(rules, refusal, SeccompAction::Allow)?).context("the kernel takes no filter for a thread")
+    apply_filter(&program(rules, refusal, SeccompAction::Allow)?)
+        .context("the kernel takes no filter for a thread")
 }
 
 fn known(allowed: &Allowed) -> Result<Rules> {

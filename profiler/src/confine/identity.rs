@@ -3,7 +3,6 @@
 //! The profiler stays root for what only root may read. Results are created as the invoking user, so that the kernel itself
 //! keeps them from landing where that user may not write.
 
-
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::output::Owner;

@@ -369,8 +369,9 @@ fn confine_to_the_rest(options: &Options, command: Option<&Command>, kernel: &mu
     let needs = Needs { command: command.map(Command::id), ..options.needs.clone() };
     // The thread that has started it has all privileges.
     command.inspect(|command| command.wait_for_exec());
-    let sentences = confine(&needs, || kernel.left_cpu().is_ok())?;
-    sentences.into_iter().for_each(|sentence| kernel.skip(sentence));
+    for sentence in confine(&needs, || kernel.left_cpu().is_ok())? {
+        kernel.skip(sentence);
+    }
     Ok(())
 }
 
