@@ -8,6 +8,7 @@ pub mod decode;
 pub mod process;
 pub mod unwind;
 pub mod collect;
+pub mod confine;
 pub mod session;
 pub mod recording;
 pub mod capture;

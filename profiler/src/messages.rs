@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::{analyze::Report, recording::Recording};
+use crate::{analyze::Report, recording::Recording, report::frame_text};
 
 /// The last line of a recording: what was written, what was lost, what to do next.
 pub fn closing(report: &Report, files: &[String]) -> String {
@@ -28,8 +28,26 @@ pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> St
     )
 }
 
+/// A line or several for a terminal. Names of files and words of the command line are in it, and may hold anything.
+pub fn shown(text: &str) -> String {
+    text.split('\n').map(frame_text::plain).collect::<Vec<_>>().join("\n")
+}
+
 /// Files were written, but belong to root.
 pub fn owner_not_changed(files: &[String], error: &io::Error) -> String {
     let files = files.join(" ");
     format!("profiler: the files belong to root: {error}\n  try: sudo chown $USER {files}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_lines_stay_lines() {
+        assert_eq!(
+            shown("no `a\x1b[2J\u{9b}\u{202e}`\n  try: b\r"),
+            "no `a\\u{1b}[2J\\u{9b}\\u{202e}`\n  try: b\\u{d}"
+        );
+    }
 }

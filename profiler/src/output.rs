@@ -5,10 +5,12 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+
+use crate::confine::identity;
 
 /// Where one result goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,14 @@ impl Destination {
     /// Reads the argument of `-o`.
     pub fn parse(argument: &OsStr) -> Self {
         if argument == "-" { Self::Stdout } else { Self::File(argument.into()) }
+    }
+
+    /// The directory of a file.
+    pub fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) => Some(directory(path).to_owned()),
+        }
     }
 }
 
@@ -113,6 +123,8 @@ pub fn check(destination: &Destination) -> Result<(), OutputError> {
 
 /// Writes a file that only its owner may read: under a temporary name beside it, then synced, then renamed. A device
 /// or FIFO is written in place: renaming would replace `/dev/null` by a file.
+///
+/// Each step is tried as the invoking user first: what that user may not write is written as root, if this process is that.
 fn write_file(
     path: &Path,
     owner: Option<Owner>,
@@ -121,21 +133,72 @@ fn write_file(
     let failed = |error: io::Error| classify(path, error);
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => return Err(OutputError::IsDirectory(path.to_owned())),
-        Ok(metadata) if !metadata.is_file() => {
-            let file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+        Ok(metadata) if !metadata.is_file() && !is_others_link(path) => {
+            let file =
+                user_first((), |()| open_in_place(path).map_err(|error| (error, ()))).map_err(failed)?;
             write_buffered(&file, content).map_err(failed)?;
             return Ok(Written::default());
         }
         _ => {}
     }
     // Created with O_EXCL and mode 0600; removed when dropped before `persist`.
-    let file = NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(failed)?;
+    let create =
+        |()| NamedTempFile::with_prefix_in(".profiler-", directory(path)).map_err(|error| (error, ()));
+    let file = user_first((), create).map_err(failed)?;
     write_buffered(file.as_file(), content).map_err(failed)?;
-    let owner_error = owner.and_then(|Owner { uid, gid }| fchown(file.as_file(), Some(uid), Some(gid)).err());
+    let owner_error = owner.and_then(|owner| give_to(file.as_file(), owner).err());
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    user_first(file, |file| file.persist(path).map_err(|error| (error.error, error.file))).map_err(failed)?;
     sync_directory(path).map_err(failed)?;
     Ok(Written { owner_error })
+}
+
+/// Does something as the invoking user, if there is one, and by itself where that user is refused. What it is done with
+/// comes back from a refusal.
+fn user_first<I, T>(input: I, work: impl Fn(I) -> Result<T, (io::Error, I)>) -> io::Result<T> {
+    let mut input = Some(input);
+    let as_user = identity::as_invoking_user(|| input.take().map(&work));
+    let left = match as_user.flatten() {
+        Some(Ok(done)) => return Ok(done),
+        Some(Err((error, left))) if error.kind() == io::ErrorKind::PermissionDenied => Some(left),
+        Some(Err((error, _))) => return Err(error),
+        None => input,
+    };
+    let left = left.ok_or_else(|| io::Error::other("nothing to write"))?;
+    work(left).map_err(|(error, _)| error)
+}
+
+/// Nothing to do where the file was created as its owner.
+fn give_to(file: &std::fs::File, Owner { uid, gid }: Owner) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if metadata.uid() == uid { Ok(()) } else { fchown(file, Some(uid), Some(gid)) }
+}
+
+/// Whether a path is a link that anyone may have made: what it leads to may be somebody else's. Such a link is replaced.
+fn is_others_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && anyone_may_write(directory(path))
+}
+
+fn anyone_may_write(directory: &Path) -> bool {
+    directory.metadata().map_or(true, |metadata| metadata.mode() & 0o002 != 0)
+}
+
+/// Opens a device or FIFO. Where anyone may make such a thing, it must belong to the one who writes, or to the owner of the
+/// directory.
+fn open_in_place(path: &Path) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    if !anyone_may_write(directory(path)) {
+        return options.open(path);
+    }
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let (found, directory) = (file.metadata()?, directory(path).metadata()?);
+    let writer = Owner::from_environment().map_or(directory.uid(), |owner| owner.uid);
+    let own = [writer, directory.uid(), rustix::process::geteuid().as_raw()].contains(&found.uid());
+    if own && !found.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("it belongs to another user, who may read it or have put it there"))
 }
 
 fn write_buffered(
@@ -180,7 +243,7 @@ fn classify(path: &Path, error: io::Error) -> OutputError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -280,6 +343,53 @@ mod tests {
             None => assert_eq!((metadata.uid(), metadata.gid()), (12_345, 12_346)),
             Some(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }
+    }
+
+    /// A directory in which anyone may make files, as `/tmp` is.
+    fn shared_directory() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        let shared = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(directory.path(), shared).expect("it is ours");
+        directory
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_replaced_and_what_it_leads_to_stays() {
+        let directory = shared_directory();
+        let [path, other] = ["out.json", "other"].map(|name| directory.path().join(name));
+        std::fs::write(&other, "precious").expect("writable");
+        symlink(&other, &path).expect("a link");
+        write(&to(&path), None, |out| out.write_all(b"{}")).expect("writable");
+        assert!(path.symlink_metadata().expect("there").is_file());
+        assert_eq!(std::fs::read(&other).expect("there"), b"precious");
+    }
+
+    #[test]
+    fn a_link_to_a_device_is_followed_only_where_not_anyone_could_make_it() {
+        let directory = shared_directory();
+        let path = directory.path().join("out.json");
+        symlink("/dev/full", &path).expect("a link");
+        write(&to(&path), None, |out| out.write_all(b"{}")).expect("a file of our own");
+        assert!(path.symlink_metadata().expect("there").is_file());
+        let own = tempfile::tempdir().expect("a directory");
+        let path = own.path().join("out.json");
+        symlink("/dev/full", &path).expect("a link");
+        check_error(write(&to(&path), None, |out| out.write_all(b"{}")), "no space is left");
+    }
+
+    #[test]
+    fn somebody_elses_fifo_in_a_shared_directory_is_not_written_to() {
+        let directory = shared_directory();
+        let path = directory.path().join("out.json");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("start");
+        assert!(made.success());
+        // With a reader, so that opening does not wait.
+        let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("a FIFO");
+        write(&to(&path), None, |out| out.write_all(b"x")).expect("our own FIFO");
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+            return eprintln!("skipped: only root can make a FIFO of another user");
+        }
+        check_error(write(&to(&path), None, |out| out.write_all(b"x")), "cannot write");
     }
 
     #[test]

@@ -26,6 +26,7 @@ const NAMES: &[&str] = &[
     "schedstat",
     "tracefs",
     "capabilities",
+    "wanted capabilities",
     "user namespace",
     "seccomp",
     "container",

@@ -1,10 +1,14 @@
 //! One recording, several outputs: they agree with each other, and a saved capture gives the same answer.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use profiler_tests::harness::Live;
+use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed, check_near};
-use profiler_tests::running::run;
+use profiler_tests::running::{Workload, run};
 
 /// What a capture says later is what the live run said, byte for byte: text, JSON, folded stacks and flamegraph.
 #[test]
@@ -97,4 +101,44 @@ fn cost_is_measured_and_memory_within_budget() {
     );
     let bytes = report.number("/cost/rss_bytes") + report.number("/cost/kernel_bytes");
     assert!(bytes <= 64.0 * 1024.0 * 1024.0, "{} MiB", bytes / 1024.0 / 1024.0);
+}
+
+/// A program in a path of nearly 4 KiB, whose name holds a terminal's codes, markup, what reverses text, and a byte that is no
+/// text: no output has any of it as it is.
+#[test]
+fn hostile_names_are_data_in_every_output() {
+    let Some(live) = Live::start() else { return };
+    let hostile = b"\x1b[31m<b>&\";\xff\xe2\x80\xae\xc2\x9b\n]]>";
+    let mut deep = live.scratch.path().to_owned();
+    while deep.as_os_str().len() < 3_700 {
+        deep.push(OsStr::from_bytes(&[hostile, &[b'x'; 200][..]].concat()));
+    }
+    fs::create_dir_all(&deep).expect("directories");
+    let program = deep.join(OsStr::from_bytes(hostile));
+    fs::copy(directory().join("deep_stack"), &program).expect("a copy");
+    let mut command = Command::new(&program);
+    // The workload reads its words as text.
+    command.arg0("\x1b[31m<b>\u{202e}");
+    let workload = Workload::start_command(command).expect("it runs");
+    let names = ["h.txt", "h.json", "h.folded", "h.svg", "h.prof"].map(|name| path(&live, name));
+    let pid = workload.pid().to_string();
+    let mut arguments = vec!["record", "-d", "1", "-p", &pid];
+    arguments.extend(names.iter().flat_map(|name| ["-o", name]));
+    let recorded = live.run(&arguments);
+    assert!(recorded.status.success(), "{recorded:?}");
+    check_plain("stderr", &recorded.stderr);
+    for name in &names[..4] {
+        check_plain(name, &fs::read_to_string(name).expect("UTF-8"));
+    }
+    let report = Report::read(&live.path("h.json"));
+    let comm = report.thread(workload.pid()).comm().to_owned();
+    assert!(comm.starts_with("\x1b[31m<b>&"), "the name itself is kept: {comm:?}");
+    check_svg_is_valid(&names[3]);
+    assert!(!fs::read_to_string(&names[3]).expect("UTF-8").contains("<b>"), "markup of a name");
+}
+
+#[track_caller]
+fn check_plain(name: &str, text: &str) {
+    let obeyed = |c: char| (c.is_control() && c != '\n' && c != '\t') || c == '\u{202e}';
+    assert!(!text.chars().any(obeyed), "{name}: {text:?}");
 }

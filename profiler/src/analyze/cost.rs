@@ -3,6 +3,14 @@
 use super::ratio;
 use crate::recording::Recording;
 
+/// How the sentence among the skipped begins that tells why the kernel programs' run time is not known.
+pub const RUN_TIMES_UNMEASURED: &str = "the kernel programs' run time is not measured, because ";
+
+/// Why it is not known, if that is told.
+pub fn why_unmeasured(recording: &Recording) -> Option<&str> {
+    recording.quality.skipped.iter().find_map(|sentence| sentence.strip_prefix(RUN_TIMES_UNMEASURED))
+}
+
 /// Shares of one CPU where not said otherwise; none where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CostRatios {

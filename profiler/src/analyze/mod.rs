@@ -14,7 +14,7 @@ mod stacks;
 mod hot;
 pub mod flame;
 
-pub use cost::CostRatios;
+pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, why_unmeasured};
 pub use cross_check::CrossCheck;
 pub use hot::{Hot, HotFunction, HotList, HotStack};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};

@@ -10,7 +10,7 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Parser as _;
 
-use crate::{kernel::Denied, session::CommandError};
+use crate::{kernel::Denied, messages, session::CommandError};
 use args::{Args, Subcommand};
 
 /// Exit codes of our own. A recorded command's code goes before them; wrong usage is 2, from clap.
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("profiler: {error:#}");
+            eprintln!("{}", messages::shown(&format!("profiler: {error:#}")));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{IsTerminal as _, Write},
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -69,6 +70,11 @@ impl Plan {
         self.outputs.iter().filter_map(name).collect()
     }
 
+    /// Where they go.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.outputs.iter().filter_map(|output| output.destination.directory()).collect()
+    }
+
     /// Writes all of them. One that fails does not keep the others from being written.
     pub fn write(&self, report: &Report) -> Result<()> {
         let mut first_error = None;
@@ -76,12 +82,13 @@ impl Plan {
             match output::write(&output.destination, self.owner, |out| self.render(output, report, out)) {
                 Ok(written) => {
                     if let Some(error) = written.owner_error {
-                        eprintln!("{}", messages::owner_not_changed(&self.files(), &error));
+                        eprintln!("{}", messages::shown(&messages::owner_not_changed(&self.files(), &error)));
                     }
                 }
                 Err(error) => {
                     if let Some(earlier) = first_error.replace(error) {
-                        eprintln!("profiler: {:#}", anyhow::Error::new(earlier));
+                        let earlier = anyhow::Error::new(earlier);
+                        eprintln!("{}", messages::shown(&format!("profiler: {earlier:#}")));
                     }
                 }
             }

@@ -7,12 +7,13 @@ use anyhow::Result;
 use super::{args::Record, code, outputs::Plan};
 use crate::{
     analyze::Report,
+    confine::{self, Needs},
     doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
     recording::{ProcessId, Recording},
     session::{self, Finished, Options},
-    symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, ModuleSource, Sources},
+    symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
 };
 
 /// Runs it. Returns the exit code.
@@ -30,6 +31,8 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
             eprintln!("{}", doctor::warning(&finding));
         }
     }
+    let debuginfod = DebuginfodSettings::from_environment();
+    let kernel_symbols = KernelSymbols::open();
     let options = Options {
         target,
         children: args.children,
@@ -37,14 +40,16 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         sample_hz: args.frequency,
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
+        needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,
         program_start,
     };
     let Finished { mut recording, processes, command } = session::record(options)?;
     let recorded = Instant::now();
-    name(&mut recording, &processes, !args.quiet);
+    name(&mut recording, &processes, kernel_symbols, debuginfod, !args.quiet);
     let named = recorded.elapsed();
     drop(processes);
+    confine::drop_the_rest();
     let report = Report::new(&recording);
     plan.write(&report)?;
     session::restore_signals();
@@ -52,7 +57,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
     }
     if !args.quiet {
-        eprintln!("{}", messages::closing(&report, &plan.files()));
+        eprintln!("{}", messages::shown(&messages::closing(&report, &plan.files())));
     }
     let sampled = report.trust.on_cpu_samples + report.trust.off_cpu_samples > 0;
     let command_code = match command {
@@ -63,8 +68,14 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
 }
 
 /// Gives the frames their names, from the files that were mapped.
-fn name(recording: &mut Recording, processes: &Processes, progress: bool) {
-    recording.quality.skipped.extend(symbolize::kernel_names_hidden());
+fn name(
+    recording: &mut Recording,
+    processes: &Processes,
+    kernel: KernelSymbols,
+    debuginfod: Option<DebuginfodSettings>,
+    progress: bool,
+) {
+    recording.quality.skipped.extend(kernel.hidden());
     let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
         (Some(file), _) => ModuleSource::File(descriptor_path(file)),
         (None, Some(bytes)) => ModuleSource::Bytes(bytes.clone()),
@@ -73,9 +84,8 @@ fn name(recording: &mut Recording, processes: &Processes, progress: bool) {
     let tgids: Vec<u32> = recording.processes.iter().map(|process| process.tgid).collect();
     let maps = processes.perf_maps();
     let perf_map = |process: ProcessId| maps.read(tgids[process as usize]);
-    let mut sources = Sources::new(modules.collect(), Box::new(perf_map));
-    sources.debuginfod =
-        DebuginfodSettings::from_environment().map(|found| Debuginfod::start(found, progress));
+    let mut sources = Sources::new(modules.collect(), kernel, Box::new(perf_map));
+    sources.debuginfod = debuginfod.map(|found| Debuginfod::start(found, progress));
     symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
     recording.quality.skipped.extend(sources.sentences());
     recording.quality.skipped.extend(maps.sentence());

@@ -5,13 +5,14 @@ use std::fs::File;
 use anyhow::{Context as _, Result};
 
 use super::{args, code, outputs::Plan};
-use crate::{analyze::Report, capture};
+use crate::{analyze::Report, capture, confine};
 
 /// Runs it. Returns the exit code.
 ///
 /// # Errors
 /// The capture cannot be read, or an output cannot be written.
 pub fn run(args: &args::Report) -> Result<u8> {
+    confine::drop_what_the_file_gave();
     let plan = Plan::for_report(&args.outputs)?;
     plan.check()?;
     let path = args.capture.display();

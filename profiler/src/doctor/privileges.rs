@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Answer, Facts, Finding};
-use crate::kernel::NEEDED;
+use crate::kernel::{NEEDED, WANTED};
 
 /// Bit and name of a capability (include/uapi/linux/capability.h).
 pub type Capability = (u32, &'static str);
@@ -15,11 +15,23 @@ pub const CAP_BPF: Capability = (39, "cap_bpf");
 
 /// Those without which nothing is recorded.
 fn needed() -> Vec<Capability> {
-    NEEDED.iter().map(|&(bit, name, _)| (bit, name)).collect()
+    NEEDED.iter().map(|&(set, name, _)| (set.bits().trailing_zeros(), name)).collect()
+}
+
+/// Those without which something is lost, with what.
+fn wanted() -> Vec<(Capability, &'static str)> {
+    WANTED.iter().map(|&(set, name, lost)| ((set.bits().trailing_zeros(), name), lost)).collect()
+}
+
+/// The line that gives a program all of them.
+fn setcap(program: &str) -> String {
+    let names = needed().into_iter().chain(wanted().into_iter().map(|(capability, _)| capability));
+    let names: Vec<&str> = names.map(|(_, name)| name).collect();
+    format!("sudo setcap {}+ep {program}", names.join(","))
 }
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
-    vec![capabilities(facts), user_namespace(facts), seccomp(facts)]
+    vec![capabilities(facts), wanted_capabilities(facts), user_namespace(facts), seccomp(facts)]
 }
 
 fn capabilities(facts: &Facts) -> Finding {
@@ -27,11 +39,10 @@ fn capabilities(facts: &Facts) -> Finding {
     if missing.is_empty() {
         return Finding::required("capabilities", format!("all {} that are needed", NEEDED.len()));
     }
-    let all: Vec<&str> = needed().iter().map(|&(_, name)| name).collect();
     let program = quoted(&facts.executable);
-    let mut mend =
-        vec![format!("sudo {program} doctor"), format!("sudo setcap {}+ep {program}", all.join(","))];
+    let mut mend = vec![format!("sudo {program} doctor"), setcap(&program)];
     if facts.container.is_some() {
+        let all: Vec<&str> = needed().iter().map(|&(_, name)| name).collect();
         let options: Vec<String> = all.iter().map(|name| format!("--cap-add={name}")).collect();
         mend.push(format!("start the container with {}", options.join(" ")));
     }
@@ -40,6 +51,19 @@ fn capabilities(facts: &Facts) -> Finding {
     }
     let mend: Vec<&str> = mend.iter().map(String::as_str).collect();
     Finding::required("capabilities", "").impossible(format!("lacks {}", missing.join(", ")), &mend)
+}
+
+fn wanted_capabilities(facts: &Facts) -> Finding {
+    let finding = Finding::optional("wanted capabilities", "all of them");
+    let missing: Vec<_> = wanted().into_iter().filter(|&(capability, _)| !facts.has(capability)).collect();
+    if missing.is_empty() {
+        return finding;
+    }
+    let names: Vec<&str> = missing.iter().map(|((_, name), _)| *name).collect();
+    let lost: Vec<&str> = missing.iter().map(|(_, lost)| *lost).collect();
+    let mend = setcap(&quoted(&facts.executable));
+    let finding = Finding { found: format!("lacks {}", names.join(", ")), ..finding };
+    finding.degraded(lost.join("; "), &[&mend])
 }
 
 /// Names of those that this process does not have.
@@ -115,6 +139,13 @@ mod tests {
         let words =
             ["lacks cap_bpf\n", "sudo '/opt/my tools/profiler' doctor", "setcap cap_bpf,cap_perfmon,"];
         check(&facts, "capabilities", "impossible", &words);
+    }
+
+    #[test]
+    fn what_a_wanted_capability_would_bring_is_told() {
+        let facts = Facts { capabilities: !(1 << 40), ..healthy() };
+        let words = ["lacks cap_checkpoint_restore", "deleted or replaced", ",cap_syslog,cap_checkpoint_restore+ep"];
+        check(&facts, "wanted capabilities", "degraded", &words);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 
+use super::keeper;
+
 /// While this lives, the kernel measures each run of each program. That costs two readings of the clock a run, more than
 /// some of the programs themselves, so it is done in bursts.
 pub struct StatsBurst(
@@ -16,10 +18,15 @@ pub struct StatsBurst(
 );
 
 impl StatsBurst {
-    /// Begins a burst. None where the kernel cannot (before 5.8).
+    /// Begins a burst. None where the kernel cannot (before 5.8), or not for this process.
     pub fn begin() -> Option<Self> {
-        enable_stats(Stats::RunTime).ok().map(Self)
+        keeper::measure().map(Self)
     }
+}
+
+/// The same, by the calling thread, which needs `CAP_SYS_ADMIN` for it.
+pub fn enable_run_time() -> Option<OwnedFd> {
+    enable_stats(Stats::RunTime).ok()
 }
 
 /// Run time of one program since it was loaded, as far as it was measured.

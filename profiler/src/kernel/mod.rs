@@ -6,6 +6,7 @@ mod attach;
 mod btf;
 mod cost;
 mod iterate;
+mod keeper;
 mod mappings;
 mod offsets;
 mod privileges;
@@ -16,8 +17,9 @@ mod trial;
 pub use attach::is_virtual_machine;
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst};
+pub use keeper::Keeper;
 pub use mappings::MappingEvents;
-pub use privileges::{Denied, NEEDED, check as check_privileges};
+pub use privileges::{Denied, NEEDED, WANTED, check as check_privileges, effective as effective_capabilities};
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use anyhow::{Context as _, Result};

@@ -1,15 +1,19 @@
 //! Which privilege is missing, told before the kernel refuses something in its own words.
 
-use std::fs;
+use rustix::thread::{CapabilitySet, capabilities};
 
-/// Capabilities that recording needs (include/uapi/linux/capability.h), with what each is for.
-pub const NEEDED: &[(u32, &str, &str)] = &[
-    (39, "cap_bpf", "load the kernel programs"),
-    (38, "cap_perfmon", "sample the CPUs and read kernel memory"),
-    (19, "cap_sys_ptrace", "read the memory maps of the target"),
-    (21, "cap_sys_admin", "measure the programs' run time and open mapped files"),
-    (2, "cap_dac_read_search", "read the target's files"),
-    (34, "cap_syslog", "read the kernel's symbol addresses"),
+/// Capabilities without which nothing can be recorded, with what each is for.
+pub const NEEDED: &[(CapabilitySet, &str, &str)] = &[
+    (CapabilitySet::BPF, "cap_bpf", "load the kernel programs"),
+    (CapabilitySet::PERFMON, "cap_perfmon", "sample the CPUs and read kernel memory"),
+    (CapabilitySet::SYS_PTRACE, "cap_sys_ptrace", "read the memory maps of the target"),
+    (CapabilitySet::DAC_READ_SEARCH, "cap_dac_read_search", "read the target's files"),
+];
+
+/// Capabilities without which something is missing from the result, with what. They are told in the line that mends it, too.
+pub const WANTED: &[(CapabilitySet, &str, &str)] = &[
+    (CapabilitySet::SYSLOG, "cap_syslog", "names of kernel functions, unless the kernel shows their addresses to everybody"),
+    (CapabilitySet::CHECKPOINT_RESTORE, "cap_checkpoint_restore", "names and stacks in files that were deleted or replaced"),
 ];
 
 /// A privilege is missing.
@@ -29,29 +33,28 @@ pub struct Denied {
 /// # Errors
 /// What is missing and what it is for, and the line that mends it.
 pub fn check() -> Result<(), Denied> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let executable =
         std::env::current_exe().map_or_else(|_| "profiler".to_owned(), |path| path.display().to_string());
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
-    decide(effective(&status), command, executable)
+    let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    decide(effective(), command.collect::<Vec<_>>().join(" "), executable)
 }
 
-/// The effective set in `/proc/PID/status`.
-fn effective(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+/// The calling thread's effective capabilities.
+pub fn effective() -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
 }
 
-fn decide(effective: u64, command: String, executable: String) -> Result<(), Denied> {
+fn decide(effective: CapabilitySet, command: String, executable: String) -> Result<(), Denied> {
     let missing: Vec<String> = NEEDED
         .iter()
-        .filter(|(bit, _, _)| effective >> bit & 1 == 0)
+        .filter(|(capability, _, _)| !effective.contains(*capability))
         .map(|(_, name, purpose)| format!("{name} (to {purpose})"))
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let all = NEEDED.iter().map(|(_, name, _)| *name).collect::<Vec<_>>().join(",");
+    let needed = NEEDED.iter().map(|&(_, name, _)| name);
+    let all = needed.chain(WANTED.iter().map(|(_, name, _)| *name)).collect::<Vec<_>>().join(",");
     Err(Denied { missing: missing.join(", "), command, all, executable })
 }
 
@@ -61,21 +64,21 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_named_with_its_purpose_and_the_line_that_mends_it() {
-        let denied = decide(!(1 << 39), "profiler record -a".into(), "/usr/bin/profiler".into()).unwrap_err();
+        let effective = !CapabilitySet::BPF;
+        let denied = decide(effective, "profiler record -a".into(), "/usr/bin/profiler".into()).unwrap_err();
         let text = denied.to_string();
         assert!(text.contains("lacks cap_bpf (to load the kernel programs)\n"), "{text}");
         assert!(text.contains("try: sudo profiler record -a\n"), "{text}");
         assert!(
-            text.contains("setcap cap_bpf,cap_perfmon,") && text.ends_with("+ep /usr/bin/profiler"),
+            text.contains("setcap cap_bpf,cap_perfmon,")
+                && text.ends_with("cap_syslog,cap_checkpoint_restore+ep /usr/bin/profiler"),
             "{text}"
         );
     }
 
     #[test]
-    fn root_lacks_nothing() {
-        assert_eq!(
-            decide(effective("Name:\tx\nCapEff:\t000001fffeffffff\n"), String::new(), String::new()),
-            Ok(())
-        );
+    fn what_only_betters_the_result_is_not_asked_for() {
+        let needed = NEEDED.iter().fold(CapabilitySet::empty(), |all, (capability, _, _)| all | *capability);
+        assert_eq!(decide(needed, String::new(), String::new()), Ok(()));
     }
 }

@@ -29,8 +29,9 @@ pub struct Owner {
     pub parent: Option<u32>,
 }
 
-/// Looks for the mapped file: by its mapping, which needs privileges and finds deleted files too, else by its path in the
-/// process's root directory, in its parent's, and in our own.
+/// Looks for the mapped file: by its mapping, which finds deleted files too and needs `CAP_CHECKPOINT_RESTORE` (or, before
+/// 5.9, `CAP_SYS_ADMIN`), else by its path in the process's root directory, in its parent's, and in our own, else as the
+/// process's program, which is found without those privileges though it be deleted.
 pub fn find(owner: Owner, line: &MapsLine<'_>) -> io::Result<Found> {
     let by_mapping = format!("/proc/{}/map_files/{:x}-{:x}", owner.tgid, line.start, line.end);
     if let Ok(found) = regular(by_mapping.into()) {
@@ -47,7 +48,8 @@ pub fn find(owner: Owner, line: &MapsLine<'_>) -> io::Result<Found> {
     };
     let roots = [Some(owner.tgid), owner.parent].into_iter().flatten().map(in_root);
     let own = PathBuf::from(OsStr::from_bytes(&line.path));
-    let found = roots.chain([own]).filter_map(|path| regular(path).ok()).find(same_file);
+    let program = PathBuf::from(format!("/proc/{}/exe", owner.tgid));
+    let found = roots.chain([own, program]).filter_map(|path| regular(path).ok()).find(same_file);
     let found =
         found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no longer the file that is mapped"))?;
     Ok(Found { generation: Some(line.generation).filter(|&generation| generation != 0), ..found })

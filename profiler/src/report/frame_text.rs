@@ -47,7 +47,7 @@ fn push_code(safe: &mut String, character: char) {
 
 /// Control characters, line and paragraph separators, those that reverse the direction of text, and those that XML
 /// forbids.
-fn is_unsafe(character: char) -> bool {
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
 }

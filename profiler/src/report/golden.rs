@@ -224,6 +224,44 @@ fn names_of_four_kib_with_escapes_stay_within_the_page() {
     check_page(&text(&recording));
 }
 
+/// Everything that a target can choose, replaced.
+fn all_named(name: &str) -> Recording {
+    let mut recording = example();
+    for process in &mut recording.processes {
+        name.clone_into(&mut process.comm);
+        name.clone_into(&mut process.command_line);
+    }
+    recording.threads.iter_mut().for_each(|thread| name.clone_into(&mut thread.comm));
+    recording.modules.iter_mut().for_each(|module| name.clone_into(&mut module.path));
+    for names in recording.names.iter_mut().flatten() {
+        name.clone_into(&mut names.function);
+        name.clone_into(&mut names.file);
+    }
+    recording.meta.target = format!("command {name}");
+    recording
+}
+
+#[track_caller]
+fn check_hostile(name: &str) {
+    let recording = all_named(name);
+    check_page(&text(&recording));
+    check_schema(&recording);
+    let file = rendered(&Json, &recording);
+    assert!(!file.chars().any(|c| c != '\n' && super::frame_text::is_unsafe(c)), "{name:?}");
+    // To a program it is what the target chose.
+    let thread = json(&recording).pointer("/threads/0/comm").and_then(Value::as_str).map(str::to_owned);
+    assert_eq!(thread.as_deref(), Some(name));
+}
+
+#[test]
+fn names_cannot_reach_the_terminal_nor_break_the_document() {
+    check_hostile("\x1b[2J\x1b]0;title\x07\r\n\t\0\x7f");
+    check_hostile("\u{9b}31m\u{202e}evil\u{2066}\u{2028}\u{ffff}\u{fffd}");
+    check_hostile("\",\"verdict\":{},\"\\");
+    check_hostile("</script><b>&amp;'\"");
+    check_hostile(&"\x1b\u{202e}é".repeat(1024));
+}
+
 #[test]
 fn colour_is_used_only_when_asked_for() {
     let coloured = rendered(&Text { style: Style { colour: true } }, &example());

@@ -7,7 +7,7 @@ mod json;
 pub mod folded;
 pub mod svg;
 mod escape;
-mod frame_text;
+pub(crate) mod frame_text;
 mod function_name;
 mod numbers;
 #[cfg(test)]

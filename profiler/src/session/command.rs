@@ -10,8 +10,10 @@ use std::{
     },
     process::{Child, ExitStatus},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use crate::confine::{self, identity};
 
 /// Why a command cannot be run; the exit codes are those of a shell.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct Command {
 /// How often the end of the command is looked for: `waitpid` without a signal handler of our own, so that the handler of
 /// the runtime stays the only one.
 const POLL: Duration = Duration::from_millis(5);
+/// How long an exec is waited for.
+const MOMENT: Duration = Duration::from_millis(500);
 
 impl Command {
     /// Forks the command's process, which waits before it runs the command.
@@ -72,6 +76,7 @@ impl Command {
                 report.write_all(&std::process::id().to_ne_bytes())?;
                 let mut nothing = [0; 1];
                 while wait.read(&mut nothing)? > 0 {}
+                confine::inherit_no_capabilities()?;
                 user.as_ref().map_or(Ok(()), InvokingUser::become_it)
             });
         }
@@ -95,6 +100,15 @@ impl Command {
     pub fn release(mut self) -> Self {
         self.gate = None;
         self
+    }
+
+    /// Waits until it has been executed: from then on, no thread of ours has a part in it. Not for longer than a moment,
+    /// as a file system may take its time.
+    pub fn wait_for_exec(&self) {
+        let until = Instant::now() + MOMENT;
+        while self.starter.as_ref().is_some_and(|starter| !starter.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// Waits for its end. Returns the exit code as a shell tells it.
@@ -168,7 +182,7 @@ impl InvokingUser {
         }
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
-        let groups = std::env::var("SUDO_USER").map_or_else(|_| vec![gid], |name| groups_of(&name, gid));
+        let groups = identity::groups(std::env::var("SUDO_USER").ok().as_deref(), gid);
         Some(Self { uid, gid, groups })
     }
 
@@ -182,21 +196,6 @@ impl InvokingUser {
         };
         if done { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
-}
-
-fn groups_of(user: &str, gid: libc::gid_t) -> Vec<libc::gid_t> {
-    /// `NGROUPS_MAX` of Linux is 65,536; nobody has more than a few dozen.
-    const MOST: usize = 1024;
-    let Ok(user) = std::ffi::CString::new(user) else { return vec![gid] };
-    let mut groups = vec![0; MOST];
-    let mut count = MOST as libc::c_int;
-    // SAFETY: the array has room for `count` groups.
-    let result = unsafe { libc::getgrouplist(user.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-    if result < 0 {
-        return vec![gid];
-    }
-    groups.truncate(count as usize);
-    groups
 }
 
 /// (reading end, writing end), closed by an exec.

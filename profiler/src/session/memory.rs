@@ -24,7 +24,7 @@ const FEWEST_THREADS: u32 = 1024;
 
 /// What the sizes follow from.
 #[derive(Clone, Copy, Debug)]
-pub struct Needs {
+pub struct Demand {
     pub cpus: u32,
     /// Accounts that there should be room for.
     pub threads: u32,
@@ -43,28 +43,28 @@ pub struct Sizes {
 }
 
 /// Chooses them. The accounts may have three quarters of what the CPUs' parts leave; the ring has at most the rest.
-pub fn sizes(needs: Needs) -> Sizes {
-    let for_cpus = u64::from(needs.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
+pub fn sizes(demand: Demand) -> Sizes {
+    let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
     let left = MOST_BYTES.saturating_sub(for_cpus).max(MOST_BYTES / 8);
     let most_threads = (left * 3 / 4 / THREAD_BYTES) as u32;
-    let threads = needs.threads.min(most_threads).max(FEWEST_THREADS);
+    let threads = demand.threads.min(most_threads).max(FEWEST_THREADS);
     let rest = left.saturating_sub(u64::from(threads) * THREAD_BYTES);
     let most_ring = 1_u64 << rest.max(1 << 20).ilog2();
-    Sizes { threads, ring_bytes: u64::from(wanted_ring(needs)).min(most_ring) as u32 }
+    Sizes { threads, ring_bytes: u64::from(wanted_ring(demand)).min(most_ring) as u32 }
 }
 
-fn wanted_ring(needs: Needs) -> u32 {
-    let sample_bytes = f64::from(FIXED_BYTES as u32 + needs.stack_bytes + PAGE_BYTES as u32);
-    let samples_a_second = f64::from(needs.sample_hz) * f64::from(needs.cpus + AIM);
+fn wanted_ring(demand: Demand) -> u32 {
+    let sample_bytes = f64::from(FIXED_BYTES as u32 + demand.stack_bytes + PAGE_BYTES as u32);
+    let samples_a_second = f64::from(demand.sample_hz) * f64::from(demand.cpus + AIM);
     let bytes = samples_a_second * SLACK_SECONDS * sample_bytes;
     // At least what one tick brings at its most.
-    let one_tick = f64::from(needs.cpus + MOST_CAPTURES) * sample_bytes;
+    let one_tick = f64::from(demand.cpus + MOST_CAPTURES) * sample_bytes;
     (bytes.max(one_tick) as u32).min(32 << 20).next_power_of_two()
 }
 
 /// What is said where there is not room for all.
-pub fn too_few(sizes: Sizes, needs: Needs) -> Option<String> {
-    (sizes.threads < needs.threads).then(|| {
+pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
+    (sizes.threads < demand.threads).then(|| {
         format!(
             "there is room for {} threads at one time, so that the kernel's side takes at most 64 MiB; `threads_full` \
              counts those beyond",
@@ -77,7 +77,7 @@ pub fn too_few(sizes: Sizes, needs: Needs) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SMALL: Needs = Needs { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10 };
+    const SMALL: Demand = Demand { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10 };
 
     fn bytes(sizes: Sizes, cpus: u32) -> u64 {
         u64::from(sizes.threads) * THREAD_BYTES
@@ -92,11 +92,11 @@ mod tests {
         assert_eq!(sizes(SMALL), Sizes { threads: 4096, ring_bytes: 4 << 20 });
         assert_eq!(too_few(sizes(SMALL), SMALL), None);
         // (1 + 32) × 21,576 B = 0.7 MB
-        assert_eq!(sizes(Needs { cpus: 1, sample_hz: 1, ..SMALL }).ring_bytes, 1 << 20);
+        assert_eq!(sizes(Demand { cpus: 1, sample_hz: 1, ..SMALL }).ring_bytes, 1 << 20);
         // 99 Hz × (2 + 5) × 0.25 s × 70,728 B = 12.3 MB
-        assert_eq!(sizes(Needs { stack_bytes: 64 << 10, ..SMALL }).ring_bytes, 16 << 20);
+        assert_eq!(sizes(Demand { stack_bytes: 64 << 10, ..SMALL }).ring_bytes, 16 << 20);
         // 10,000 threads, twice, as a power of two.
-        assert_eq!(sizes(Needs { threads: 32_768, ..SMALL }).threads, 32_768);
+        assert_eq!(sizes(Demand { threads: 32_768, ..SMALL }).threads, 32_768);
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         for cpus in [1, 2, 16, 64, 128, 256, 384] {
             for threads in [4096, 16_384, 65_536, 1 << 20] {
                 for sample_hz in [1, 99, 1000] {
-                    let sizes = sizes(Needs { cpus, threads, sample_hz, ..SMALL });
+                    let sizes = sizes(Demand { cpus, threads, sample_hz, ..SMALL });
                     assert!(bytes(sizes, cpus) <= MOST_BYTES, "{cpus} CPUs, {threads} threads: {sizes:?}");
                     assert!(sizes.threads >= 4096 && sizes.ring_bytes >= 1 << 20, "{sizes:?}");
                 }
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let needs = Needs { threads: 1 << 20, ..SMALL };
-        let sentence = too_few(sizes(needs), needs).expect("a sentence");
+        let demand = Demand { threads: 1 << 20, ..SMALL };
+        let sentence = too_few(sizes(demand), demand).expect("a sentence");
         assert!(sentence.starts_with("there is room for "), "{sentence}");
     }
 }

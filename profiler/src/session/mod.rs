@@ -37,6 +37,7 @@ use tokio::{
 
 use crate::{
     collect::{Collector, Ending},
+    confine::{Needs, confine},
     kernel::{Kernel, MapMemory, MappingEvents, Settings},
     process::{ImageInfo, Limits, Processes},
     recording::{Cost, Detail, Meta, Module, Quality, Recording},
@@ -45,7 +46,7 @@ use command::Command;
 use counters::Counters;
 use governor::Governor;
 use life::Lives;
-use memory::Needs;
+use memory::Demand;
 use pacing::{Pacing, Weight};
 use progress::Progress;
 use target::Resolved;
@@ -67,6 +68,8 @@ pub struct Options {
     pub stack_bytes: Option<u32>,
     /// How much of the machine's CPU time the recording may cost. Beyond it, less is recorded.
     pub budget_ratio: f64,
+    /// What is still to be done after the recording.
+    pub needs: Needs,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -173,6 +176,7 @@ impl Session {
         // Named only now: its account begins with its exec, not with its wait for us.
         kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
         let command = command.map(Command::release);
+        confine_to_the_rest(&options, command.as_ref(), &mut kernel)?;
         let mut collector = Collector::new();
         for &tgid in target.tgids() {
             // One that has ended meanwhile has no samples either.
@@ -387,6 +391,17 @@ impl Session {
     }
 }
 
+/// Everything is attached, and nothing that belongs to a target has been read yet.
+fn confine_to_the_rest(options: &Options, command: Option<&Command>, kernel: &mut Kernel) -> Result<()> {
+    let needs = Needs { command: command.map(Command::id), ..options.needs.clone() };
+    // The thread that has started it has all privileges.
+    command.inspect(|command| command.wait_for_exec());
+    for sentence in confine(&needs, || kernel.left_cpu().is_ok())? {
+        kernel.skip(sentence);
+    }
+    Ok(())
+}
+
 fn look_at_goroutines(kernel: &mut Kernel, collector: &mut Collector) -> Result<()> {
     for (tgid, offsets) in collector.take_goroutines() {
         kernel.set_go_process(tgid, offsets)?;
@@ -425,8 +440,8 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
-    let needs = Needs { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
-    let sizes = memory::sizes(needs);
+    let demand = Demand { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
+    let sizes = memory::sizes(demand);
     let processes = target.tgids();
     let limited = is_fixed(options, target)
         && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
@@ -437,6 +452,6 @@ fn settings(options: &Options, target: &Resolved) -> Settings {
         thread_capacity: sizes.threads,
         ring_bytes: sizes.ring_bytes,
         only_processes,
-        too_small: memory::too_few(sizes, needs),
+        too_small: memory::too_few(sizes, demand),
     }
 }

@@ -16,7 +16,7 @@ use super::debug_files::DebugFiles;
 use super::debuginfod::Debuginfod;
 use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
 use super::memory_file::MemoryFile;
-use super::{kallsyms, perf_map, qualified};
+use super::{KernelSymbols, kallsyms, perf_map, qualified};
 use crate::process::descriptor_path;
 use crate::recording::{ModuleId, Name, ProcessId};
 
@@ -24,6 +24,8 @@ use crate::recording::{ModuleId, Name, ProcessId};
 pub struct Sources<'a> {
     /// Parallel to the recording's modules.
     pub modules: Vec<ModuleSource>,
+    /// The kernel's list of its functions.
+    pub kernel: KernelSymbols,
     /// Opens what a process wrote of the code that it made.
     pub perf_map: PerfMapOf<'a>,
     /// Separate debug information.
@@ -51,10 +53,10 @@ pub enum ModuleSource {
 }
 
 impl<'a> Sources<'a> {
-    pub fn new(modules: Vec<ModuleSource>, perf_map: PerfMapOf<'a>) -> Self {
+    pub fn new(modules: Vec<ModuleSource>, kernel: KernelSymbols, perf_map: PerfMapOf<'a>) -> Self {
         let debug_files = DebugFiles::default();
         let (too_large, shared) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { modules, perf_map, debug_files, debuginfod: None, too_large, shared }
+        Self { modules, kernel, perf_map, debug_files, debuginfod: None, too_large, shared }
     }
 
     /// What was left out, as sentences for the report.
@@ -88,7 +90,7 @@ impl<'a> FileSymbolizer<'a> {
 impl Symbolizer for FileSymbolizer<'_> {
     fn kernel(&mut self, addresses: &[u64]) -> Vec<Vec<Name>> {
         // Not from the image on disk, which need not be the one that runs.
-        let list = File::open("/proc/kallsyms").map(|file| BufReader::with_capacity(1 << 16, file));
+        let list = self.sources.kernel.reader();
         named(list.and_then(|list| kallsyms::functions(list, addresses)))
     }
 

@@ -1,13 +1,34 @@
 //! Whether the kernel shows its symbols' addresses to this process; without them no kernel frame has a name.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
 
-/// Why kernel functions will have no names, and what mends it; nothing if they will have.
-pub fn kernel_names_hidden() -> Option<String> {
-    let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
-    let list = File::open("/proc/kallsyms").ok().map(BufReader::new);
-    explain(kptr_restrict.trim(), list.into_iter().flat_map(BufRead::lines).map_while(Result::ok))
+/// The kernel's list of its symbols. Whether it has their addresses was decided for the privileges of when it was opened;
+/// what is in it is that of when it is read.
+pub struct KernelSymbols(io::Result<File>);
+
+impl KernelSymbols {
+    /// Opens it, with the privileges of now.
+    pub fn open() -> Self {
+        Self(File::open("/proc/kallsyms"))
+    }
+
+    /// From its beginning. Not for two readers at once.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn reader(&self) -> io::Result<impl BufRead> {
+        let mut file: &File = self.0.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(BufReader::with_capacity(1 << 16, file))
+    }
+
+    /// Why kernel functions will have no names, and what mends it; nothing if they will have.
+    pub fn hidden(&self) -> Option<String> {
+        let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
+        let list = self.reader().ok();
+        explain(kptr_restrict.trim(), list.into_iter().flat_map(BufRead::lines).map_while(Result::ok))
+    }
 }
 
 /// Judges the content of `kptr_restrict` and the lines of `kallsyms` (`ffffffff81000000 T _stext`), of which no more are read

@@ -26,7 +26,7 @@ pub use self::debuginfod::{Debuginfod, Settings as DebuginfodSettings};
 pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]
 pub use self::fixed::Fixed;
-pub use self::kernel_names::kernel_names_hidden;
+pub use self::kernel_names::KernelSymbols;
 pub use self::workers::worker_count;
 
 use std::collections::BTreeMap;

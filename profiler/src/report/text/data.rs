@@ -2,7 +2,7 @@
 
 use super::Page;
 use crate::analyze::label::broken_reason;
-use crate::analyze::{CrossCheck, Report, StackEnds, Trust};
+use crate::analyze::{CrossCheck, Report, StackEnds, Trust, why_unmeasured};
 use crate::recording::{Debuginfod, Detail, DetailStep};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
@@ -191,7 +191,10 @@ fn own(report: &Report<'_>) -> String {
 
 fn programs(report: &Report<'_>) -> String {
     let Some(ratio) = report.cost.programs_cpu else {
-        return "Kernel programs: not measured".to_owned();
+        let why = why_unmeasured(report.recording);
+        return why.map_or("Kernel programs: not measured".to_owned(), |why| {
+            format!("Kernel programs: not measured, because {}", visible(why, 120))
+        });
     };
     let mut programs: Vec<_> =
         report.recording.cost.programs.iter().filter(|program| program.runs > 0).collect();

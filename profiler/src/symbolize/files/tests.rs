@@ -8,7 +8,7 @@ use super::*;
 use crate::symbolize::fixture::Fixture;
 
 pub fn sources(modules: Vec<ModuleSource>) -> Sources<'static> {
-    Sources::new(modules, Box::new(|_| Err(io::ErrorKind::NotFound.into())))
+    Sources::new(modules, KernelSymbols::open(), Box::new(|_| Err(io::ErrorKind::NotFound.into())))
 }
 
 pub fn look_up(source: ModuleSource, file_offsets: &[u64]) -> Vec<Vec<Name>> {
@@ -144,7 +144,7 @@ fn a_module_that_is_not_in_the_list_has_no_names() {
 
 #[test]
 fn an_address_of_the_kernel_has_the_name_that_kallsyms_gives() {
-    if let Some(why) = super::super::kernel_names_hidden() {
+    if let Some(why) = KernelSymbols::open().hidden() {
         eprintln!("skipped: {why}");
         return;
     }

@@ -1,0 +1,127 @@
+//! The one thread that keeps `CAP_SYS_ADMIN` while the profiler records: without it the kernel measures nobody's programs,
+//! and it measures only as long as somebody asks it to.
+//!
+//! The thread has no other capability, hears no signal, and its own filter leaves it no other system call of consequence.
+//! Whatever happens to the memory that it shares with the other threads, it can switch that statistic on, and no more.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+use super::{cost, privileges};
+
+/// Asks the thread, if there is one.
+static LINE: OnceLock<Mutex<Line>> = OnceLock::new();
+
+struct Line {
+    questions: SyncSender<Question>,
+    answers: Receiver<Answer>,
+}
+
+enum Question {
+    /// The filter of all threads is there: now a narrower one.
+    Lock,
+    Measure,
+}
+
+enum Answer {
+    Locked(Result<()>),
+    Measured(Option<OwnedFd>),
+}
+
+/// Whether run times can be measured once the capabilities are gone.
+pub struct Keeper(());
+
+impl Keeper {
+    /// Starts the thread. None if this process lacks the capability, or if there is one already.
+    ///
+    /// # Errors
+    /// The kernel refuses to take the other capabilities back.
+    pub fn start() -> Result<Option<Self>> {
+        if !privileges::effective().contains(CapabilitySet::SYS_ADMIN) || LINE.get().is_some() {
+            return Ok(None);
+        }
+        let (questions, asked) = sync_channel(1);
+        let (answered, answers) = sync_channel(1);
+        let thread = thread::Builder::new().name("run-time-stats".to_owned()).stack_size(64 * 1024);
+        thread.spawn(move || {
+            let alone = give_up_all_but_one().context("cannot give up capabilities");
+            let ready = alone.is_ok();
+            if answered.send(Answer::Locked(alone)).is_ok() && ready {
+                answer(&asked, &answered);
+            }
+        })?;
+        let line = Line { questions, answers };
+        line.locked()?;
+        Ok(LINE.set(Mutex::new(line)).is_ok().then_some(Self(())))
+    }
+
+    /// Restricts the thread further than the others. After them: their filter could not be installed for a thread that has one
+    /// of its own.
+    ///
+    /// # Errors
+    /// The kernel takes no filter.
+    pub fn lock(self) -> Result<()> {
+        let Some(line) = LINE.get() else { return Ok(()) };
+        let line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.questions.send(Question::Lock)?;
+        line.locked()
+    }
+}
+
+impl Line {
+    fn locked(&self) -> Result<()> {
+        match self.answers.recv()? {
+            Answer::Locked(result) => result,
+            Answer::Measured(_) => Ok(()),
+        }
+    }
+}
+
+/// Has the run time of programs measured, as long as what is returned lives.
+pub fn measure() -> Option<OwnedFd> {
+    let Some(line) = LINE.get() else { return cost::enable_run_time() };
+    let line = line.lock().ok()?;
+    line.questions.send(Question::Measure).ok()?;
+    match line.answers.recv().ok()? {
+        Answer::Measured(statistics) => statistics,
+        Answer::Locked(_) => None,
+    }
+}
+
+fn give_up_all_but_one() -> io::Result<()> {
+    // SAFETY: an all-zero set is valid; both calls write to it or read it.
+    let blocked = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut())
+    };
+    if blocked != 0 {
+        return Err(io::Error::from_raw_os_error(blocked));
+    }
+    let one = CapabilitySet::SYS_ADMIN;
+    let sets = CapabilitySets { effective: one, permitted: one, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
+}
+
+/// Until the process ends.
+fn answer(asked: &Receiver<Question>, answered: &SyncSender<Answer>) {
+    for question in asked {
+        let answer = match question {
+            Question::Lock => Answer::Locked(crate::confine::install_for_keeper()),
+            Question::Measure => Answer::Measured(cost::enable_run_time()),
+        };
+        if answered.send(answer).is_err() {
+            return;
+        }
+    }
+}
