@@ -43,6 +43,11 @@ const LINE_BYTES: u64 = 5 * 4096;
 const FIRST_PAUSE_NS: u64 = 100_000_000;
 const LONGEST_PAUSE_NS: u64 = 32 * FIRST_PAUSE_NS;
 
+/// The text of a file in `/proc` that names a process: a name may have bytes that are no text, and hides nothing by that.
+pub fn read_text(path: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+}
+
 /// Bounds on what is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -57,7 +57,7 @@ impl PerfMaps {
 /// Opens the map as the process named it: with its own id, in its own `/tmp`. If the process is gone, what it left in
 /// our `/tmp`.
 fn open(tgid: u32) -> io::Result<File> {
-    let path = match fs::read_to_string(format!("/proc/{tgid}/status")) {
+    let path = match super::read_text(&format!("/proc/{tgid}/status")) {
         Ok(status) => {
             let own_id = innermost_id(&status).unwrap_or(tgid);
             PathBuf::from(format!("/proc/{tgid}/root/tmp/perf-{own_id}.map"))

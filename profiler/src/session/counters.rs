@@ -8,6 +8,7 @@ use std::{
 use profiler_common::ledger::{ThreadRecord, flags};
 
 use super::host::monotonic_ns;
+use crate::process::read_text;
 use crate::recording::KernelCounters;
 
 /// Threads whose counters are read: one takes some 20 µs, so this many take 40 ms.
@@ -76,7 +77,7 @@ pub fn unseen(accounts: &[ThreadRecord], tgids: &[u32]) -> u32 {
 
 /// A thread that has ended, but that nobody has waited for, has no open account and needs none.
 fn is_alive(tgid: u32, tid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{tgid}/task/{tid}/stat")).unwrap_or_default();
+    let stat = read_text(&format!("/proc/{tgid}/task/{tid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
@@ -87,7 +88,7 @@ fn threads(tgid: u32) -> impl Iterator<Item = u32> {
 }
 
 fn read(tgid: u32, tid: u32) -> Option<Reading> {
-    let file = |name: &str| fs::read_to_string(format!("/proc/{tgid}/task/{tid}/{name}")).ok();
+    let file = |name: &str| read_text(&format!("/proc/{tgid}/task/{tid}/{name}")).ok();
     // Without CONFIG_SCHED_INFO there is no such file, and nothing to check against.
     let schedstat = file("schedstat")?;
     parse(&schedstat, &file("stat")?, monotonic_ns())

@@ -6,6 +6,7 @@ use profiler_common::{config::target as kind, process::ProcessEvent};
 use regex::Regex;
 
 use super::cgroup::{Cgroup, CgroupError};
+use crate::process::read_text;
 
 /// What the user names.
 #[derive(Clone, Debug)]
@@ -184,13 +185,12 @@ fn with_descendants(mut tgids: Vec<u32>) -> Vec<u32> {
 
 /// `tid (comm) state ppid …`: the second field behind the name, which may hold anything.
 fn parent(tgid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{tgid}/stat")).ok()?;
+    let stat = read_text(&format!("/proc/{tgid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 fn check_process(tgid: u32) -> Result<(), TargetError> {
-    let status =
-        fs::read_to_string(format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
+    let status = read_text(&format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
     let field = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     match field.and_then(|value| value.trim().parse().ok()) {
         Some(process) if process != tgid => Err(TargetError::IsThread { thread: tgid, process }),
