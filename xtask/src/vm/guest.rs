@@ -3,6 +3,8 @@
 //! Out: what the guest told on its second serial port. A guest that dies of the emulation is booted once more.
 
 use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -129,6 +131,14 @@ impl Machine<'_> {
             "virtio-blk-pci,drive=fast,serial=fast",
         ]);
         qemu.stdin(Stdio::null());
+        // SAFETY: between fork and exec only a system call is made. It sees to it that a guest does not outlive this program,
+        // however that ends.
+        unsafe {
+            qemu.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            })
+        };
         qemu
     }
 }

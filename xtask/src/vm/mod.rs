@@ -210,7 +210,6 @@ fn cache() -> Result<PathBuf> {
 fn plan(programs: &Programs) -> String {
     let scratch = programs.target.join("tmp");
     let mut plan = format!("TESTS_DISK='{}'\n{}", scratch.display(), include_str!("plan.sh"));
-    plan += "set_up_scratch > /tmp/output 2>&1 || say \"note no scratch disk: $(tail -n 1 /tmp/output)\"\ndisks\nprobes\ntargets\n";
     for Test { program, name } in &programs.run {
         let how = if NEED_WAITING_STACKS.contains(&name.as_str()) { "test_waiting" } else { "test_one" };
         plan += &format!("{how} {program} {name}\n");

@@ -34,7 +34,7 @@ impl Packages {
     pub fn open(cache: &Path) -> Result<Self> {
         let mut packages = Self { cache: cache.to_owned(), stale: None };
         let folder = packages.apt();
-        for name in ["lists/partial", "archives/partial"] {
+        for name in ["lists/partial", "archives/partial", "none"] {
             fs::create_dir_all(folder.join(name))
                 .with_context(|| format!("cannot make the cache in {}", folder.display()))?;
         }

@@ -1,5 +1,5 @@
-# Runs in the guest as its first process: sets it up, and then, in front of the tests that are appended below, looks at the
-# disks of known delay and at each probe. What it finds goes to the second serial port, one `@@WORD …` a line.
+# Runs in the guest as its first process: sets it up, looks at the disks of known delay and at each probe, and then goes
+# through the tests, which are appended at the end. What it finds goes to the second serial port, one `@@WORD …` a line.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true PROFILER=/opt/debug/profiler
 exec 3> /dev/ttyS1
 stty -F /dev/ttyS1 raw 2>/dev/null
@@ -73,10 +73,11 @@ probes() {
     "$PROFILER" record -q -p $workload -d 4 -o /tmp/probe.json 2> /tmp/probe.err &
     profiler=$!
     tries=0
-    until grep -q link_id /proc/$profiler/fdinfo/* 2>/dev/null || [ $tries -gt 300 ]; do
+    # What it attaches last are the rings in which perf tells of mappings.
+    until grep -q perf_event /proc/$profiler/maps || [ $tries -gt 300 ]; do
         sleep 0.1; tries=$((tries + 1))
     done
-    sleep 3
+    sleep 1
     for link in $(grep -l link_id /proc/$profiler/fdinfo/* 2>/dev/null); do
         say "link $(cat "$link" 2>/dev/null | tr -d '\t' | tr '\n' ' ')"
     done
@@ -138,3 +139,7 @@ test_waiting() {
 
 set_up
 say "kernel $(uname -r)"
+set_up_scratch > /tmp/output 2>&1 || say "note no scratch disk: $(tail -n 1 /tmp/output)"
+disks
+probes
+targets
