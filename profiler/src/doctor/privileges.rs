@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn what_a_wanted_capability_would_bring_is_told() {
         let facts = Facts { capabilities: !(1 << 40), ..healthy() };
-        let words = ["lacks cap_checkpoint_restore", "deleted or replaced", ",cap_syslog,cap_checkpoint_restore+ep"];
+        let words =
+            ["lacks cap_checkpoint_restore", "deleted or replaced", ",cap_syslog,cap_checkpoint_restore+ep"];
         check(&facts, "wanted capabilities", "degraded", &words);
     }
 

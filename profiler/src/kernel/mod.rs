@@ -19,7 +19,9 @@ pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst};
 pub use keeper::Keeper;
 pub use mappings::MappingEvents;
-pub use privileges::{Denied, NEEDED, WANTED, check as check_privileges, effective as effective_capabilities};
+pub use privileges::{
+    Denied, NEEDED, WANTED, check as check_privileges, effective as effective_capabilities,
+};
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use anyhow::{Context as _, Result};

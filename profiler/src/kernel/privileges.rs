@@ -12,8 +12,16 @@ pub const NEEDED: &[(CapabilitySet, &str, &str)] = &[
 
 /// Capabilities without which something is missing from the result, with what. They are told in the line that mends it, too.
 pub const WANTED: &[(CapabilitySet, &str, &str)] = &[
-    (CapabilitySet::SYSLOG, "cap_syslog", "names of kernel functions, unless the kernel shows their addresses to everybody"),
-    (CapabilitySet::CHECKPOINT_RESTORE, "cap_checkpoint_restore", "names and stacks in files that were deleted or replaced"),
+    (
+        CapabilitySet::SYSLOG,
+        "cap_syslog",
+        "names of kernel functions, unless the kernel shows their addresses to everybody",
+    ),
+    (
+        CapabilitySet::CHECKPOINT_RESTORE,
+        "cap_checkpoint_restore",
+        "names and stacks in files that were deleted or replaced",
+    ),
 ];
 
 /// A privilege is missing.

@@ -66,8 +66,14 @@ fn load(sample_hz: u32) -> Result<(Ebpf, bool)> {
         captures_per_pass: 1,
         ..Config::default()
     };
-    let settings =
-        Settings { config, sample_hz, thread_capacity: 4096, ring_bytes: 1 << 20, only_processes: vec![] };
+    let settings = Settings {
+        config,
+        sample_hz,
+        thread_capacity: 4096,
+        ring_bytes: 1 << 20,
+        only_processes: vec![],
+        too_small: None,
+    };
     let (mut ebpf, switch_has_state) = attach::load(&settings)?;
     // Borrowed, not taken: the programs that are loaded later need its descriptor.
     let map = ebpf.map_mut("CONTROL").context("the kernel programs have no map `CONTROL`")?;

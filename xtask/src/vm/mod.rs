@@ -87,7 +87,7 @@ pub struct Row {
 }
 
 enum State {
-    Booted(Boot),
+    Booted(Box<Boot>),
     /// It could not be had, and why.
     Skipped(String),
 }
@@ -154,7 +154,7 @@ fn run(args: &Args) -> Result<Vec<Row>> {
     let kernels: Vec<_> = series.iter().map(|series| Kernel::newest(&packages, &cache, series)).collect();
     let rows = in_parallel(args.jobs, series.len(), |index| {
         let state = match &kernels[index] {
-            Ok(kernel) => State::Booted(machine.run(kernel, &plan)?),
+            Ok(kernel) => State::Booted(Box::new(machine.run(kernel, &plan)?)),
             Err(why) => State::Skipped(format!("{why:#}")),
         };
         let row = Row { series: series[index].into(), state };
@@ -212,7 +212,7 @@ fn plan(programs: &Programs) -> String {
     let mut plan = format!("TESTS_DISK='{}'\n{}", scratch.display(), include_str!("plan.sh"));
     for Test { program, name } in &programs.run {
         let how = if NEED_WAITING_STACKS.contains(&name.as_str()) { "test_waiting" } else { "test_one" };
-        plan += &format!("{how} {program} {name}\n");
+        plan.extend([how, " ", program, " ", name, "\n"]);
     }
     plan + "say done\nsync\npoweroff -f\n"
 }

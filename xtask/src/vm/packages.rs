@@ -119,10 +119,10 @@ fn sha256(path: &Path) -> Option<String> {
 
 /// Of the system's configuration only how to reach the network; everything else is in the private folder.
 fn configuration(folder: &Path) -> String {
-    let system = answer(&mut Command::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
+    let system = answer(Command::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
     let network = ["Acquire::http", "Acquire::ForceIPv", "Acquire::Retries", "Acquire::Check-"];
     let kept = system.lines().filter(|line| network.iter().any(|prefix| line.starts_with(prefix)));
-    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
     let at = folder.display();
     format!(
         "{kept}Dir::Etc::main \"/dev/null\";\nDir::Etc::parts \"{at}/none\";\nDir::Etc::preferencesparts \"{at}/none\";\n\
@@ -148,7 +148,8 @@ fn described(line: &str) -> Option<Deb> {
     let (file, checksum) = (words.nth(1)?, words.nth(1)?);
     let sha256 = checksum.strip_prefix("SHA256:")?;
     // The name becomes a path.
-    let is_plain = !file.contains('/') && file.ends_with(".deb");
+    let is_plain =
+        !file.contains('/') && Path::new(file).extension().is_some_and(|extension| extension == "deb");
     is_plain.then(|| Deb { file: file.into(), sha256: sha256.into() })
 }
 
