@@ -140,6 +140,8 @@ struct Session {
     lives: Option<Lives>,
     /// When they are looked after next.
     next_look: Instant,
+    /// So many more looks once they are over, for the ends of their threads.
+    looks_left: u32,
 }
 
 /// Most ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
@@ -147,6 +149,8 @@ struct Session {
 const DRAIN_PERIOD: u32 = 5;
 /// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
+/// Looks after the end of the targets, if accounts are still open.
+const LAST_LOOKS: u32 = 4;
 
 impl Session {
     fn start(options: Options) -> Result<Self> {
@@ -209,6 +213,7 @@ impl Session {
             ticks_undrained: 0,
             lives,
             next_look: Instant::now(),
+            looks_left: LAST_LOOKS,
         })
     }
 
@@ -244,7 +249,11 @@ impl Session {
             if self.next_look <= Instant::now() {
                 self.next_look = Instant::now() + LOOK_PERIOD;
                 if self.lives.as_mut().is_some_and(Lives::are_over) {
-                    break;
+                    // A process is over before its last thread has left its CPU for the last time.
+                    self.looks_left -= 1;
+                    if self.looks_left == 0 || self.kernel.accounts()?.is_empty() {
+                        break;
+                    }
                 }
             }
         }
