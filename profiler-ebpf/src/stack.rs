@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{
 use core::ffi::c_void;
 use profiler_common::{
     event_kind,
-    go::{G_STACK_HI, GoOffsets},
+    go::G_STACK_HI,
     ledger::ThreadRecord,
     sample::{KERNEL_FRAMES, LARGE_ROOM, PAGE_BYTES, SampleRecord, other_stack},
     stat::Stat,
