@@ -114,18 +114,35 @@ fn record_under_load(live: &Live, server: u32) -> Report {
     check_closed(&report);
     let mut ledger: Vec<_> = report.threads().map(|thread| (thread.tid(), times(thread))).collect();
     let [ledger_tids, traced_tids]: [BTreeSet<_>; 2] =
-        [ledger.iter().map(|(tid, _)| *tid).collect(), traced.keys().copied().collect()];
+        [ledger.iter().map(|(tid, _)| *tid).collect(), traced.times.keys().copied().collect()];
     assert_eq!(ledger_tids, traced_tids, "the threads of {list}");
     let intervals = report.count("on_cpu");
     let all = sum(ledger.iter().map(|(_, times)| *times));
-    check_times("all threads", all, sum(traced.values().copied()), intervals);
     ledger.sort_by_key(|(_, times)| times.on_cpu_ns);
     let (busiest, of_ledger) = *ledger.last().expect("a server has threads");
-    check_times("the busiest thread", of_ledger, traced[&busiest], intervals);
+    println!("the trace has {:.1} % of the switches", 100.0 * traced.seen);
+    if traced.seen >= WHOLE_TRACE {
+        check_times("all threads", all, sum(traced.times.values().copied()), intervals);
+        check_times("the busiest thread", of_ledger, traced.times[&busiest], intervals);
+    } else {
+        println!("NOT COMPARED WITH THE TRACE: it has {:.1} % of the switches", 100.0 * traced.seen);
+        check_run_time(&report);
+    }
     assert!(of_ledger.on_cpu_ns > 100_000_000, "the server is under load: {:#}", report.0["ledger"]);
     let complete = report.number("/quality/stacks_complete_ratio");
     println!("stacks complete: {complete:.4}, names: {:.4}", report.number("/quality/frames_named_ratio"));
     report
+}
+
+/// A trace with fewer of the switches than this is no truth: whole waits and runs are missing from it unseen.
+const WHOLE_TRACE: f64 = 0.99;
+
+/// Time on a CPU beside `schedstat`, which has up to 8 % too much under redis (above) and is up to a tick old for each CPU.
+#[track_caller]
+fn check_run_time(report: &Report) {
+    let [ledger, kernel] = ["on_cpu_seconds", "schedstat_run_seconds"]
+        .map(|key| report.number(&format!("/ledger/cross_check/{key}")));
+    check_near("on a CPU, by schedstat", ledger, kernel, 0.08 * kernel + 0.02);
 }
 
 /// What the ledger says of a thread, as the trace would.

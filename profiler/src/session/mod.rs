@@ -136,6 +136,9 @@ struct Session {
     /// The ring is emptied before so many ticks have passed since the last time, which was so many ago.
     drain_period: u32,
     ticks_undrained: u32,
+    /// For so many more ticks it is emptied at each: what follows from a stack that was cut or left for another one is to hold
+    /// for the next one already.
+    hasty_ticks: u32,
     /// The processes with whose end the recording ends.
     lives: Option<Lives>,
     /// When they are looked after next.
@@ -147,6 +150,8 @@ struct Session {
 /// Most ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
 /// over by the next tick, and with them what can be read of them.
 const DRAIN_PERIOD: u32 = 5;
+/// Ticks at each of which it is looked into, at the start and whenever a thread turns out to need more of its stack.
+const HASTY_TICKS: u32 = 10;
 /// How often the loop asks whether the targets still live.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 /// Looks after the end of the targets, if accounts are still open.
@@ -211,6 +216,7 @@ impl Session {
             startup_ns,
             drain_period: if is_fixed { DRAIN_PERIOD } else { 1 },
             ticks_undrained: 0,
+            hasty_ticks: HASTY_TICKS,
             lives,
             next_look: Instant::now(),
             looks_left: LAST_LOOKS,
@@ -290,9 +296,11 @@ impl Session {
         {
             self.pass(weight, tick.at_ns)?;
         }
-        let ticks_to_sleep = self.pacing.ticks_to_sleep(self.drain_period);
+        let drain_period = if self.hasty_ticks > 0 { 1 } else { self.drain_period };
+        self.hasty_ticks = self.hasty_ticks.saturating_sub(tick.passed);
+        let ticks_to_sleep = self.pacing.ticks_to_sleep(drain_period);
         self.ticks_undrained += tick.passed;
-        if self.ticks_undrained + ticks_to_sleep > self.drain_period {
+        if self.ticks_undrained + ticks_to_sleep > drain_period {
             self.ticks_undrained = 0;
             self.take_in()?;
         }
@@ -305,6 +313,9 @@ impl Session {
         self.drain();
         // Taken in any case, so that they do not pile up where a number of bytes was asked for.
         let depths = self.collector.take_depths();
+        if !depths.is_empty() {
+            self.hasty_ticks = HASTY_TICKS;
+        }
         for (tid, bytes) in depths.into_iter().filter(|_| self.options.stack_bytes.is_none()) {
             self.kernel.set_stack_bytes(tid, bytes)?;
         }
