@@ -3,11 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    programs::{
-        BtfTracePoint, PerfEvent, ProgramError,
-        perf_event::{HardwareEvent, PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
-    },
-    util::{nr_cpus, online_cpus},
+    programs::{BtfTracePoint, ProgramError},
+    util::nr_cpus,
 };
 use profiler_common::{config::Config, offsets::Offsets};
 
@@ -93,66 +90,6 @@ pub fn tracepoints(ebpf: &mut Ebpf, types: &AyaBtf, switch_has_state: bool) -> R
         program.attach().map_err(|error| refused(name, error))?;
     }
     Ok(())
-}
-
-/// What drives the on-CPU sampler.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Cycles,
-    CpuClock,
-}
-
-impl Source {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cycles => "cycles",
-            Self::CpuClock => "cpu-clock",
-        }
-    }
-
-    fn event(self) -> PerfEventConfig {
-        match self {
-            Self::Cycles => PerfEventConfig::Hardware(HardwareEvent::CpuCycles),
-            Self::CpuClock => PerfEventConfig::Software(SoftwareEvent::CpuClock),
-        }
-    }
-}
-
-/// Attaches the on-CPU sampler to each CPU: hardware cycles if there are any, else the CPU's clock. Returns which.
-///
-/// Never cycles in a virtual machine. There each access to a counter may leave to the hypervisor, so that the counter's
-/// interrupts (which begin at a period of one cycle) can come faster than they are handled. Seen on a 6.18 guest on AMD:
-/// interrupts of 36 µs, and one CPU waiting up to 94 s for the other to answer ("soft lockup"); never since without
-/// cycles. That the one caused the other is inferred (docs/decisions/0006-no-cycles-in-virtual-machines.md).
-pub fn sampler(ebpf: &mut Ebpf, hz: u32, skipped: &mut Vec<String>) -> Result<&'static str> {
-    let program: &mut PerfEvent = super::program(ebpf, "on_cpu_tick")?;
-    program.load().map_err(|error| refused("on_cpu_tick", error))?;
-    let cpus = online_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
-    let mut source = if is_virtual_machine() { Source::CpuClock } else { Source::Cycles };
-    for cpu in cpus {
-        let mut attach = |source: Source| {
-            let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-            program.attach(source.event(), scope, SamplePolicy::Frequency(u64::from(hz)), false)
-        };
-        let mut attached = attach(source);
-        if attached.is_err() && source == Source::Cycles {
-            source = Source::CpuClock;
-            attached = attach(source);
-        }
-        attached.map_err(|error| refused("on_cpu_tick", error)).with_context(|| format!("on CPU {cpu}"))?;
-    }
-    if source == Source::CpuClock {
-        let why = if is_virtual_machine() {
-            "in a virtual machine they are not safe"
-        } else {
-            "this machine has none"
-        };
-        skipped.push(format!(
-            "hardware cycles do not drive the on-CPU sampler ({why}): the CPU's clock does, which cannot see into code \
-             that runs with interrupts off"
-        ));
-    }
-    Ok(source.name())
 }
 
 /// Whether a hypervisor says that it is there: bit 31 of ECX in CPUID leaf 1, which x86_64 reserves for that.

@@ -10,6 +10,7 @@ mod keeper;
 mod mappings;
 mod offsets;
 mod privileges;
+mod sampler;
 mod sys;
 mod syscalls;
 mod trial;
@@ -24,10 +25,12 @@ pub use privileges::{
 };
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
 };
 use profiler_common::{
     config::{Config, Control, Pass, PassCounts, target_bits},
@@ -37,6 +40,7 @@ use profiler_common::{
 };
 
 use iterate::{Passes, Seeder};
+use sampler::Sampler;
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -51,6 +55,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// If the targets are a fixed, small set of processes: their ids, so that passes look at nothing else.
     pub only_processes: Vec<u32>,
+    /// CPUs on which the targets may run, if that is known of all of them.
+    pub only_cpus: Option<BTreeSet<u32>>,
     /// What does not fit into the maps of this size, as a sentence.
     pub too_small: Option<String>,
 }
@@ -72,7 +78,7 @@ pub struct Kernel {
     seeder: Seeder,
     /// None where the kernel cannot take stacks of threads that wait.
     passes: Option<Passes>,
-    sample_source: &'static str,
+    sampler: Sampler,
     skipped: Vec<String>,
 }
 
@@ -92,7 +98,8 @@ impl Kernel {
             classes.set(number, class, 0)?;
         }
         attach::tracepoints(&mut ebpf, &types, switch_has_state)?;
-        let sample_source = attach::sampler(&mut ebpf, settings.sample_hz, &mut skipped)?;
+        let sampler = Sampler::attach(&mut ebpf, settings.sample_hz, settings.only_cpus.as_ref())?;
+        skipped.extend(sampler.blind_spot());
         let seeder = Seeder::new(&mut ebpf, &types)?;
         let passes = match Passes::new(&mut ebpf, &types, &settings.only_processes) {
             Ok(passes) => Some(passes),
@@ -115,7 +122,7 @@ impl Kernel {
             control,
             seeder,
             passes,
-            sample_source,
+            sampler,
             skipped,
             ebpf,
         })
@@ -168,7 +175,10 @@ impl Kernel {
     /// The kernel refuses the change of the map or the pass.
     pub fn start(&mut self) -> Result<()> {
         self.update_control(|control| control.stopped = 0)?;
-        self.seed()
+        self.seed()?;
+        let left = self.stats.get(&(Stat::LeftCpu as u32), 0)?;
+        self.sampler.begin(|cpu| count_on(&left, cpu));
+        Ok(())
     }
 
     /// Opens the accounts of all targets that are there and have none yet. Two passes: the second corrects the first states
@@ -201,6 +211,15 @@ impl Kernel {
     /// The kernel refuses to read the map.
     pub fn left_cpu(&self) -> Result<u64> {
         Ok(self.stats.get(&(Stat::LeftCpu as u32), 0)?.iter().sum())
+    }
+
+    /// Samples also on CPUs on which recorded threads were not allowed to run, and have run since.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map or the change of a perf event.
+    pub fn follow_targets(&mut self) -> Result<()> {
+        let left = self.stats.get(&(Stat::LeftCpu as u32), 0)?;
+        self.sampler.follow(|cpu| count_on(&left, cpu))
     }
 
     /// One pass of the off-CPU sampler.
@@ -241,14 +260,14 @@ impl Kernel {
         self.update_control(|control| control.go_processes = control.go_processes + more - less)
     }
 
-    /// Takes one on-CPU sample of so many, at random, from now on; or none. The perf events stay, each with an interrupt a tick:
-    /// to open them again takes privileges that are given up.
+    /// Takes one on-CPU sample of so many, at random, from now on; or none, and then there are no interrupts either.
     ///
     /// # Errors
-    /// The kernel refuses the change of the map.
+    /// The kernel refuses the change of the map or of the perf events.
     pub fn thin_out(&mut self, one_of: Option<u32>) -> Result<()> {
         let threshold = one_of.map_or(0, |one_of| u32::MAX / one_of.max(1));
-        self.update_control(|control| control.on_cpu_threshold = threshold)
+        self.update_control(|control| control.on_cpu_threshold = threshold)?;
+        self.sampler.pause(one_of.is_none())
     }
 
     /// Gives each record that has arrived to `take`.
@@ -292,7 +311,7 @@ impl Kernel {
 
     /// What drives the on-CPU sampler.
     pub fn sample_source(&self) -> &'static str {
-        self.sample_source
+        self.sampler.source()
     }
 
     /// Something else is off or degraded.
@@ -304,6 +323,10 @@ impl Kernel {
     pub fn skipped(&self) -> &[String] {
         &self.skipped
     }
+}
+
+fn count_on(counts: &PerCpuValues<u64>, cpu: u32) -> u64 {
+    counts.get(cpu as usize).copied().unwrap_or(0)
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {

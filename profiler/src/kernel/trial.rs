@@ -16,6 +16,7 @@ use super::{
     Btf, MapMemory, MappingEvents, Settings, StatsBurst, attach,
     iterate::{Passes, Seeder},
     offsets,
+    sampler::Sampler,
 };
 
 /// A probe works, or why not in one line.
@@ -72,6 +73,7 @@ fn load(sample_hz: u32) -> Result<(Ebpf, bool)> {
         thread_capacity: 4096,
         ring_bytes: 1 << 20,
         only_processes: vec![],
+        only_cpus: None,
         too_small: None,
     };
     let (mut ebpf, switch_has_state) = attach::load(&settings)?;
@@ -92,8 +94,8 @@ fn attach_each(mut ebpf: Ebpf, switch_has_state: bool, sample_hz: u32) -> Attach
         Seeder::new(ebpf, types)?.run().context("the kernel does not run the task iterator")
     });
     let off_cpu = with_types(&|ebpf, types| Passes::new(ebpf, types, &[]).map(drop));
-    // Its sentence about cycles is what the source of the samples says too.
-    let on_cpu = attach::sampler(&mut ebpf, sample_hz, &mut vec![]).map_err(|error| words(&error));
+    let on_cpu = Sampler::attach(&mut ebpf, sample_hz, None).map(|sampler| sampler.source());
+    let on_cpu = on_cpu.map_err(|error| words(&error));
     let kernel_bytes = MapMemory::read().map_or(0, |memory| memory.bytes);
     Attached { scheduler, on_cpu, seeder, off_cpu, kernel_bytes }
 }

@@ -10,6 +10,7 @@ mod governor;
 mod host;
 mod life;
 mod memory;
+mod options;
 mod pacing;
 mod progress;
 mod target;
@@ -18,6 +19,7 @@ mod usage;
 mod world;
 
 pub use command::CommandError;
+pub use options::Options;
 pub use target::{Target, TargetError};
 
 use std::{
@@ -26,10 +28,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use profiler_common::{
-    config::{Config, Pass, target as target_kind},
-    sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES},
-};
+use profiler_common::config::Pass;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Sleep, sleep},
@@ -38,7 +37,7 @@ use tokio::{
 use crate::{
     collect::{Collector, Ending},
     confine::{Needs, confine},
-    kernel::{Kernel, MapMemory, MappingEvents, Settings},
+    kernel::{Kernel, MapMemory, MappingEvents},
     process::{ImageInfo, Limits, Processes},
     recording::{Cost, Detail, Meta, Module, Quality, Recording},
 };
@@ -46,35 +45,13 @@ use command::Command;
 use counters::Counters;
 use governor::Governor;
 use life::Lives;
-use memory::Demand;
+use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
 use progress::Progress;
 use target::Resolved;
 use ticks::{Tick, Ticks};
 use usage::{Meter, Usage};
 use world::LiveWorld;
-
-/// What to record, for how long and how.
-#[derive(Debug)]
-pub struct Options {
-    pub target: Target,
-    /// Also the processes that the targets fork.
-    pub children: bool,
-    /// Until a signal, or the end of the target, without it.
-    pub duration: Option<Duration>,
-    pub sample_hz: u32,
-    /// Most bytes of user stack that a sample takes. Without it 16 KiB, 64 KiB of a thread that waits, and as much of one
-    /// whose stack was cut on the CPU.
-    pub stack_bytes: Option<u32>,
-    /// How much of the machine's CPU time the recording may cost. Beyond it, less is recorded.
-    pub budget_ratio: f64,
-    /// What is still to be done after the recording.
-    pub needs: Needs,
-    /// Progress on stderr.
-    pub progress: bool,
-    /// When the program started.
-    pub program_start: Instant,
-}
 
 /// What a recording leaves behind.
 pub struct Finished {
@@ -310,6 +287,7 @@ impl Session {
     /// Takes in what has arrived, and does what follows from it.
     fn take_in(&mut self) -> Result<()> {
         self.govern()?;
+        self.kernel.follow_targets()?;
         self.drain();
         // Taken in any case, so that they do not pile up where a number of bytes was asked for.
         let depths = self.collector.take_depths();
@@ -431,47 +409,4 @@ fn look_at_goroutines(kernel: &mut Kernel, collector: &mut Collector) -> Result<
 
 fn module(image: &ImageInfo) -> Module {
     Module { path: image.path.clone(), build_id: image.build_id.clone() }
-}
-
-/// Whether no process can join the recorded ones.
-fn is_fixed(options: &Options, target: &Resolved) -> bool {
-    let may_grow = options.children || target.command().is_some() || target.follows_names();
-    target.kind() == target_kind::LISTED && !may_grow
-}
-
-/// Capacities for this target. An account takes about 740 bytes of kernel memory.
-fn settings(options: &Options, target: &Resolved) -> Settings {
-    let kind = target.kind();
-    let is_command = target.command().is_some();
-    let children = options.children || is_command || target.follows_names();
-    let floor = if is_fixed(options, target) { 4096 } else { 8192 };
-    let threads = (2 * target.threads_now()).max(floor).next_power_of_two();
-    let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
-    let stack_bytes = options.stack_bytes.unwrap_or(DEFAULT_STACK_BYTES);
-    let config = Config {
-        target: kind,
-        children: u32::from(children),
-        cgroup_id,
-        cgroup_level,
-        stack_bytes,
-        off_cpu_stack_bytes: options.stack_bytes.unwrap_or(MOST_STACK_BYTES),
-        tell_every_exec: u32::from(target.follows_names()),
-        own_tgid: host::initial_tgid(),
-        captures_per_pass: pacing::MOST_CAPTURES,
-        ..Config::default()
-    };
-    let demand = Demand { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
-    let sizes = memory::sizes(demand);
-    let processes = target.tgids();
-    let limited = is_fixed(options, target)
-        && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
-    let only_processes = if limited { processes.to_vec() } else { vec![] };
-    Settings {
-        config,
-        sample_hz: options.sample_hz,
-        thread_capacity: sizes.threads,
-        ring_bytes: sizes.ring_bytes,
-        only_processes,
-        too_small: memory::too_few(sizes, demand),
-    }
 }

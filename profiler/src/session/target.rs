@@ -1,9 +1,14 @@
 //! Which processes are recorded: from the words of the command line to ids.
 
-use std::{ffi::OsString, fmt, fs, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, fmt, fs, path::PathBuf};
 
 use profiler_common::{config::target as kind, process::ProcessEvent};
 use regex::Regex;
+use rustix::{
+    io::Errno,
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity},
+};
 
 use super::cgroup::{Cgroup, CgroupError};
 use crate::process::read_text;
@@ -199,7 +204,27 @@ fn check_process(tgid: u32) -> Result<(), TargetError> {
 }
 
 fn thread_count(tgid: u32) -> u32 {
-    fs::read_dir(format!("/proc/{tgid}/task")).map_or(0, |entries| entries.count() as u32)
+    threads(tgid).count() as u32
+}
+
+fn threads(tgid: u32) -> impl Iterator<Item = u32> {
+    numbers_in(&format!("/proc/{tgid}/task"))
+}
+
+/// CPUs on which threads of these processes may run; none if the kernel does not tell (of more than 1024 CPUs).
+pub fn allowed_cpus(tgids: &[u32]) -> Option<BTreeSet<u32>> {
+    let mut allowed = BTreeSet::new();
+    for tid in tgids.iter().flat_map(|&tgid| threads(tgid)) {
+        match sched_getaffinity(Pid::from_raw(tid as i32)) {
+            Ok(mask) => {
+                allowed.extend((0..CpuSet::MAX_CPU).filter(|&cpu| mask.is_set(cpu)).map(|cpu| cpu as u32));
+            }
+            // It has ended, and needs none.
+            Err(Errno::SRCH) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(allowed)
 }
 
 /// `0.20 0.18 0.12 1/80 11206`: the number behind the slash.
@@ -210,7 +235,12 @@ pub fn threads_on_machine() -> u32 {
 }
 
 fn processes() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    numbers_in("/proc")
+}
+
+/// Entries of a directory of `/proc` that are ids.
+fn numbers_in(directory: &str) -> impl Iterator<Item = u32> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
@@ -243,5 +273,16 @@ mod tests {
         assert!(threads_on_machine() >= 1);
         assert!(processes().any(|tgid| tgid == own));
         assert_eq!(parent(own), Some(std::os::unix::process::parent_id()));
+    }
+
+    /// The kernel's own words are masks in hexadecimal, of 32 CPUs each.
+    #[test]
+    fn allowed_cpus_are_those_that_the_kernel_tells() {
+        let status = read_text("/proc/self/status").unwrap_or_default();
+        let masks = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed:")).unwrap_or_default();
+        let bits = |mask| u32::from_str_radix(mask, 16).map_or(0, u32::count_ones);
+        let told: u32 = masks.trim().split(',').map(bits).sum();
+        let allowed = allowed_cpus(&[std::process::id()]);
+        assert_eq!(allowed.map(|cpus| cpus.len() as u32), Some(told));
     }
 }

@@ -1,0 +1,81 @@
+//! What a recording is asked to do, and the size and the constants of the kernel programs that follow from it.
+
+use std::time::{Duration, Instant};
+
+use profiler_common::{
+    config::{Config, target as target_kind},
+    sample::{DEFAULT_STACK_BYTES, MOST_STACK_BYTES},
+};
+
+use super::{
+    host,
+    memory::{self, Demand},
+    pacing,
+    target::{self, Resolved, Target},
+};
+use crate::{confine::Needs, kernel::Settings};
+
+/// What to record, for how long and how.
+#[derive(Debug)]
+pub struct Options {
+    pub target: Target,
+    /// Also the processes that the targets fork.
+    pub children: bool,
+    /// Until a signal, or the end of the target, without it.
+    pub duration: Option<Duration>,
+    pub sample_hz: u32,
+    /// Most bytes of user stack that a sample takes. Without it 16 KiB, 64 KiB of a thread that waits, and as much of one
+    /// whose stack was cut on the CPU.
+    pub stack_bytes: Option<u32>,
+    /// How much of the machine's CPU time the recording may cost. Beyond it, less is recorded.
+    pub budget_ratio: f64,
+    /// What is still to be done after the recording.
+    pub needs: Needs,
+    /// Progress on stderr.
+    pub progress: bool,
+    /// When the program started.
+    pub program_start: Instant,
+}
+
+/// Whether no process can join the recorded ones.
+pub fn is_fixed(options: &Options, target: &Resolved) -> bool {
+    let may_grow = options.children || target.command().is_some() || target.follows_names();
+    target.kind() == target_kind::LISTED && !may_grow
+}
+
+/// Capacities for this target. An account takes about 740 bytes of kernel memory.
+pub fn settings(options: &Options, target: &Resolved) -> Settings {
+    let kind = target.kind();
+    let is_command = target.command().is_some();
+    let children = options.children || is_command || target.follows_names();
+    let floor = if is_fixed(options, target) { 4096 } else { 8192 };
+    let threads = (2 * target.threads_now()).max(floor).next_power_of_two();
+    let (cgroup_id, cgroup_level) = target.cgroup().map_or((0, 0), |cgroup| (cgroup.id, cgroup.level));
+    let stack_bytes = options.stack_bytes.unwrap_or(DEFAULT_STACK_BYTES);
+    let config = Config {
+        target: kind,
+        children: u32::from(children),
+        cgroup_id,
+        cgroup_level,
+        stack_bytes,
+        off_cpu_stack_bytes: options.stack_bytes.unwrap_or(MOST_STACK_BYTES),
+        tell_every_exec: u32::from(target.follows_names()),
+        own_tgid: host::initial_tgid(),
+        captures_per_pass: pacing::MOST_CAPTURES,
+        ..Config::default()
+    };
+    let demand = Demand { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
+    let sizes = memory::sizes(demand);
+    let is_fixed = is_fixed(options, target);
+    let processes = target.tgids();
+    let limited = is_fixed && pacing::limited_is_cheaper(processes.len(), target::threads_on_machine());
+    Settings {
+        config,
+        sample_hz: options.sample_hz,
+        thread_capacity: sizes.threads,
+        ring_bytes: sizes.ring_bytes,
+        only_processes: if limited { processes.to_vec() } else { vec![] },
+        only_cpus: if is_fixed { target::allowed_cpus(processes) } else { None },
+        too_small: memory::too_few(sizes, demand),
+    }
+}
