@@ -77,7 +77,9 @@ fn name(
 ) {
     recording.quality.skipped.extend(kernel.hidden());
     let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
-        (Some(file), _) => ModuleSource::File(descriptor_path(file)),
+        (Some(mapped), _) => {
+            ModuleSource::Mapped { path: descriptor_path(mapped.file()), stamp: mapped.stamp() }
+        }
         (None, Some(bytes)) => ModuleSource::Bytes(bytes.clone()),
         (None, None) => ModuleSource::None,
     });
