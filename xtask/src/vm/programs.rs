@@ -76,7 +76,8 @@ const NOT_RUN: &[(&str, &str)] = &[
 const KERNEL_INDEPENDENT: &[&str] = &[
     "workloads",
     "live_failures::damaged_captures_are_refused",
-    "live_failures::full_disk_leaves_no_partial_file",
+    "live_failures::full_disk_leaves_no_partial_file_and_loses_nothing",
+    "live_failures::a_recording_that_can_be_saved_nowhere_is_printed",
     "live_failures::interrupted_recording_writes_its_result",
     "live_failures::missing_directory_is_told_before_anything_is_recorded",
     "live_failures::missing_privilege_is_named_with_its_remedy",
