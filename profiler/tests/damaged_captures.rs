@@ -29,13 +29,11 @@ fn captures() -> Vec<Vec<u8>> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profiler"));
     let finished =
         command.args(["record", "-q", "-a", "-d", "500ms", "-o"]).arg(&path).output().expect("it runs");
-    match fs::read(&path) {
-        Ok(machine) => vec![EXAMPLE.to_vec(), machine],
-        Err(_) => {
-            eprintln!("only the example: {}", String::from_utf8_lossy(&finished.stderr));
-            vec![EXAMPLE.to_vec()]
-        }
+    let machine = fs::read(&path);
+    if machine.is_err() {
+        eprintln!("only the example: {}", String::from_utf8_lossy(&finished.stderr));
     }
+    [EXAMPLE.to_vec()].into_iter().chain(machine).collect()
 }
 
 /// What `profiler report` does with a file, in all formats. Whether it was refused.
