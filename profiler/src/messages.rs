@@ -1,6 +1,6 @@
 //! Every line that the program says on stderr beside errors, each with what to do next.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use crate::{analyze::Report, recording::Recording, report::frame_text};
 
@@ -31,6 +31,17 @@ pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> St
 /// A line or several for a terminal. Names of files and words of the command line are in it, and may hold anything.
 pub fn shown(text: &str) -> String {
     text.split('\n').map(frame_text::plain).collect::<Vec<_>>().join("\n")
+}
+
+/// A result could not be written where it should be, and the recording is kept elsewhere.
+pub fn saved_elsewhere(capture: &Path) -> String {
+    let path = capture.display();
+    format!("profiler: the recording is saved as `{path}`\n  try: profiler report `{path}`")
+}
+
+/// It could not be kept elsewhere either.
+pub fn not_saved(error: &anyhow::Error) -> String {
+    format!("profiler: the recording itself is not saved: {error:#}")
 }
 
 /// Files were written, but belong to root.

@@ -11,6 +11,7 @@ pub mod big_program;
 pub mod compile;
 pub mod counters;
 pub mod harness;
+pub mod leftovers;
 pub mod report;
 pub mod running;
 pub mod servers;

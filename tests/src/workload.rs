@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, mem, thread};
 
 /// Seconds after which a workload that nobody ended is killed by its alarm.
@@ -119,6 +119,20 @@ impl Scatter {
     /// The same sequence each time.
     pub fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Another sequence each time, by which a test tries what nobody has thought of: that of the number in `$SEED`, if there is one.
+    /// It is printed, so that a test that fails can be run again.
+    pub fn seeded() -> Self {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
+        println!("the same again: SEED={seed}");
+        let mut scatter = Self(seed);
+        // Seeds that are close to each other begin alike.
+        for _ in 0..8 {
+            scatter.below(1);
+        }
+        scatter
     }
 
     /// The next number below `bound`.

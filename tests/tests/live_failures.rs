@@ -1,14 +1,14 @@
 //! Bad input and bad luck: a clear error that says what to do, nothing lost, nothing left behind.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use profiler_tests::harness::{Live, attached_programs};
-use profiler_tests::report::{check_closed, check_near};
+use profiler_tests::report::{Report, check_closed, check_near};
 use profiler_tests::running::{Finished, run, wait_until};
 
 /// Time for what should take a moment.
@@ -135,21 +135,71 @@ fn missing_directory_is_told_before_anything_is_recorded() {
     assert!(started.elapsed() < Duration::from_secs(5), "it recorded first: {:?}", started.elapsed());
 }
 
-/// A disk that fills up is an error, and leaves neither a partial file under the final name nor a temporary one.
+/// A disk that fills up is an error, and leaves neither a partial file under the final name nor a temporary one. The recording
+/// is kept elsewhere, and the message says where.
 #[test]
-fn full_disk_leaves_no_partial_file() {
+fn full_disk_leaves_no_partial_file_and_loses_nothing() {
     let Some(live) = Live::start() else { return };
     let disk = TinyDisk::mount(live.path("tiny"));
     let workload = live.workload("waits", &[]);
-    let pid = workload.pid().to_string();
+    let elsewhere = live.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("a directory");
     for name in ["out.prof", "out.json"] {
-        let path = disk.0.join(name);
-        let finished = live.run(&["record", "-q", "-p", &pid, "-d", "1", "-o", &path.to_string_lossy()]);
-        check_failure(&finished, 1, &["No space left on device", name]);
-        let left: Vec<_> =
-            fs::read_dir(&disk.0).expect("the disk").flatten().map(|entry| entry.path()).collect();
-        assert_eq!(left, Vec::<PathBuf>::new(), "files that were left");
+        let finished = record_to(&live, workload.pid(), &disk.0.join(name), &elsewhere);
+        check_failure(&finished, 1, &["No space left on device", name, "the recording is saved as"]);
+        assert_eq!(names_in(&disk.0), [""; 0], "files that were left");
+        check_saved(&live, &elsewhere, &finished);
     }
+    let device = live.path("device.json");
+    symlink("/dev/full", &device).expect("a link");
+    let finished = record_to(&live, workload.pid(), &device, &elsewhere);
+    check_failure(&finished, 1, &["No space left on device", "device.json", "the recording is saved as"]);
+    check_saved(&live, &elsewhere, &finished);
+}
+
+/// Where it can be saved nowhere, what a person can read is on standard output.
+#[test]
+fn a_recording_that_can_be_saved_nowhere_is_printed() {
+    let Some(live) = Live::start() else { return };
+    let disk = TinyDisk::mount(live.path("tiny"));
+    let workload = live.workload("waits", &[]);
+    let finished = record_to(&live, workload.pid(), &disk.0.join("out.json"), &disk.0);
+    check_failure(
+        &finished,
+        1,
+        &["out.json", "the recording itself is not saved", "No space left on device"],
+    );
+    assert!(finished.stdout.contains("of thread time went"), "{finished:?}");
+    assert_eq!(names_in(&disk.0), [""; 0], "files that were left");
+}
+
+/// Records for a second, with another directory for temporary files.
+#[track_caller]
+fn record_to(live: &Live, pid: u32, path: &Path, temporary: &Path) -> Finished {
+    let path = path.to_string_lossy();
+    let mut command = live.profiler(&["record", "-q", "-p", &pid.to_string(), "-d", "1", "-o", &path]);
+    command.env("TMPDIR", temporary);
+    run(command, SOON).expect("profiler ends")
+}
+
+/// The one file in the directory is the capture that the message names. It is read, and taken away.
+#[track_caller]
+fn check_saved(live: &Live, directory: &Path, finished: &Finished) {
+    let names = names_in(directory);
+    assert_eq!(names.len(), 1, "{names:?}");
+    let path = directory.join(&names[0]);
+    let path = path.to_string_lossy();
+    assert!(finished.stderr.contains(&format!("try: profiler report `{path}`")), "{finished:?}");
+    let json = live.path("saved.json");
+    let read = live.run(&["report", &path, "-o", &json.to_string_lossy()]);
+    assert!(read.status.success(), "{read:?}");
+    check_closed(&Report::read(&json));
+    fs::remove_file(&*path).expect("it is there");
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("a directory").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// A file system in memory with room for one page.

@@ -9,6 +9,7 @@ mod fuzz;
 mod aarch64;
 mod bench;
 mod vm;
+mod nightly;
 mod command;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::Args),
     /// Run the live tests on other kernels, in QEMU
     Vm(vm::Args),
+    /// Record a server for an hour, and fail if the profiler's memory grows
+    Nightly(nightly::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Aarch64(args) => aarch64::aarch64(&args),
         Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::vm(&args),
+        Task::Nightly(args) => nightly::nightly(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `TASK_DEAD`: the thread has left a CPU for the last time.
-const TASK_DEAD: u32 = 0x80;
+pub const TASK_DEAD: u32 = 0x80;
 
 /// CLOCK_MONOTONIC.
 #[inline(always)]

@@ -9,7 +9,7 @@
 
 use profiler_common::{ledger::flags, state};
 
-use super::ledger::{Account, Opening, now_ns, open};
+use super::ledger::{Account, Opening, TASK_DEAD, now_ns, open};
 use crate::{
     classify::classify,
     filter, maps,
@@ -24,6 +24,10 @@ pub fn on_task(task: Task) -> Option<()> {
         account.correct_guess(|| present_state(task));
         account.settle(task, now_ns());
         return Some(());
+    }
+    // It has ended, and its account was closed with that; it stays among the tasks until somebody has waited for it.
+    if task.state() & TASK_DEAD != 0 {
+        return None;
     }
     let level = Task::current().ns_level();
     // SAFETY: the pointer into the map is not null. Later openings read it.

@@ -70,6 +70,11 @@ pub struct Record {
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
     pub max_overhead: f64,
 
+    /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads have an account and fewer
+    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 140 KiB of it in any case.
+    #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
+    pub kernel_memory: u64,
+
     #[command(flatten)]
     pub outputs: Outputs,
 
@@ -158,16 +163,26 @@ impl Record {
 
 /// Bytes of stack, plain or in KiB, rounded up to whole pages.
 fn stack_bytes(text: &str) -> Result<u32, String> {
-    let (number, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(number) => (number, 1024),
-        None => (text, 1),
-    };
-    let number: u32 =
-        number.parse().map_err(|_| "not a number of bytes; try: 16384, 16k or 64k".to_owned())?;
-    let bytes = number.checked_mul(unit).filter(|bytes| (1..=MOST_STACK_BYTES).contains(bytes));
+    let number = bytes(text).ok_or("not a number of bytes; try: 16384, 16k or 64k")?;
+    let bytes = u32::try_from(number).ok().filter(|bytes| (1..=MOST_STACK_BYTES).contains(bytes));
     let bytes =
         bytes.ok_or_else(|| format!("must be more than nothing and at most {MOST_STACK_BYTES} (64k)"))?;
     Ok(bytes.next_multiple_of(PAGE_BYTES as u32))
+}
+
+/// Bytes of memory in the kernel.
+fn kernel_bytes(text: &str) -> Result<u64, String> {
+    let number = bytes(text).ok_or("not a number of bytes; try: 16m or 64m")?;
+    let allowed = (2 << 20..=1 << 30).contains(&number);
+    allowed.then_some(number).ok_or_else(|| "must be from 2m to 1g".to_owned())
+}
+
+/// A number of bytes: plain, or in KiB, MiB or GiB.
+fn bytes(text: &str) -> Option<u64> {
+    let units = [('k', 10), ('m', 20), ('g', 30)];
+    let unit = units.into_iter().find(|(letter, _)| text.ends_with([*letter, letter.to_ascii_uppercase()]));
+    let (number, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], shift));
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// A percentage, with its sign or without, as a share.
@@ -243,8 +258,19 @@ mod tests {
         check_stack_bytes("65536", Some(65_536));
         check_stack_bytes("5000", Some(8192));
         check_stack_bytes("1", Some(4096));
-        for text in ["0", "65537", "65k", "", "k", "-1", "16m", "99999999k"] {
+        for text in ["0", "65537", "65k", "", "k", "-1", "16m", "99999999k", "99999999999g"] {
             check_stack_bytes(text, None);
+        }
+    }
+
+    #[test]
+    fn memory_in_the_kernel_has_its_bounds() {
+        assert_eq!(
+            ["2m", "64M", "1g", "4194304"].map(kernel_bytes),
+            [2 << 20, 64 << 20, 1 << 30, 4 << 20].map(Ok)
+        );
+        for text in ["", "1m", "2g", "x", "-1", "64"] {
+            assert!(kernel_bytes(text).is_err(), "{text}");
         }
     }
 

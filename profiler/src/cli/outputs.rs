@@ -32,17 +32,21 @@ pub struct Plan {
     outputs: Vec<Output>,
     view: View,
     owner: Option<Owner>,
+    /// The name of the capture that is saved elsewhere if an output fails. None where there is a capture already.
+    spare_name: Option<String>,
 }
 
 impl Plan {
     /// For a recording: what is named, or else the text on stdout and a capture whose name tells target and time.
     pub fn for_recording(args: &Outputs, target: &Target) -> Result<Self> {
         let mut plan = Self::for_report(args)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let name = default_name(target, now);
         if args.output.is_empty() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let destination = Destination::File(default_name(target, now).into());
+            let destination = Destination::File(name.clone().into());
             plan.outputs.push(Output { format: Format::Capture, destination });
         }
+        plan.spare_name = Some(name);
         Ok(plan)
     }
 
@@ -53,7 +57,7 @@ impl Plan {
             .iter()
             .map(|name| Ok(Output { format: Format::of(name)?, destination: Destination::parse(name) }))
             .collect::<Result<_>>()?;
-        Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment() })
+        Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment(), spare_name: None })
     }
 
     /// Refuses what can be seen now to fail later.
@@ -75,12 +79,14 @@ impl Plan {
         self.outputs.iter().filter_map(|output| output.destination.directory()).collect()
     }
 
-    /// Writes all of them. One that fails does not keep the others from being written.
+    /// Writes all of them. One that fails does not keep the others from being written, nor is the recording lost by it.
     pub fn write(&self, report: &Report) -> Result<()> {
         let mut first_error = None;
+        let mut has_capture = false;
         for output in &self.outputs {
             match output::write(&output.destination, self.owner, |out| self.render(output, report, out)) {
                 Ok(written) => {
+                    has_capture |= output.format == Format::Capture;
                     if let Some(error) = written.owner_error {
                         eprintln!("{}", messages::shown(&messages::owner_not_changed(&self.files(), &error)));
                     }
@@ -93,7 +99,28 @@ impl Plan {
                 }
             }
         }
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        let Some(error) = first_error else { return Ok(()) };
+        if let Some(name) = self.spare_name.as_ref().filter(|_| !has_capture) {
+            self.save_elsewhere(name, report);
+        }
+        Err(error.into())
+    }
+
+    /// Saves the capture in the directory for temporary files. If it cannot be there either, what a person can read goes to
+    /// standard output, where it does not go anyway.
+    fn save_elsewhere(&self, name: &str, report: &Report) {
+        let path = std::env::temp_dir().join(name);
+        let capture = Destination::File(path.clone());
+        let saved = output::write(&capture, self.owner, |out| capture::save(report.recording, out));
+        let Err(error) = saved else {
+            return eprintln!("{}", messages::shown(&messages::saved_elsewhere(&path)));
+        };
+        eprintln!("{}", messages::shown(&messages::not_saved(&anyhow::Error::new(error))));
+        if self.outputs.iter().all(|output| output.destination != Destination::Stdout) {
+            // The last resort: where it fails, all is said.
+            let text = Text { style: Style { colour: false } };
+            let _ = output::write(&Destination::Stdout, None, |out| text.render(report, out));
+        }
     }
 
     fn render(&self, output: &Output, report: &Report, out: &mut dyn Write) -> std::io::Result<()> {

@@ -40,6 +40,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         sample_hz: args.frequency,
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
+        kernel_bytes: args.kernel_memory,
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,
         program_start,
@@ -77,7 +78,9 @@ fn name(
 ) {
     recording.quality.skipped.extend(kernel.hidden());
     let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
-        (Some(file), _) => ModuleSource::File(descriptor_path(file)),
+        (Some(mapped), _) => {
+            ModuleSource::Mapped { path: descriptor_path(mapped.file()), stamp: mapped.stamp() }
+        }
         (None, Some(bytes)) => ModuleSource::Bytes(bytes.clone()),
         (None, None) => ModuleSource::None,
     });

@@ -4,14 +4,15 @@
 //! permission keeps out is counted.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::Limits;
 use super::maps::{MapsLine, parse_line};
 use super::open::{self, Owner};
+use super::stamp::{Stamp, Watched};
 use crate::unwind::{Image, Malformed, Tables, parse_image};
 
 /// Most bytes of a vDSO: x86_64 has 8 KiB, with `CONFIG_TIME_NS` and on aarch64 not much more.
@@ -24,8 +25,8 @@ pub struct ImageInfo {
     pub path: String,
     /// GNU build id; empty if there is none or the file could not be read.
     pub build_id: Vec<u8>,
-    /// Kept open, so that it can be read when its path leads nowhere.
-    pub file: Option<File>,
+    /// Kept open, so that it can be read when its path leads nowhere, if it is then still what it was when it was first read.
+    pub file: Option<Watched>,
     /// The vDSO has no file.
     pub vdso: Option<Arc<[u8]>>,
 }
@@ -83,7 +84,7 @@ pub enum Backing {
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
     /// The file was found.
-    File { device: u64, inode: u64, size: u64, modified: (i64, i64) },
+    File(Stamp),
     /// As maps name it: finds a file that was seen before when it cannot be reached now, because its process is
     /// ending or it was replaced.
     Line { device: (u32, u32), inode: u64, generation: u64, path: Vec<u8> },
@@ -137,7 +138,8 @@ impl Images {
 
     fn file(&mut self, owner: Owner, line: &MapsLine<'_>) -> Option<u32> {
         let found = open::find(owner, line);
-        let key = found.as_ref().map_or_else(|_| Key::line(line), |found| Key::file(&found.metadata));
+        let key =
+            found.as_ref().map_or_else(|_| Key::line(line), |found| Key::File(Stamp::of(&found.metadata)));
         if let Some(image) = self.by_key.get(&key) {
             return *image;
         }
@@ -145,7 +147,7 @@ impl Images {
             self.counts.images_over_limit += 1;
             return None;
         }
-        let image = match found.and_then(|found| found.open()) {
+        let image = match found.and_then(|found| Watched::new(found.open()?)) {
             Ok(file) => self.read(line, file),
             Err(_) => Some(self.unreadable(line)),
         };
@@ -154,8 +156,10 @@ impl Images {
         image
     }
 
-    fn read(&mut self, line: &MapsLine<'_>, file: File) -> Option<u32> {
-        let image = match parse_image(&file, self.budget()) {
+    fn read(&mut self, line: &MapsLine<'_>, file: Watched) -> Option<u32> {
+        let image = match parse_image(file.file(), self.budget()) {
+            // Of what is written to while it is read, one table may belong to another build than the next.
+            Ok(_) if file.has_changed() => return Some(self.unreadable(line)),
             Ok(image) => image,
             Err(Malformed::NotElf) => return None,
             Err(Malformed::Unreadable(_) | Malformed::Truncated) => return Some(self.unreadable(line)),
@@ -187,7 +191,7 @@ impl Images {
         self.limits.unwind_bytes.saturating_sub(self.unwind_bytes)
     }
 
-    fn add(&mut self, path: String, file: Option<File>, vdso: Option<Arc<[u8]>>, image: Image) -> u32 {
+    fn add(&mut self, path: String, file: Option<Watched>, vdso: Option<Arc<[u8]>>, image: Image) -> u32 {
         self.counts.without_tables += u64::from(image.over_budget);
         self.unwind_bytes += image.tables.as_ref().map_or(0, Tables::bytes);
         self.infos.push(ImageInfo { path, build_id: image.build_id.clone(), file, vdso });
@@ -197,15 +201,6 @@ impl Images {
 }
 
 impl Key {
-    fn file(metadata: &Metadata) -> Self {
-        Self::File {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
-
     fn line(line: &MapsLine<'_>) -> Self {
         let MapsLine { device, inode, generation, .. } = *line;
         Self::Line { device, inode, generation, path: line.path.to_vec() }

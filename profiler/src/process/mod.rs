@@ -13,6 +13,7 @@ mod maps;
 mod open;
 mod perf_maps;
 mod spaces;
+mod stamp;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use open::Owner;
 pub use open::descriptor_path;
 pub use perf_maps::PerfMaps;
 use spaces::{SpaceId, Spaces};
+pub use stamp::{Stamp, Watched};
 
 use crate::recording::{Broken, Method, StackEnd};
 use crate::unwind::{Captured, Location, Mapping, Unwound};

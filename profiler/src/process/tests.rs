@@ -254,7 +254,7 @@ fn a_deleted_program_is_still_read() {
         let original = parse_image(&File::open("/bin/sleep").expect("sleep"), 0).expect("an image").build_id;
         assert!(!original.is_empty());
         assert_eq!(image.build_id, original);
-        let file = image.file.as_ref().expect("an open file");
+        let file = image.file.as_ref().expect("an open file").file();
         assert_eq!(ReadAt::size(file).expect("a size"), fs::metadata("/bin/sleep").expect("sleep").len());
     } else {
         assert!(image.build_id.is_empty() && image.file.is_none());

@@ -7,8 +7,8 @@ use profiler_common::{
 
 use super::pacing::{AIM, MOST_CAPTURES};
 
-/// What the kernel's side of a recording may have: maps, and perf's rings.
-const MOST_BYTES: u64 = 64 << 20;
+/// What the kernel's side of a recording may have if nothing else is said: maps, and perf's rings.
+pub const MOST_BYTES: u64 = 64 << 20;
 /// A value of a preallocated hash takes this much more: its key, links, and a bucket.
 const HASH_BYTES: u64 = 72;
 /// An account, with its entry in the map of targets, which has the same capacity and 8 bytes a value.
@@ -19,8 +19,9 @@ const CPU_BYTES: u64 = (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES) as u64;
 const FIXED_MAPS_BYTES: u64 = 1 << 20;
 /// The ring holds what arrives in this time at worst, so that the loop may be late that long.
 const SLACK_SECONDS: f64 = 0.25;
-/// Fewer accounts than this are of no use, whatever the machine has else.
-const FEWEST_THREADS: u32 = 1024;
+/// Fewer accounts than this, and a smaller ring, are of no use, whatever may be had.
+const FEWEST_THREADS: u32 = 256;
+const LEAST_RING_BYTES: u64 = 256 << 10;
 
 /// What the sizes follow from.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub struct Demand {
     pub sample_hz: u32,
     /// Bytes of user stack that a usual sample takes.
     pub stack_bytes: u32,
+    /// What the kernel's side may have.
+    pub most_bytes: u64,
 }
 
 /// The sizes.
@@ -45,11 +48,11 @@ pub struct Sizes {
 /// Chooses them. The accounts may have three quarters of what the CPUs' parts leave; the ring has at most the rest.
 pub fn sizes(demand: Demand) -> Sizes {
     let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
-    let left = MOST_BYTES.saturating_sub(for_cpus).max(MOST_BYTES / 8);
+    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 8);
     let most_threads = (left * 3 / 4 / THREAD_BYTES) as u32;
     let threads = demand.threads.min(most_threads).max(FEWEST_THREADS);
     let rest = left.saturating_sub(u64::from(threads) * THREAD_BYTES);
-    let most_ring = 1_u64 << rest.max(1 << 20).ilog2();
+    let most_ring = 1_u64 << rest.max(LEAST_RING_BYTES).ilog2();
     Sizes { threads, ring_bytes: u64::from(wanted_ring(demand)).min(most_ring) as u32 }
 }
 
@@ -66,9 +69,10 @@ fn wanted_ring(demand: Demand) -> u32 {
 pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
     (sizes.threads < demand.threads).then(|| {
         format!(
-            "there is room for {} threads at one time, so that the kernel's side takes at most 64 MiB; `threads_full` \
-             counts those beyond",
-            sizes.threads
+            "there is room for {} threads at one time, so that the kernel's side takes at most {} MiB (--kernel-memory); \
+             `threads_full` counts those beyond",
+            sizes.threads,
+            demand.most_bytes >> 20
         )
     })
 }
@@ -77,7 +81,8 @@ pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SMALL: Demand = Demand { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10 };
+    const SMALL: Demand =
+        Demand { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10, most_bytes: MOST_BYTES };
 
     fn bytes(sizes: Sizes, cpus: u32) -> u64 {
         u64::from(sizes.threads) * THREAD_BYTES
@@ -110,6 +115,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tenth_of_the_memory_is_kept_to_as_well() {
+        let most_bytes = MOST_BYTES / 10;
+        let sizes = sizes(Demand { most_bytes, threads: 1 << 20, sample_hz: 1000, ..SMALL });
+        assert!(bytes(sizes, 2) <= most_bytes, "{sizes:?}");
+        assert!(sizes.threads >= 4096 && sizes.ring_bytes >= 1 << 20, "{sizes:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod usage;
 mod world;
 
 pub use command::CommandError;
+pub use memory::MOST_BYTES as MOST_KERNEL_BYTES;
 pub use options::Options;
 pub use target::{Target, TargetError};
 

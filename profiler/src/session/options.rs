@@ -29,6 +29,8 @@ pub struct Options {
     pub stack_bytes: Option<u32>,
     /// How much of the machine's CPU time the recording may cost. Beyond it, less is recorded.
     pub budget_ratio: f64,
+    /// Most bytes that the kernel's side may have.
+    pub kernel_bytes: u64,
     /// What is still to be done after the recording.
     pub needs: Needs,
     /// Progress on stderr.
@@ -64,7 +66,13 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         captures_per_pass: pacing::MOST_CAPTURES,
         ..Config::default()
     };
-    let demand = Demand { cpus: host::possible_cpus(), threads, sample_hz: options.sample_hz, stack_bytes };
+    let demand = Demand {
+        cpus: host::possible_cpus(),
+        threads,
+        sample_hz: options.sample_hz,
+        stack_bytes,
+        most_bytes: options.kernel_bytes,
+    };
     let sizes = memory::sizes(demand);
     let is_fixed = is_fixed(options, target);
     let processes = target.tgids();

@@ -11,7 +11,7 @@ use std::path::Path;
 use ::blazesym::symbolize::source::{Elf, Source};
 use ::blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer, evict};
 
-use super::{NAMES_PER_FRAME, cut, demangle};
+use super::{NAMES_PER_FRAME, cut, cut_files, demangle};
 use crate::recording::Name;
 
 /// Memory of the whole process beyond which parsed units and mapped pages are let go. Pages of a mapped file count as
@@ -31,13 +31,19 @@ pub struct Library {
 
 impl Library {
     pub fn new() -> Self {
+        cut_files::guard();
         let resident_limit = RESIDENT_BYTES.max(resident_bytes() + LEAST_BYTES);
         Self { symbolizer: new_symbolizer(), resident_limit }
     }
 
     /// The functions at addresses of a file, parallel to them, innermost first. With `debug_information`, the file must
-    /// have some that refers to no other file, unless all of those files can be trusted.
-    pub fn look_up(&mut self, path: &Path, debug_information: bool, addresses: &[u64]) -> Vec<Vec<Name>> {
+    /// have some that refers to no other file, unless all of those files can be trusted. None if it was cut short meanwhile.
+    pub fn look_up(
+        &mut self,
+        path: &Path,
+        debug_information: bool,
+        addresses: &[u64],
+    ) -> Option<Vec<Vec<Name>>> {
         let mut names = vec![Vec::new(); addresses.len()];
         // Neighbours are in the same unit.
         let mut order: Vec<usize> = (0..addresses.len()).collect();
@@ -47,7 +53,11 @@ impl Library {
         let source = Source::Elf(elf);
         for rows in order.chunks(ADDRESSES) {
             let wanted: Vec<u64> = rows.iter().map(|&row| addresses[row]).collect();
-            let Some(found) = self.ask(&source, &wanted) else { break };
+            let found = match self.ask(&source, &wanted) {
+                Ok(found) => found,
+                Err(Unusable::Broken) => break,
+                Err(Unusable::Cut) => return None,
+            };
             for (&row, found) in rows.iter().zip(found) {
                 names[row] = found;
             }
@@ -60,7 +70,7 @@ impl Library {
         if resident_bytes() > self.resident_limit {
             self.let_go();
         }
-        names
+        Some(names)
     }
 
     /// Forgets what was parsed, and gives its memory back to the kernel: the allocator would keep it, and the next look
@@ -74,19 +84,30 @@ impl Library {
         };
     }
 
-    /// `None` if the file as a whole cannot be used.
-    fn ask(&mut self, source: &Source<'_>, addresses: &[u64]) -> Option<Vec<Vec<Name>>> {
-        // The files are hostile and the library large: a panic in it costs the names of one file, not the recording.
-        // What it leaves behind is thrown away.
-        let attempt = catch_unwind(AssertUnwindSafe(|| {
+    fn ask(&mut self, source: &Source<'_>, addresses: &[u64]) -> Result<Vec<Vec<Name>>, Unusable> {
+        let look_up = || {
             let found = self.symbolizer.symbolize(source, Input::VirtOffset(addresses)).ok()?;
             Some(found.iter().map(names).collect())
-        }));
-        attempt.unwrap_or_else(|_| {
+        };
+        // The files are hostile and the library large: a panic in it costs the names of one file, not the recording.
+        // What it leaves behind is thrown away.
+        let (attempt, was_cut) = cut_files::reading(|| catch_unwind(AssertUnwindSafe(look_up)));
+        if was_cut || attempt.is_err() {
             self.symbolizer = new_symbolizer();
-            None
-        })
+        }
+        match attempt {
+            _ if was_cut => Err(Unusable::Cut),
+            Ok(Some(found)) => Ok(found),
+            Ok(None) | Err(_) => Err(Unusable::Broken),
+        }
     }
+}
+
+/// Why a file as a whole cannot be used.
+enum Unusable {
+    Broken,
+    /// It was cut short while it was read.
+    Cut,
 }
 
 fn new_symbolizer() -> Symbolizer {

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::elf_file::ElfFile;
+use crate::process::Watched;
 
 /// Where Debian, Fedora and the others put them.
 const ROOT: &str = "/usr/lib/debug";
@@ -35,12 +36,12 @@ impl DebugFiles {
     }
 
     /// The separate debug information of a file, with its path. `directory` is that of the file.
-    pub fn find(&self, elf: &ElfFile, directory: Option<&Path>) -> Option<(PathBuf, File)> {
+    pub fn find(&self, elf: &ElfFile, directory: Option<&Path>) -> Option<(PathBuf, Watched)> {
         let by_build_id = build_id_path(&elf.build_id).map(|path| self.root.join(".build-id").join(path));
         let by_link = elf.link.iter().flat_map(|link| self.beside(&link.name, directory));
         by_build_id.into_iter().chain(by_link).find_map(|path| {
-            let file = open_regular(&path).ok()?;
-            belongs_to(&file, elf).then_some((path, file))
+            let file = open_regular(&path).and_then(Watched::new).ok()?;
+            belongs_to(file.file(), elf).then_some((path, file))
         })
     }
 

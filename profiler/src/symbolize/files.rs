@@ -15,9 +15,9 @@ use super::blazesym::Library;
 use super::debug_files::DebugFiles;
 use super::debuginfod::Debuginfod;
 use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
-use super::memory_file::MemoryFile;
+use super::memory_file::memory_file;
 use super::{KernelSymbols, kallsyms, perf_map, qualified};
-use crate::process::descriptor_path;
+use crate::process::{Stamp, Watched, descriptor_path};
 use crate::recording::{ModuleId, Name, ProcessId};
 
 /// Where the names of a recording's modules and processes are to be found. Shared by all workers.
@@ -35,6 +35,9 @@ pub struct Sources<'a> {
     /// Files whose debug information was not read because of its size, or because of what it refers to.
     too_large: AtomicU64,
     shared: AtomicU64,
+    /// Files whose names were left out because they have changed, or were cut short while they were read.
+    changed: AtomicU64,
+    cut: AtomicU64,
 }
 
 /// Opens the perf map of a process, which most do not have.
@@ -43,7 +46,10 @@ pub type PerfMapOf<'a> = Box<dyn Fn(ProcessId) -> io::Result<File> + Sync + 'a>;
 /// The content of one module.
 #[derive(Clone, Debug, Default)]
 pub enum ModuleSource {
-    /// A path that leads to the very file that was mapped, for example `/proc/self/fd/7`.
+    /// A path that leads to the very file that was mapped, for example `/proc/self/fd/7`, and what it was when the stacks were
+    /// unwound by it.
+    Mapped { path: PathBuf, stamp: Stamp },
+    /// A file as it is when it is asked.
     File(PathBuf),
     /// The whole ELF image, for the vDSO, which is in no file.
     Bytes(Arc<[u8]>),
@@ -54,21 +60,33 @@ pub enum ModuleSource {
 
 impl<'a> Sources<'a> {
     pub fn new(modules: Vec<ModuleSource>, kernel: KernelSymbols, perf_map: PerfMapOf<'a>) -> Self {
-        let debug_files = DebugFiles::default();
-        let (too_large, shared) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { modules, kernel, perf_map, debug_files, debuginfod: None, too_large, shared }
+        Self {
+            modules,
+            kernel,
+            perf_map,
+            debug_files: DebugFiles::default(),
+            debuginfod: None,
+            too_large: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            changed: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        }
     }
 
     /// What was left out, as sentences for the report.
     pub fn sentences(&self) -> Vec<String> {
         let limit = DECOMPRESSED_BYTES >> 20;
+        let large = format!("have more than {limit} MiB of debug information once decompressed");
+        let (no_lines, no_names) = ("whose functions have no lines", "whose names are left out");
         let causes = [
-            (&self.too_large, format!("have more than {limit} MiB of debug information once decompressed")),
-            (&self.shared, "have debug information that refers to a further file".to_owned()),
+            (&self.too_large, no_lines, large.as_str()),
+            (&self.shared, no_lines, "have debug information that refers to a further file"),
+            (&self.changed, no_names, "have changed since they were first read"),
+            (&self.cut, no_names, "were cut short while they were read"),
         ];
-        let sentence = |(count, what): &(&AtomicU64, String)| match count.load(Relaxed) {
+        let sentence = |(count, what, why): &(&AtomicU64, &str, &str)| match count.load(Relaxed) {
             0 => None,
-            count => Some(format!("files whose functions have no lines, because they {what}: {count}")),
+            count => Some(format!("files {what}, because they {why}: {count}")),
         };
         causes.iter().filter_map(sentence).collect()
     }
@@ -95,14 +113,19 @@ impl Symbolizer for FileSymbolizer<'_> {
     }
 
     fn module(&mut self, module: ModuleId, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-        match self.sources.modules.get(module as usize) {
-            None | Some(ModuleSource::None) => Vec::new(),
-            Some(ModuleSource::File(path)) => self.elf_names(path, file_offsets),
-            Some(ModuleSource::Bytes(bytes)) => match MemoryFile::new(bytes) {
-                Ok(image) => self.elf_names(&image.path(), file_offsets),
-                Err(_) => Vec::new(),
-            },
-        }
+        let opened = match self.sources.modules.get(module as usize) {
+            None | Some(ModuleSource::None) => return Vec::new(),
+            Some(ModuleSource::Mapped { path, stamp }) => {
+                File::open(path).map(|file| (path.clone(), Watched::since(file, *stamp)))
+            }
+            Some(ModuleSource::File(path)) => {
+                File::open(path).and_then(Watched::new).map(|file| (path.clone(), file))
+            }
+            Some(ModuleSource::Bytes(bytes)) => {
+                memory_file(bytes).and_then(Watched::new).map(|file| (descriptor_path(file.file()), file))
+            }
+        };
+        opened.map_or_else(|_| Vec::new(), |(path, file)| self.elf_names(&path, &file, file_offsets))
     }
 
     fn process(&mut self, process: ProcessId, addresses: &[u64]) -> Vec<Vec<Name>> {
@@ -118,12 +141,15 @@ fn named(functions: io::Result<Vec<Option<String>>>) -> Vec<Vec<Name>> {
 }
 
 impl FileSymbolizer<'_> {
-    /// The functions at offsets of an ELF file, parallel to the offsets.
-    fn elf_names(&mut self, path: &Path, file_offsets: &[u64]) -> Vec<Vec<Name>> {
-        let looked_at = File::open(path).ok().and_then(|file| Some((ElfFile::read(&file)?, file)));
-        let Some((elf, file)) = looked_at else { return vec![Vec::new(); file_offsets.len()] };
+    /// The functions at offsets of an ELF file, parallel to the offsets. Its path tells in which directory it lies.
+    fn elf_names(&mut self, path: &Path, file: &Watched, file_offsets: &[u64]) -> Vec<Vec<Name>> {
+        let nameless = vec![Vec::new(); file_offsets.len()];
+        let Some(elf) = ElfFile::read(file.file()) else {
+            self.is_believed(file, false);
+            return nameless;
+        };
         let mut search = Search::new(&elf, file_offsets);
-        let own = descriptor_path(&file);
+        let own = descriptor_path(file.file());
         if elf.debug == DebugInformation::Usable {
             search.ask(&mut self.library, &own, true);
         } else {
@@ -137,40 +163,54 @@ impl FileSymbolizer<'_> {
             search.ask(&mut self.library, &own, false);
             search.complete(&mut self.library, &own);
         }
-        search.names
+        if self.is_believed(file, search.was_cut) { search.names } else { nameless }
     }
 
     /// Asks the separate debug information of a file that has none of its own.
     fn ask_separate(&mut self, elf: &ElfFile, path: &Path, search: &mut Search) {
         let original = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned());
         let Some((separate, file)) = self.sources.debug_files.find(elf, original.parent()) else { return };
-        let Some(found) = ElfFile::read(&file) else { return };
-        // What a package installed may refer to what another one did, and the library knows how.
-        if found.debug == DebugInformation::Shared && self.sources.debug_files.holds(&separate) {
-            search.ask(&mut self.library, &separate, true);
-        } else {
-            self.ask_debug_file(&found, &descriptor_path(&file), search);
-        }
+        let holds = self.sources.debug_files.holds(&separate);
+        self.ask_debug_file(&file, search, holds.then_some(&separate));
     }
 
-    /// Asks a file that was found for another one.
-    fn ask_debug_file(&mut self, found: &ElfFile, path: &Path, search: &mut Search) {
-        if found.debug == DebugInformation::Usable {
-            search.ask(&mut self.library, path, true);
-        } else {
-            self.count(found.debug);
+    /// Asks a file that was found for another one. With a path, it may refer to further files from there.
+    fn ask_debug_file(&mut self, file: &Watched, search: &mut Search, trusted: Option<&Path>) {
+        let before = search.names.clone();
+        let Some(found) = ElfFile::read(file.file()) else { return };
+        let path = descriptor_path(file.file());
+        match (found.debug, trusted) {
+            // What a package installed may refer to what another one did, and the library knows how.
+            (DebugInformation::Shared, Some(path)) => search.ask(&mut self.library, path, true),
+            (DebugInformation::Usable, _) => search.ask(&mut self.library, &path, true),
+            (other, _) => self.count(other),
         }
         if found.symbols {
-            search.ask(&mut self.library, path, false);
-            search.complete(&mut self.library, path);
+            search.ask(&mut self.library, &path, false);
+            search.complete(&mut self.library, &path);
+        }
+        if !self.is_believed(file, std::mem::take(&mut search.was_cut)) {
+            search.names = before;
         }
     }
 
     fn ask_servers(&mut self, elf: &ElfFile, search: &mut Search) {
         let Some(servers) = &self.sources.debuginfod else { return };
-        let Some(file) = servers.debug_information(&elf.build_id) else { return };
-        let Some(found) = ElfFile::read(&file) else { return };
-        self.ask_debug_file(&found, &descriptor_path(&file), search);
+        let file = servers.debug_information(&elf.build_id).and_then(|file| Watched::new(file).ok());
+        if let Some(file) = file {
+            self.ask_debug_file(&file, search, None);
+        }
+    }
+
+    /// Whether what was read of a file belongs together. Counts it if not.
+    fn is_believed(&self, file: &Watched, was_cut: bool) -> bool {
+        let is_changed = file.has_changed();
+        if was_cut {
+            self.sources.cut.fetch_add(1, Relaxed);
+        } else if is_changed {
+            self.sources.changed.fetch_add(1, Relaxed);
+        }
+        !was_cut && !is_changed
     }
 
     fn count(&self, debug: DebugInformation) {
@@ -187,13 +227,15 @@ struct Search {
     /// Rows of `names` with the address in the file, of those that lie in its code.
     addresses: Vec<(usize, u64)>,
     names: Vec<Vec<Name>>,
+    /// A file was cut short while it was asked.
+    was_cut: bool,
 }
 
 impl Search {
     fn new(elf: &ElfFile, file_offsets: &[u64]) -> Self {
         let address = |(row, &offset): (usize, &u64)| Some((row, elf.address(offset)?));
         let addresses = file_offsets.iter().enumerate().filter_map(address).collect();
-        Self { addresses, names: vec![Vec::new(); file_offsets.len()] }
+        Self { addresses, names: vec![Vec::new(); file_offsets.len()], was_cut: false }
     }
 
     /// Debug information was read: something has a source line.
@@ -211,7 +253,8 @@ impl Search {
             return;
         }
         let addresses: Vec<u64> = partial.iter().map(|&(_, address)| address).collect();
-        for ((row, _), symbols) in partial.into_iter().zip(library.look_up(path, false, &addresses)) {
+        let found = self.look_up(library, path, false, &addresses);
+        for ((row, _), symbols) in partial.into_iter().zip(found) {
             if let (Some(name), Some(symbol)) = (self.names[row].last_mut(), symbols.into_iter().next_back())
                 && qualified::is_whole_name(&name.function, &symbol.function)
             {
@@ -228,9 +271,23 @@ impl Search {
             return;
         }
         let addresses: Vec<u64> = open.iter().map(|&(_, address)| address).collect();
-        for ((row, _), names) in open.into_iter().zip(library.look_up(path, debug_information, &addresses)) {
+        let found = self.look_up(library, path, debug_information, &addresses);
+        for ((row, _), names) in open.into_iter().zip(found) {
             self.names[row] = names;
         }
+    }
+
+    /// Nothing if the file was cut short meanwhile.
+    fn look_up(
+        &mut self,
+        library: &mut Library,
+        path: &Path,
+        debug_information: bool,
+        addresses: &[u64],
+    ) -> Vec<Vec<Name>> {
+        let found = library.look_up(path, debug_information, addresses);
+        self.was_cut |= found.is_none();
+        found.unwrap_or_default()
     }
 }
 

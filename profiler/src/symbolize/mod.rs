@@ -9,6 +9,7 @@ mod elf_file;
 mod debug_files;
 mod debuginfod;
 mod blazesym;
+pub mod cut_files;
 mod demangle;
 mod qualified;
 mod kallsyms;

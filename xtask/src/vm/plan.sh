@@ -1,6 +1,6 @@
 # Runs in the guest as its first process: sets it up, looks at the disks of known delay and at each probe, and then goes
 # through the tests, which are appended at the end. What it finds goes to the second serial port, one `@@WORD …` a line.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true PROFILER=/opt/debug/profiler
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true PROFILER=/opt/debug/profiler PROFILER_TESTS_GUEST=1
 exec 3> /dev/ttyS1
 stty -F /dev/ttyS1 raw 2>/dev/null
 say() { echo "@@$*" >&3; }

@@ -36,9 +36,12 @@ pub struct Programs {
 }
 
 /// Test programs of which no test runs in a guest.
-const OTHER_PROGRAMS: &[(&str, &str)] = &[("servers", "needs database and web servers, and perf")];
+const OTHER_PROGRAMS: &[(&str, &str)] =
+    &[("servers", "needs database and web servers, and perf"), ("live_files", NO_COMPILER)];
 
 const NO_COMPILER: &str = "compiles a program: the guest has no compiler";
+
+const SLOW_UNWINDING: &str = "an emulated CPU takes minutes to unwind what is in the ring";
 
 const SLOW_FORKS: &str = "an emulated CPU forks too slowly for it";
 
@@ -57,6 +60,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("live_names::functions_of_python_have_their_names", "needs Python"),
     ("live_targets::fork_storm_is_accounted_for", SLOW_FORKS),
     ("live_targets::children_are_recorded_when_asked_for", SLOW_FORKS),
+    ("live_losses::births_and_ends_that_are_not_told_are_told_to_be_missing", SLOW_FORKS),
     (
         "live_targets::ten_thousand_threads_have_an_account_each",
         "listing them takes an emulated CPU 1 % of the recording",
@@ -69,14 +73,16 @@ const NOT_RUN: &[(&str, &str)] = &[
         "live_stacks::deep_recursion_becomes_whole_by_itself",
         "an emulated CPU asks for the deeper samples a tick later than the test allows",
     ),
-    ("live_losses::a_full_ring_is_told", "an emulated CPU takes minutes to unwind what is in the ring"),
+    ("live_losses::a_full_ring_is_told", SLOW_UNWINDING),
+    ("live_losses::a_tiny_ring_is_told", SLOW_UNWINDING),
 ];
 
 /// Tests of what happens outside of the kernel: `PROGRAM::TEST`, or a whole program.
 const KERNEL_INDEPENDENT: &[&str] = &[
     "workloads",
     "live_failures::damaged_captures_are_refused",
-    "live_failures::full_disk_leaves_no_partial_file",
+    "live_failures::full_disk_leaves_no_partial_file_and_loses_nothing",
+    "live_failures::a_recording_that_can_be_saved_nowhere_is_printed",
     "live_failures::interrupted_recording_writes_its_result",
     "live_failures::missing_directory_is_told_before_anything_is_recorded",
     "live_failures::missing_privilege_is_named_with_its_remedy",
