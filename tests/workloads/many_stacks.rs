@@ -17,7 +17,9 @@ fn main() {
     let threads = number(2, 2.0) as usize;
     let all: Vec<_> = (0..threads).map(|_| thread_named("paths", move || walk(paths))).collect();
     ready();
-    all.into_iter().for_each(|thread| thread.join().expect("it never ends"));
+    for thread in all {
+        thread.join().expect("it never ends");
+    }
 }
 
 fn walk(paths: u64) {

@@ -22,9 +22,9 @@ pub struct Bounds {
 /// The narrowest bounds that reach 95 %, or the widest that there are.
 pub fn bounds(values: usize) -> Bounds {
     // Ranks beyond the middle would cross.
-    let all = (1..=values / 2).map(|rank| Bounds { rank, confidence: confidence(values, rank) });
+    let mut all = (1..=values / 2).map(|rank| Bounds { rank, confidence: confidence(values, rank) });
     let widest = Bounds { rank: 1, confidence: confidence(values, 1) };
-    all.filter(|bounds| bounds.confidence >= WANTED).last().unwrap_or(widest)
+    all.rfind(|bounds| bounds.confidence >= WANTED).unwrap_or(widest)
 }
 
 fn confidence(values: usize, rank: usize) -> f64 {

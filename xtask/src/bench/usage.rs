@@ -17,12 +17,26 @@ pub fn run_ns(pid: u32) -> Result<f64> {
     Ok(sum)
 }
 
-/// `VmHWM` of a process's `status`, which is in KiB.
+/// The most that was resident of a process so far.
 pub fn most_resident_bytes(pid: u32) -> Result<f64> {
+    memory_bytes(pid, "VmHWM:")
+}
+
+/// What is resident now of a process's own memory: no files, and no rings that it shares with the kernel.
+pub fn own_bytes(pid: u32) -> Result<f64> {
+    memory_bytes(pid, "RssAnon:")
+}
+
+/// A line of a process's `status`, which is in KiB.
+fn memory_bytes(pid: u32, key: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kib: f64 = line
+        .with_context(|| format!("no `{key}` in `status`"))?
+        .trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()?;
     Ok(kib * 1024.0)
 }
 

@@ -53,16 +53,16 @@ struct UnderTool {
 }
 
 /// Everything that docs/overhead.md tells of workloads under tools.
-pub fn overhead(bench: &Bench) -> Result<Vec<Section>> {
+pub fn overhead(bench: &Bench) -> Vec<Section> {
     let machine = format!("{}\n\nWith {}.\n", machine::machine(), machine::packages(PACKAGES));
     let is_wanted =
         |workload: &&Workload| bench.only.as_ref().is_none_or(|part| workload.name.contains(part));
     let rows: Vec<Row> = WORKLOADS.iter().filter(is_wanted).map(|workload| row(bench, workload)).collect();
-    Ok(vec![
+    vec![
         ("overhead-machine", machine),
         ("overhead-summary", tables::summary(&rows, bench.rounds)),
         ("overhead-workloads", tables::workloads(&rows)),
-    ])
+    ]
 }
 
 /// A workload that cannot be measured has a row that says why, and the others go on.

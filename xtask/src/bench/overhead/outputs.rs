@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn fio_tells_of_its_group_of_readers() {
-        check_measured(fio(include_str!("fixtures/fio.json")), 33001.499_250, 0.096_768);
+        check_measured(fio(include_str!("fixtures/fio.json")), 33_001.499_25, 0.096_768);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn pgbench_tells_its_rate() {
         let text = include_str!("fixtures/pgbench.txt");
-        check(pgbench_rate(text).unwrap(), 3338.281_158);
+        check(pgbench_rate(text).unwrap(), 3_338.281_158);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Load for Nginx {
 
 fn configuration(port: &str, folder: &str) -> String {
     let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let places: String = places.iter().map(|name| format!("{name}_temp_path {folder}/{name}; ")).collect();
+    let places = places.map(|name| format!("{name}_temp_path {folder}/{name};")).join(" ");
     format!(
         "daemon off; worker_processes 1; pid {folder}/nginx.pid; user root;
          events {{ worker_connections 256; }}

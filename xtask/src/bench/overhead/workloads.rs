@@ -93,9 +93,8 @@ pub const WORKLOADS: &[Workload] = &[
 impl Workload {
     /// What is missing for it, as the end of a sentence.
     pub fn missing(&self) -> Option<String> {
-        let is_there = |what: &str| match what.starts_with('/') {
-            true => Path::new(what).exists(),
-            false => command::on_path(what),
+        let is_there = |what: &str| {
+            if what.starts_with('/') { Path::new(what).exists() } else { command::on_path(what) }
         };
         let (what, package) = self.needs.iter().find(|(what, _)| !is_there(what))?;
         Some(format!("`{what}` is missing (package `{package}`)"))
