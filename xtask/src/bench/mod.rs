@@ -4,12 +4,16 @@
 //! In: the release builds of `profiler` and of the tests' workloads. Out: tables on standard output and, under the same
 //! names, in docs/overhead.md and docs/stacks.md. Absolute numbers differ from machine to machine; the ratios are what is promised.
 
-mod cpu;
-mod document;
-mod own;
-mod rounds;
-mod stacks;
+mod overhead;
 mod storm;
+mod own;
+mod growth;
+mod stacks;
+mod rounds;
+mod interval;
+mod usage;
+mod machine;
+mod document;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,20 +41,21 @@ struct Benchmark {
 const OVERHEAD: &str = "docs/overhead.md";
 
 const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "overhead", document: OVERHEAD, run: |bench| Ok(overhead::overhead(bench)) },
     Benchmark { name: "storm", document: OVERHEAD, run: |bench| Ok(vec![("storm", storm::storm(bench)?)]) },
-    Benchmark { name: "cpu", document: OVERHEAD, run: |bench| Ok(vec![("cpu", cpu::cpu(bench)?)]) },
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
+    Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
 ];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: storm, cpu, self, stacks; without a name all of them
+    /// Which: overhead, storm, self, growth, stacks; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Judge only the stacks of programs whose name contains this; the document stays as it is
+    /// Only the workloads (overhead) and the programs (stacks) whose name contains this; the documents stay as they are
     #[arg(long)]
     only: Option<String>,
     /// Measure this program, not the release build; the documents stay as they are
@@ -66,6 +71,8 @@ pub struct Bench {
     scratch: TempDir,
     rounds: u16,
     only: Option<String>,
+    /// Whether the results go into the documents.
+    for_documents: bool,
 }
 
 impl Bench {
@@ -108,12 +115,14 @@ pub fn bench(args: &Args) -> Result<()> {
     let directory = target_directory(&repository().join("Cargo.toml"))?.join("release");
     let scratch = TempDir::with_prefix("profiler-bench-")?;
     let profiler = args.profiler.clone().unwrap_or_else(|| directory.join("profiler"));
-    let bench = Bench { directory, profiler, scratch, rounds: args.rounds, only: args.only.clone() };
+    let for_documents = args.only.is_none() && args.profiler.is_none();
+    let bench =
+        Bench { directory, profiler, scratch, rounds: args.rounds, only: args.only.clone(), for_documents };
     for Benchmark { name, document, run } in chosen {
         let sections = run(&bench).with_context(|| format!("benchmark `{name}`"))?;
         for (name, section) in sections {
             println!("{section}");
-            if args.only.is_none() && args.profiler.is_none() {
+            if bench.for_documents {
                 write_section(&repository().join(document), name, &section)?;
             }
         }
@@ -127,7 +136,9 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     }
     let find = |name: &String| {
         let known = BENCHMARKS.iter().find(|known| known.name == name);
-        known.copied().with_context(|| format!("no benchmark `{name}`\n  try: storm, cpu, self or stacks"))
+        known
+            .copied()
+            .with_context(|| format!("no benchmark `{name}`\n  try: overhead, storm, self, growth or stacks"))
     };
     names.iter().map(find).collect()
 }

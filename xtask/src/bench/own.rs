@@ -13,6 +13,7 @@ use profiler_tests::servers::{Postgres, process_and_children};
 
 use super::Bench;
 use super::rounds::{Series, table};
+use super::usage::most_resident_bytes;
 
 /// Time over which CPU time is measured.
 const WINDOW: Duration = Duration::from_secs(8);
@@ -124,13 +125,4 @@ fn cpu_ticks(pid: u32) -> Result<f64> {
 fn ticks_a_second() -> f64 {
     // SAFETY: `sysconf` takes a number and returns one.
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
-}
-
-/// `VmHWM` of a process's `status`, which is in KiB.
-pub fn most_resident_bytes(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no `VmHWM` in `status`")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib * 1024.0)
 }

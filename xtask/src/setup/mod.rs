@@ -23,7 +23,7 @@ pub struct Wanted {
     /// Also what the tests need: bpftool, perf, servers to profile, cargo-deny
     #[arg(long)]
     pub tests: bool,
-    /// Also the tools to compare with in benchmarks
+    /// Also what the benchmarks need: the tools to compare with, and servers to profile
     #[arg(long)]
     pub bench: bool,
     /// Also what compiles and runs programs for aarch64
@@ -35,6 +35,9 @@ pub struct Wanted {
 pub fn setup(wanted: Wanted) -> Result<()> {
     compiler::ensure()?;
     tracefs::ensure();
+    if wanted.tests || wanted.bench {
+        packages::ensure(packages::SERVERS)?;
+    }
     if wanted.tests {
         packages::ensure(packages::TESTS)?;
         ensure_cargo_deny()?;

@@ -39,18 +39,22 @@ pub const LLVM: &[Package] = &[
     tool("g++", "to build bpf-linker"),
 ];
 
-/// What the tests run, beside `profiler` itself.
-pub const TESTS: &[Package] = &[
-    tool("g++", "to build the fuzzer's engine"),
-    tool("xz-utils", "to make a compressed symbol table"),
-    tool("bpftool", "to see that nothing stays in the kernel"),
-    tool("linux-perf", "to compare the ledger with"),
+/// Real servers and their loads, which tests and benchmarks run.
+pub const SERVERS: &[Package] = &[
     tool("postgresql-contrib", "as the load on postgresql (pgbench)"),
     server("postgresql", "as a real server to record", "postgresql.service"),
     server("redis-server", "as a real server to record", "redis-server.service"),
     tool("redis-tools", "as the load on redis (redis-benchmark)"),
     server("nginx-light", "as a real server to record", "nginx.service"),
     tool("wrk", "as the load on nginx"),
+];
+
+/// What the tests run, beside `profiler` itself.
+pub const TESTS: &[Package] = &[
+    tool("g++", "to build the fuzzer's engine"),
+    tool("xz-utils", "to make a compressed symbol table"),
+    tool("bpftool", "to see that nothing stays in the kernel"),
+    tool("linux-perf", "to compare the ledger with"),
     tool("libxml2-utils", "to check that flamegraphs are well-formed (xmllint)"),
     tool("qemu-system-x86", "to run other kernels, and for the libraries of a newer QEMU"),
     tool("busybox-static", "as the tools of those kernels' guests"),
@@ -61,13 +65,13 @@ pub const TESTS: &[Package] = &[
 
 /// What the benchmarks compare with.
 pub const BENCH: &[Package] = &[
-    tool("libbpf-tools", "to compare with (offcputime, runqlat)"),
+    tool("libbpf-tools", "to compare with (offcputime, biolatency)"),
     tool("bpftrace", "to compare with"),
     tool("linux-perf", "to compare with"),
     tool("fio", "as a load on the disk"),
     tool("stress-ng", "as a load on the scheduler"),
     tool("gcc", "to compile programs whose stacks are judged"),
-    tool("g++", "to compile programs whose stacks are judged"),
+    tool("g++", "to compile programs whose stacks are judged, and as a load"),
     tool("golang-go", "to compile a program whose stacks are judged"),
     tool("nodejs", "to run a program whose stacks are judged"),
     tool("python3-minimal", "to run a program whose stacks are judged"),

@@ -1,7 +1,6 @@
 //! What stacks cost: the kernel programs by the kernel's own measure (`bpf_stats`), and all of the profiler beside two busy
 //! CPUs.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use serde_json::Value;
 
 use crate::bench::Bench;
 use crate::bench::rounds::{Series, table};
+use crate::bench::usage::run_ns;
 
 /// Time over which the profiler's own CPU time is measured.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -107,17 +107,6 @@ fn cost_of(report: &Report, process: f64) -> Result<Cost> {
         on_cpu_us: find("on_cpu_tick").and_then(|one| one["ns_per_run"].as_f64()).map(|ns| ns / 1e3),
         off_cpu_us: off_cpu.is_finite().then_some(off_cpu * 1e6),
     })
-}
-
-/// Nanoseconds that the threads of a process have run, by `/proc/PID/task/TID/schedstat`, whose first field it is.
-fn run_ns(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let run = text.split(' ').next().context("an empty `schedstat`")?;
-        sum += run.parse::<f64>().with_context(|| format!("no `schedstat`: `{text}`"))?;
-    }
-    Ok(sum)
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ mod tables;
 mod cost;
 mod unwind;
 mod large;
-mod machine;
 
 use anyhow::{Result, bail};
 
@@ -22,7 +21,7 @@ use self::compare::{Comparison, Side, compare};
 use self::programs::{PROGRAMS, Program};
 use self::record::{Both, Recorded};
 use self::sampled::{Sampled, Stack};
-use super::{Bench, Section};
+use super::{Bench, Section, machine};
 use crate::command;
 
 /// One program's result, or why there is none.
@@ -52,12 +51,23 @@ struct Whole {
     share: [Option<f64>; 2],
 }
 
+/// What compiles and runs the programs, and the option by which each tells its version.
+const TOOLS: &[(&str, &str)] = &[
+    ("perf", "--version"),
+    ("gcc", "-dumpfullversion"),
+    ("rustc", "--version"),
+    ("go", "version"),
+    ("/usr/bin/python3", "--version"),
+    ("node", "--version"),
+    ("redis-server", "--version"),
+];
+
 /// Everything that docs/stacks.md tells.
 pub fn stacks(bench: &Bench) -> Result<Vec<Section>> {
     if !command::on_path("perf") {
         bail!("perf is missing, beside which stacks are judged\n  try: cargo xtask setup --bench");
     }
-    let machine = machine::machine();
+    let machine = format!("{}\n\nWith {}.\n", machine::machine(), machine::tools(TOOLS));
     let is_wanted = |program: &&Program| bench.only.as_ref().is_none_or(|part| program.name.contains(part));
     let rows: Vec<Row> = PROGRAMS.iter().filter(is_wanted).map(|program| row(bench, program)).collect();
     let mut sections = vec![

@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use crate::command::answer;
 
-/// Lines about the machine, how busy it is now, and the tools. To be asked before anything is measured.
+/// A line about the machine and how busy it is now. To be asked before anything is measured.
 pub fn machine() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("unknown").to_owned();
@@ -20,18 +20,13 @@ pub fn machine() -> String {
     let model = field("model name").unwrap_or_else(|| "unknown CPU".to_owned());
     let is_virtual = field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
     let kind = if is_virtual { ", a virtual machine" } else { "" };
-    let tools = [
-        ("perf", "--version"),
-        ("gcc", "-dumpfullversion"),
-        ("rustc", "--version"),
-        ("go", "version"),
-        ("/usr/bin/python3", "--version"),
-        ("node", "--version"),
-        ("redis-server", "--version"),
-    ];
-    let tools = tools.map(|(tool, option)| version(tool, option));
-    let tools = tools.join(", ");
-    format!("{kernel}, {cpus} × {model}{kind}; load average of the minute before: {load}.\n\nWith {tools}.\n")
+    format!("{kernel}, {cpus} × {model}{kind}; load average of the minute before: {load}.")
+}
+
+/// Tools with their versions, by what each answers to an option.
+pub fn tools(tools: &[(&str, &str)]) -> String {
+    let versions: Vec<_> = tools.iter().map(|(tool, option)| version(tool, option)).collect();
+    versions.join(", ")
 }
 
 /// A tool with its version: the first word of its answer that begins with a number.
@@ -43,4 +38,15 @@ fn version(tool: &str, option: &str) -> String {
     let number = numbers.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let name = tool.rsplit('/').next().unwrap_or(tool);
     format!("{name} {}", number.unwrap_or("(missing)"))
+}
+
+/// Debian packages with their versions: for tools that do not tell theirs, or not in one way.
+pub fn packages(names: &[&str]) -> String {
+    let version = |name: &&str| {
+        let mut ask = Command::new("dpkg-query");
+        let version = answer(ask.args(["--show", "--showformat=${Version}", name]));
+        let version = version.filter(|version| !version.is_empty());
+        format!("{name} {}", version.as_deref().unwrap_or("(missing)"))
+    };
+    names.iter().map(version).collect::<Vec<_>>().join(", ")
 }

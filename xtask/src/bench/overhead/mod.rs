@@ -1,0 +1,167 @@
+//! `cargo xtask bench overhead`: how much slower workloads get under the profiler, under other tools, and under nothing but the
+//! hooks.
+//!
+//! In: the release builds, the workloads of [`workloads`], the tools of [`tools`]. Out: the tables of docs/overhead.md. Each
+//! workload runs under each tool once a round; a ratio is that of a run to the run of the same round without a tool.
+
+mod workloads;
+mod commands;
+mod servers;
+mod held;
+mod outputs;
+mod tools;
+mod empty;
+mod tables;
+
+pub use self::outputs::pgbench_rate;
+pub use self::servers::UnderPgbench;
+
+use anyhow::{Context, Result};
+
+use self::outputs::Measured;
+use self::tools::{NO_TOOL, TOOLS, Tool};
+use self::workloads::{Load, WORKLOADS, Workload};
+use super::rounds::Series;
+use super::{Bench, Section, machine};
+
+/// The packages whose programs are measured or compared with.
+const PACKAGES: &[&str] = &[
+    "linux-perf",
+    "libbpf-tools",
+    "bpftrace",
+    "fio",
+    "redis-server",
+    "postgresql-15",
+    "nginx",
+    "wrk",
+    "g++",
+];
+
+/// A workload, or why it was not measured.
+struct Row {
+    workload: &'static Workload,
+    measured: Result<Vec<UnderTool>, String>,
+}
+
+/// One workload under one tool.
+struct UnderTool {
+    tool: &'static Tool,
+    /// Why there are no numbers, or not of all rounds.
+    failure: Option<String>,
+    /// With the round, from 0: a tool that has failed has no more.
+    runs: Vec<(usize, Measured)>,
+}
+
+/// Everything that docs/overhead.md tells of workloads under tools.
+pub fn overhead(bench: &Bench) -> Vec<Section> {
+    let machine = format!("{}\n\nWith {}.\n", machine::machine(), machine::packages(PACKAGES));
+    let is_wanted =
+        |workload: &&Workload| bench.only.as_ref().is_none_or(|part| workload.name.contains(part));
+    let rows: Vec<Row> = WORKLOADS.iter().filter(is_wanted).map(|workload| row(bench, workload)).collect();
+    vec![
+        ("overhead-machine", machine),
+        ("overhead-summary", tables::summary(&rows, bench.rounds)),
+        ("overhead-workloads", tables::workloads(&rows)),
+    ]
+}
+
+/// A workload that cannot be measured has a row that says why, and the others go on.
+fn row(bench: &Bench, workload: &'static Workload) -> Row {
+    eprintln!("overhead: {}", workload.name);
+    let measured = workload.missing().map_or_else(
+        || measured(bench, workload).map_err(|error| format!("{error:#}").replace('\n', " ")),
+        Err,
+    );
+    if let Err(reason) = &measured {
+        eprintln!("overhead: {} is NOT measured: {reason}", workload.name);
+    }
+    Row { workload, measured }
+}
+
+fn measured(bench: &Bench, workload: &Workload) -> Result<Vec<UnderTool>> {
+    let mut load = (workload.start)(bench)?;
+    let mut all: Vec<_> = TOOLS.iter().map(UnderTool::new).collect();
+    // The first run of all finds cold caches and a server that has just started.
+    once(bench, &mut *load, &TOOLS[0]).context("the first run, which does not count")?;
+    for round in 0..usize::from(bench.rounds) {
+        for place in turns(all.len(), round, bench.rounds.into()) {
+            let UnderTool { tool, failure, runs } = &mut all[place];
+            if failure.is_some() {
+                continue;
+            }
+            match once(bench, &mut *load, tool) {
+                Ok(measured) => {
+                    eprintln!("round {} of {}, {}: {measured:?}", round + 1, bench.rounds, tool.name);
+                    runs.push((round, measured));
+                }
+                Err(error) if tool.name == NO_TOOL => return Err(error.context("without a tool")),
+                Err(error) => {
+                    eprintln!("round {}, {} FAILED: {error:#}", round + 1, tool.name);
+                    *failure = Some(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The order of a round: the first round begins with the first, and each later one further on, so that over all rounds each
+/// tool has its turn early and late.
+fn turns(tools: usize, round: usize, rounds: usize) -> impl Iterator<Item = usize> {
+    let first = round * tools / rounds;
+    (0..tools).map(move |place| (first + place) % tools)
+}
+
+fn once(bench: &Bench, load: &mut dyn Load, tool: &Tool) -> Result<Measured> {
+    let ready = load.ready()?;
+    let attached = tool.attach(bench, &ready.pids)?;
+    let measured = (ready.go)()?;
+    attached.stop()?;
+    Ok(measured)
+}
+
+impl UnderTool {
+    fn new(tool: &'static Tool) -> Self {
+        let failure = tool.missing().map(|program| format!("`{program}` is missing"));
+        Self { tool, failure, runs: Vec::new() }
+    }
+
+    /// A number of each run.
+    fn series(&self, number: fn(&Measured) -> Option<f64>) -> Series {
+        Series::new(self.tool.name, self.runs.iter().filter_map(|(_, run)| number(run)))
+    }
+
+    /// The number divided by that of the run without a tool in the same round.
+    fn ratios(&self, no_tool: &Self, number: fn(&Measured) -> Option<f64>) -> Series {
+        let ratio = |(round, run): &(usize, Measured)| {
+            let (_, without) = no_tool.runs.iter().find(|(same, _)| same == round)?;
+            Some(number(run)? / number(without)?)
+        };
+        Series::new(self.tool.name, self.runs.iter().filter_map(ratio))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_begins_with_another_tool() {
+        let orders: Vec<Vec<usize>> = (0..2).map(|round| turns(4, round, 2).collect()).collect();
+        assert_eq!(orders, [[0, 1, 2, 3], [2, 3, 0, 1]]);
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_same_round() {
+        let run = |rate| Measured { rate, p99_ms: None };
+        let under = |tool, runs: &[(usize, f64)]| UnderTool {
+            tool,
+            failure: None,
+            runs: runs.iter().map(|(round, rate)| (*round, run(*rate))).collect(),
+        };
+        let no_tool = under(&TOOLS[0], &[(0, 10.0), (1, 20.0), (2, 40.0)]);
+        let tool = under(&TOOLS[1], &[(0, 5.0), (2, 30.0)]);
+        assert_eq!(tool.ratios(&no_tool, |run| Some(run.rate)).values, [0.5, 0.75]);
+        assert!(tool.ratios(&no_tool, |run| run.p99_ms).values.is_empty());
+    }
+}
