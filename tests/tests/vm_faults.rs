@@ -81,5 +81,9 @@ fn a_cpu_that_is_taken_away_and_given_back_leaves_the_books_closed() {
     for name in ["spin-0", "spin-1"] {
         check_near(name, report.thread_named(name).busy_share(), 1.0, 0.02);
     }
-    eprintln!("{:#}\n{:#}", report.0["quality"], report.0["ledger"]);
+    let skipped = report.0["quality"]["skipped"].to_string();
+    assert!(skipped.contains("online were 2, then 1, then 2"), "{skipped}");
+    // Of both CPUs for 2 s, then of one.
+    let expected = 99.0 * (2.0 * 2.0 + 6.0);
+    check_near("samples", report.number("/quality/counts/oncpu_samples"), expected, 0.1 * expected);
 }

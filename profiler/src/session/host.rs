@@ -30,7 +30,7 @@ pub fn meta(target: &Target) -> Meta {
 }
 
 /// CPUs of the machine that are online, whichever of them this process may use.
-fn online_cpus() -> u32 {
+pub fn online_cpus() -> u32 {
     // SAFETY: takes and returns numbers.
     unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32
 }

@@ -10,6 +10,7 @@ mod governor;
 mod host;
 mod life;
 mod memory;
+mod online;
 mod options;
 mod pacing;
 mod progress;
@@ -46,6 +47,7 @@ use command::Command;
 use counters::Counters;
 use governor::Governor;
 use life::Lives;
+use online::Online;
 use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
 use progress::Progress;
@@ -106,6 +108,7 @@ struct Session {
     progress: Progress,
     meter: Meter,
     governor: Governor,
+    online: Online,
     counters: Counters,
     usage: Usage,
     meta: Meta,
@@ -180,6 +183,7 @@ impl Session {
             progress: Progress::new(options.progress, options.duration),
             meter: Meter::new(meta.cpus)?,
             governor: Governor::new(options.budget_ratio),
+            online: Online::now(),
             collector,
             options,
             target,
@@ -310,6 +314,7 @@ impl Session {
     /// Keeps the cost under its budget.
     fn govern(&mut self) -> Result<()> {
         let Some(cost_ratio) = self.meter.tick(&self.kernel)? else { return Ok(()) };
+        self.online.look();
         let at_ns = host::monotonic_ns().saturating_sub(self.meta.started_at_ns);
         let Some(detail) = self.governor.observe(cost_ratio, at_ns) else { return Ok(()) };
         self.kernel.thin_out(detail.has_stacks().then(|| detail.on_cpu_thinning()))?;
@@ -381,7 +386,12 @@ impl Session {
             offcpu_passes: self.pacing.passes(),
             offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
             recursion_misses: memory.recursion_misses,
-            skipped: [self.kernel.skipped(), &self.world.processes.counts().sentences()].concat(),
+            skipped: [
+                self.kernel.skipped(),
+                &self.world.processes.counts().sentences(),
+                self.online.sentence().as_slice(),
+            ]
+            .concat(),
             ..recording.quality
         };
         recording.validate().context("the recording contradicts itself")?;
