@@ -49,7 +49,7 @@ pub fn growth(bench: &Bench) -> Result<Vec<Section>> {
     }
     let tables = curves.iter().map(table).collect::<Vec<_>>().join("\n");
     let heading = format!(
-        "{} rounds; median (smallest–largest). CPU time in % of one CPU, memory in MiB.",
+        "Rounds: {}; median (smallest–largest). CPU time in % of one CPU, memory in MiB.",
         bench.rounds
     );
     Ok(vec![("growth", format!("{heading}\n\n{tables}"))])

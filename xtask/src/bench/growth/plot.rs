@@ -53,7 +53,15 @@ fn panel<'a>(area: &Area<'a>, curve: &Curve, (unit, columns): &(&str, &[usize]))
         .x_label_area_size(40)
         .y_label_area_size(50)
         .build_cartesian_2d((least / 1.5..most * 1.5).log_scale(), 0.0..highest * 1.5)?;
-    chart.configure_mesh().x_desc(curve.quantity.name).y_desc(*unit).x_labels(5).y_labels(6).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc(curve.quantity.name)
+        .y_desc(*unit)
+        .x_labels(5)
+        .y_labels(6)
+        .max_light_lines(1)
+        .x_label_formatter(&|amount| format!("{amount:.0}"))
+        .draw()?;
     for column in *columns {
         let colour = COLOURS[*column];
         let at = |point: &Point, value: f64| (point.amount.median(), value);

@@ -41,7 +41,7 @@ pub fn pipe() -> OneCommand {
     OneCommand { words: words(&["taskset", "-c", "0", "perf", "bench", "sched", "pipe", "-l", &trips]), read }
 }
 
-const PIPE_TRIPS: u32 = 250_000;
+const PIPE_TRIPS: u32 = 200_000;
 
 /// 400 processes, 20 senders and 20 receivers in each of ten groups, which are born with it and send over sockets.
 pub fn messaging() -> OneCommand {

@@ -37,6 +37,9 @@ const PACKAGES: &[&str] = &[
     "g++",
 ];
 
+/// So often a tool may fail on a workload before it is left out: some need minutes to fail.
+const PATIENCE: usize = 2;
+
 /// A workload, or why it was not measured.
 struct Row {
     workload: &'static Workload,
@@ -47,8 +50,8 @@ struct Row {
 struct UnderTool {
     tool: &'static Tool,
     /// Why there are no numbers, or not of all rounds.
-    failure: Option<String>,
-    /// With the round, from 0: a tool that has failed has no more.
+    failures: Vec<String>,
+    /// With the round, from 0.
     runs: Vec<(usize, Measured)>,
 }
 
@@ -85,8 +88,8 @@ fn measured(bench: &Bench, workload: &Workload) -> Result<Vec<UnderTool>> {
     once(bench, &mut *load, &TOOLS[0]).context("the first run, which does not count")?;
     for round in 0..usize::from(bench.rounds) {
         for place in turns(all.len(), round, bench.rounds.into()) {
-            let UnderTool { tool, failure, runs } = &mut all[place];
-            if failure.is_some() {
+            let UnderTool { tool, failures, runs } = &mut all[place];
+            if tool.missing().is_some() || failures.len() == PATIENCE {
                 continue;
             }
             match once(bench, &mut *load, tool) {
@@ -97,7 +100,7 @@ fn measured(bench: &Bench, workload: &Workload) -> Result<Vec<UnderTool>> {
                 Err(error) if tool.name == NO_TOOL => return Err(error.context("without a tool")),
                 Err(error) => {
                     eprintln!("round {}, {} FAILED: {error:#}", round + 1, tool.name);
-                    *failure = Some(format!("{error:#}"));
+                    failures.push(format!("round {}: {error:#}", round + 1));
                 }
             }
         }
@@ -122,8 +125,8 @@ fn once(bench: &Bench, load: &mut dyn Load, tool: &Tool) -> Result<Measured> {
 
 impl UnderTool {
     fn new(tool: &'static Tool) -> Self {
-        let failure = tool.missing().map(|program| format!("`{program}` is missing"));
-        Self { tool, failure, runs: Vec::new() }
+        let missing = tool.missing().map(|program| format!("`{program}` is missing"));
+        Self { tool, failures: missing.into_iter().collect(), runs: Vec::new() }
     }
 
     /// A number of each run.
@@ -156,7 +159,7 @@ mod tests {
         let run = |rate| Measured { rate, p99_ms: None };
         let under = |tool, runs: &[(usize, f64)]| UnderTool {
             tool,
-            failure: None,
+            failures: Vec::new(),
             runs: runs.iter().map(|(round, rate)| (*round, run(*rate))).collect(),
         };
         let no_tool = under(&TOOLS[0], &[(0, 10.0), (1, 20.0), (2, 40.0)]);

@@ -40,7 +40,7 @@ impl Redis {
     }
 
     fn load(&self) -> Result<Measured> {
-        let load = ["-p", &self.port, "-t", "get", "-n", "200000", "--csv"];
+        let load = ["-p", &self.port, "-t", "get", "-n", "150000", "--csv"];
         outputs::redis_benchmark(&output(command("redis-benchmark", &load))?)
     }
 }

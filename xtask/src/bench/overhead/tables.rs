@@ -17,7 +17,7 @@ const NOTHING: &str = "–";
 pub fn summary(rows: &[Row], rounds: u16) -> String {
     let confidence = bounds(rounds.into()).confidence * 100.0;
     let mut text = format!(
-        "{rounds} rounds; the confidence intervals below have {confidence:.2} %.\n\n\
+        "Rounds: {rounds}; confidence of the intervals below: {confidence:.2} %.\n\n\
          | throughput, ratio to no tool |{}\n|---|{}\n",
         rows.iter().fold(String::new(), |line, row| line + " " + row.workload.name + " |"),
         "---|".repeat(rows.len())
@@ -53,9 +53,9 @@ fn workload(row: &Row) -> String {
         let _ = writeln!(text, "| {} | {} |", under.tool.name, numbers.join(" | "));
     }
     for under in all {
-        if let Some(reason) = &under.failure {
+        for reason in &under.failures {
             let reason = reason.replace('\n', " ");
-            let _ = writeln!(text, "\nNot measured in all rounds: {}: {reason}", under.tool.name);
+            let _ = writeln!(text, "\nNot measured: {}, {reason}", under.tool.name);
         }
     }
     text

@@ -41,49 +41,49 @@ const PERF: (&str, &str) = ("perf", "linux-perf");
 
 pub const WORKLOADS: &[Workload] = &[
     Workload {
-        name: "perf bench sched pipe",
+        name: "sched pipe",
         unit: "round trips/s",
         needs: &[PERF],
         start: |_| Ok(Box::new(commands::pipe())),
     },
     Workload {
-        name: "perf bench sched messaging",
+        name: "sched messaging",
         unit: "runs/s",
         needs: &[PERF],
         start: |_| Ok(Box::new(commands::messaging())),
     },
     Workload {
-        name: "compute, one process a CPU",
+        name: "compute",
         unit: "runs/s",
         needs: &[],
         start: |bench| Ok(Box::new(commands::compute(bench)?)),
     },
     Workload {
-        name: "fio, random reads",
+        name: "fio",
         unit: "reads/s",
         needs: &[("fio", "fio")],
         start: |bench| Ok(Box::new(commands::fio(bench)?)),
     },
     Workload {
-        name: "redis under redis-benchmark",
+        name: "redis",
         unit: "requests/s",
         needs: &[("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")],
         start: |bench| Ok(Box::new(servers::Redis::start(bench)?)),
     },
     Workload {
-        name: "postgres under pgbench",
+        name: "postgres",
         unit: "transactions/s",
         needs: &[("/usr/lib/postgresql", "postgresql"), ("pgbench", "postgresql-contrib")],
         start: |bench| Ok(Box::new(servers::UnderPgbench::start(bench, "overhead-postgres"))),
     },
     Workload {
-        name: "nginx under wrk",
+        name: "nginx",
         unit: "requests/s",
         needs: &[("/usr/sbin/nginx", "nginx-light"), ("wrk", "wrk")],
         start: |bench| Ok(Box::new(servers::Nginx::start(bench)?)),
     },
     Workload {
-        name: "g++, six files",
+        name: "g++",
         unit: "runs/s",
         needs: &[("g++", "g++")],
         start: |bench| Ok(Box::new(commands::compile(bench))),
