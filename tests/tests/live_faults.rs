@@ -129,3 +129,36 @@ fn a_target_that_is_stopped_is_told_to_be() {
     check_near("stopped", spinning.seconds("stopped"), 1.0, 0.05);
     check_near("busy", spinning.busy_seconds(), report.elapsed() - 1.0, 0.05);
 }
+
+/// A recording that is killed after more than ten seconds is there up to a moment that is at most ten seconds and a little before: its books
+/// are closed, and it says what it is. One that comes to its end leaves nothing of that behind.
+#[test]
+fn a_recording_that_is_killed_is_saved_up_to_some_seconds_before() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("duty_cycle", &[]);
+    let (pid, capture) = (workload.pid().to_string(), live.path("out.prof"));
+    let capture = capture.to_string_lossy();
+    let partial = live.path("out.prof.partial");
+    let recording = live.start_recording(&["-p", &pid, "-o", &capture]);
+    wait_until("a first save", SOON, || partial.exists()).expect("after ten seconds");
+    thread::sleep(Duration::from_secs(1));
+    recording.signal(libc::SIGKILL);
+    recording.finish(SOON).expect("nobody outlives SIGKILL");
+
+    let json = live.path("partial.json");
+    let finished = live.run(&["report", &partial.to_string_lossy(), "-o", &json.to_string_lossy()]);
+    assert!(finished.status.success(), "{finished:?}");
+    let report = Report::read(&json);
+    check_closed(&report);
+    check_near("length", report.elapsed(), 10.0, 1.0);
+    check_share(report.thread(workload.pid()), "timer", 0.5, 0.02);
+    let skipped = report.0["quality"]["skipped"].to_string();
+    assert!(skipped.contains("did not come to its end"), "{skipped}");
+
+    fs::remove_file(&partial).expect("it is there");
+    let recording = live.start_recording(&["-p", &pid, "-o", &capture]);
+    wait_until("a first save", SOON, || partial.exists()).expect("after ten seconds");
+    recording.signal(libc::SIGINT);
+    check_closed(&live.finish_recording(recording));
+    assert!(!partial.exists(), "the whole recording is there");
+}

@@ -18,7 +18,7 @@ use crate::{
     capture, messages,
     output::{self, Destination, Owner},
     report::{Format, Json, Render as _, Style, Text, folded, svg},
-    session::Target,
+    session::{Save, Target},
 };
 
 /// One result.
@@ -60,6 +60,43 @@ impl Plan {
         Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment(), spare_name: None })
     }
 
+    /// Saves a recording that goes on, so that it is not lost when this process is killed. [`Plan::write`] removes it.
+    pub fn checkpoint(&self) -> Option<Save> {
+        let destination = Destination::File(self.checkpoint_path()?);
+        let owner = self.owner;
+        Some(Save::new(move |recording| {
+            let saved = output::write(&destination, owner, |out| capture::save(recording, out));
+            saved.map(drop).map_err(std::io::Error::other)
+        }))
+    }
+
+    /// Beside the first file that is to be written, a capture first; without files in the directory for temporary ones.
+    fn checkpoint_path(&self) -> Option<PathBuf> {
+        let name = self.spare_name.as_ref()?;
+        let files = || {
+            self.outputs.iter().filter_map(|output| match &output.destination {
+                Destination::File(path) if path.is_file() || !path.exists() => Some((output.format, path)),
+                _ => None,
+            })
+        };
+        let capture = files().find(|(format, _)| *format == Format::Capture);
+        let path = match (capture, files().next()) {
+            (Some((_, capture)), _) => capture.clone(),
+            (None, Some((_, file))) => file.with_file_name(name),
+            (None, None) => std::env::temp_dir().join(name),
+        };
+        let mut partial = path.into_os_string();
+        partial.push(".partial");
+        Some(partial.into())
+    }
+
+    fn remove_checkpoint(&self) {
+        if let Some(path) = self.checkpoint_path() {
+            // Most recordings are shorter than the time to the first one.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// Refuses what can be seen now to fail later.
     pub fn check(&self) -> Result<()> {
         Ok(self.outputs.iter().try_for_each(|output| output::check(&output.destination))?)
@@ -99,21 +136,25 @@ impl Plan {
                 }
             }
         }
-        let Some(error) = first_error else { return Ok(()) };
-        if let Some(name) = self.spare_name.as_ref().filter(|_| !has_capture) {
-            self.save_elsewhere(name, report);
+        let is_saved = match (&first_error, &self.spare_name) {
+            (Some(_), Some(name)) if !has_capture => self.save_elsewhere(name, report),
+            _ => true,
+        };
+        if is_saved {
+            self.remove_checkpoint();
         }
-        Err(error.into())
+        first_error.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Saves the capture in the directory for temporary files. If it cannot be there either, what a person can read goes to
-    /// standard output, where it does not go anyway.
-    fn save_elsewhere(&self, name: &str, report: &Report) {
+    /// standard output, where it does not go anyway. Tells whether the capture is saved.
+    fn save_elsewhere(&self, name: &str, report: &Report) -> bool {
         let path = std::env::temp_dir().join(name);
         let capture = Destination::File(path.clone());
         let saved = output::write(&capture, self.owner, |out| capture::save(report.recording, out));
         let Err(error) = saved else {
-            return eprintln!("{}", messages::shown(&messages::saved_elsewhere(&path)));
+            eprintln!("{}", messages::shown(&messages::saved_elsewhere(&path)));
+            return true;
         };
         eprintln!("{}", messages::shown(&messages::not_saved(&anyhow::Error::new(error))));
         if self.outputs.iter().all(|output| output.destination != Destination::Stdout) {
@@ -121,6 +162,7 @@ impl Plan {
             let text = Text { style: Style { colour: false } };
             let _ = output::write(&Destination::Stdout, None, |out| text.render(report, out));
         }
+        false
     }
 
     fn render(&self, output: &Output, report: &Report, out: &mut dyn Write) -> std::io::Result<()> {

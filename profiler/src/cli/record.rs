@@ -41,6 +41,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
         kernel_bytes: args.kernel_memory,
+        checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,
         program_start,

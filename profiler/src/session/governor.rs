@@ -81,8 +81,8 @@ impl Governor {
     }
 
     /// The budget and each change so far.
-    pub fn finish(self) -> (f64, Vec<DetailStep>) {
-        (self.budget_ratio, self.steps)
+    pub fn finish(&mut self) -> (f64, Vec<DetailStep>) {
+        (self.budget_ratio, std::mem::take(&mut self.steps))
     }
 
     fn patience(&self) -> u32 {

@@ -29,6 +29,12 @@ pub fn meta(target: &Target) -> Meta {
     }
 }
 
+/// CPU time in user and in kernel mode.
+pub fn cpu_ns(usage: &libc::rusage) -> u64 {
+    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+    ns(usage.ru_utime) + ns(usage.ru_stime)
+}
+
 /// CPUs of the machine that are online, whichever of them this process may use.
 pub fn online_cpus() -> u32 {
     // SAFETY: takes and returns numbers.

@@ -4,6 +4,8 @@
 //! [`crate::process`]; all I/O on the kernel programs is in [`crate::kernel`].
 
 mod cgroup;
+mod checkpoint;
+mod close;
 mod command;
 mod counters;
 mod governor;
@@ -19,6 +21,7 @@ mod ticks;
 mod usage;
 mod world;
 
+pub use checkpoint::Save;
 pub use command::CommandError;
 pub use memory::MOST_BYTES as MOST_KERNEL_BYTES;
 pub use options::Options;
@@ -37,12 +40,13 @@ use tokio::{
 };
 
 use crate::{
-    collect::{Collector, Ending},
+    collect::Collector,
     confine::{Needs, confine},
-    kernel::{Kernel, MapMemory, MappingEvents},
-    process::{ImageInfo, Limits, Processes},
-    recording::{Cost, Detail, Meta, Module, Quality, Recording},
+    kernel::{Kernel, MappingEvents},
+    process::{Limits, Processes},
+    recording::{Detail, Meta, Recording},
 };
+use checkpoint::Checkpoints;
 use command::Command;
 use counters::Counters;
 use governor::Governor;
@@ -109,6 +113,7 @@ struct Session {
     meter: Meter,
     governor: Governor,
     online: Online,
+    checkpoints: Checkpoints,
     counters: Counters,
     usage: Usage,
     meta: Meta,
@@ -184,6 +189,7 @@ impl Session {
             meter: Meter::new(meta.cpus)?,
             governor: Governor::new(options.budget_ratio),
             online: Online::now(),
+            checkpoints: Checkpoints::new(),
             collector,
             options,
             target,
@@ -216,6 +222,7 @@ impl Session {
                     if self.governor.detail() == Detail::Detached {
                         break;
                     }
+                    self.save_if_due()?;
                 }
                 Input::Interrupted => {
                     // The second one ends the program at once.
@@ -340,64 +347,6 @@ impl Session {
         self.kernel.drain(|record| self.collector.take(record, &mut self.world));
         self.world.settle();
     }
-
-    /// The order matters: first the books are closed, then all that takes time is read.
-    fn finish(mut self) -> Result<Finished> {
-        if let Some(weight) = self.pacing.remainder() {
-            self.pass(weight, host::monotonic_ns())?;
-        }
-        self.kernel.stop()?;
-        self.meta.ended_at_ns = host::monotonic_ns();
-        self.kernel.sample_source().clone_into(&mut self.meta.sample_source);
-        let accounts = self.kernel.accounts()?;
-        let kernel_counters = self.counters.differences(&accounts);
-        let (own_cpu_ns, rss_bytes) = self.usage.since()?;
-        self.drain();
-        self.progress.clear();
-        let threads_unseen = counters::unseen(&accounts, self.target.tgids());
-        let memory = MapMemory::read()?;
-        let (programs, measured_ns) = self.meter.finish(&self.kernel)?;
-        let (budget_ratio, steps) = self.governor.finish();
-        let ending = Ending {
-            started_at_ns: self.meta.started_at_ns,
-            seeded_at_ns: self.seeded_at_ns,
-            ended_at_ns: self.meta.ended_at_ns,
-            accounts,
-            kernel_counters,
-            modules: self.world.processes.images().iter().map(module).collect(),
-        };
-        let mut recording = self.collector.finish(ending, &mut self.world);
-        recording.meta = self.meta;
-        recording.cost = Cost {
-            own_cpu_ns,
-            rss_bytes,
-            kernel_bytes: memory.bytes + self.world.mapping_bytes(),
-            programs,
-            measured_ns,
-            startup_ns: self.startup_ns,
-            budget_ratio,
-            steps,
-        };
-        let counted = self.kernel.stats()?;
-        recording.quality = Quality {
-            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
-            threads_unseen,
-            offcpu_over_limit: self.pacing.over_limit(),
-            offcpu_passes: self.pacing.passes(),
-            offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
-            recursion_misses: memory.recursion_misses,
-            skipped: [
-                self.kernel.skipped(),
-                &self.world.processes.counts().sentences(),
-                self.online.sentence().as_slice(),
-            ]
-            .concat(),
-            ..recording.quality
-        };
-        recording.validate().context("the recording contradicts itself")?;
-        let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
-        Ok(Finished { recording, processes: self.world.processes, command })
-    }
 }
 
 /// Everything is attached, and nothing that belongs to a target has been read yet.
@@ -416,8 +365,4 @@ fn look_at_goroutines(kernel: &mut Kernel, collector: &mut Collector) -> Result<
         kernel.set_go_process(tgid, offsets)?;
     }
     Ok(())
-}
-
-fn module(image: &ImageInfo) -> Module {
-    Module { path: image.path.clone(), build_id: image.build_id.clone() }
 }

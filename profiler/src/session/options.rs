@@ -8,6 +8,7 @@ use profiler_common::{
 };
 
 use super::{
+    checkpoint::Save,
     host,
     memory::{self, Demand},
     pacing,
@@ -31,6 +32,8 @@ pub struct Options {
     pub budget_ratio: f64,
     /// Most bytes that the kernel's side may have.
     pub kernel_bytes: u64,
+    /// What is saved while the recording goes on, in case that it does not come to its end.
+    pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
     pub needs: Needs,
     /// Progress on stderr.

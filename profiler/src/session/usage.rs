@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::host;
 use crate::{
     kernel::{Kernel, ProgramRun, StatsBurst},
     recording::ProgramCost,
@@ -36,9 +37,8 @@ fn read() -> Result<(u64, u64)> {
     if unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) } != 0 {
         return Err(std::io::Error::last_os_error()).context("cannot read the profiler's own CPU time");
     }
-    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
     // ru_maxrss is in kilobytes (getrusage(2)).
-    Ok((ns(usage.ru_utime) + ns(usage.ru_stime), usage.ru_maxrss as u64 * 1024))
+    Ok((host::cpu_ns(&usage), usage.ru_maxrss as u64 * 1024))
 }
 
 /// The kernel measures the programs for at least this long at a time …
@@ -123,7 +123,7 @@ impl Meter {
     }
 
     /// What was measured: each program's runs, and for how long the kernel measured, in nanoseconds.
-    pub fn finish(mut self, kernel: &Kernel) -> Result<(Vec<ProgramCost>, u64)> {
+    pub fn finish(&mut self, kernel: &Kernel) -> Result<(Vec<ProgramCost>, u64)> {
         self.end(Instant::now(), kernel)?;
         let cost =
             |ProgramRun { name, in_own_time, run_ns, runs }| ProgramCost { name, in_own_time, run_ns, runs };

@@ -1,0 +1,125 @@
+//! The end of a recording: the books are closed, and everything is put together. Now and then this is done for what there is so far.
+
+use std::{collections::HashMap, mem};
+
+use anyhow::{Context as _, Result};
+use profiler_common::ledger::ThreadRecord;
+
+use super::{Finished, Session, checkpoint, counters, host};
+use crate::{
+    collect::Ending,
+    kernel::MapMemory,
+    process::ImageInfo,
+    recording::{Cost, KernelCounters, Module, Quality, Recording},
+};
+
+/// Added to what is saved before the end.
+const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \
+                          there was when it was saved last. No names were looked up";
+
+/// What is read at the moment that ends the books.
+struct Books {
+    ended_at_ns: u64,
+    accounts: Vec<ThreadRecord>,
+    kernel_counters: HashMap<u32, KernelCounters>,
+    threads_unseen: u32,
+    own_cpu_ns: u64,
+    rss_bytes: u64,
+}
+
+impl Session {
+    /// The order matters: first the books are closed, then all that takes time is read.
+    pub(super) fn finish(mut self) -> Result<Finished> {
+        if let Some(weight) = self.pacing.remainder() {
+            self.pass(weight, host::monotonic_ns())?;
+        }
+        self.kernel.stop()?;
+        let ended_at_ns = host::monotonic_ns();
+        let accounts = self.kernel.accounts()?;
+        let kernel_counters = self.counters.differences(&accounts);
+        let (own_cpu_ns, rss_bytes) = self.usage.since()?;
+        self.drain();
+        self.progress.clear();
+        let threads_unseen = counters::unseen(&accounts, self.target.tgids());
+        let own_cpu_ns = own_cpu_ns + self.checkpoints.finish();
+        let books = Books { ended_at_ns, accounts, kernel_counters, threads_unseen, own_cpu_ns, rss_bytes };
+        let recording = self.close(books)?;
+        let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
+        Ok(Finished { recording, processes: self.world.processes, command })
+    }
+
+    /// Saves what there is so far, if that is wanted and due.
+    pub(super) fn save_if_due(&mut self) -> Result<()> {
+        if self.options.checkpoint.is_none() || !self.checkpoints.is_due() {
+            return Ok(());
+        }
+        self.drain();
+        let (own_cpu_ns, rss_bytes) = self.usage.since()?;
+        if self.checkpoints.fork() {
+            checkpoint::end_with(|| self.save(own_cpu_ns, rss_bytes));
+        }
+        Ok(())
+    }
+
+    /// In the child. The programs go on recording, so an account may be of a moment after the end of the last sample.
+    fn save(&mut self, own_cpu_ns: u64, rss_bytes: u64) -> Result<()> {
+        let accounts = self.kernel.accounts()?;
+        let ended_at_ns = host::monotonic_ns();
+        let kernel_counters = self.counters.differences(&accounts);
+        let books =
+            Books { ended_at_ns, accounts, kernel_counters, threads_unseen: 0, own_cpu_ns, rss_bytes };
+        let mut recording = self.close(books)?;
+        recording.quality.skipped.push(UNFINISHED.to_owned());
+        self.options.checkpoint.as_ref().map_or(Ok(()), |save| Ok(save.save(&recording)?))
+    }
+
+    fn close(&mut self, books: Books) -> Result<Recording> {
+        self.meta.ended_at_ns = books.ended_at_ns;
+        self.kernel.sample_source().clone_into(&mut self.meta.sample_source);
+        let memory = MapMemory::read()?;
+        let (programs, measured_ns) = self.meter.finish(&self.kernel)?;
+        let (budget_ratio, steps) = self.governor.finish();
+        let ending = Ending {
+            started_at_ns: self.meta.started_at_ns,
+            seeded_at_ns: self.seeded_at_ns,
+            ended_at_ns: self.meta.ended_at_ns,
+            accounts: books.accounts,
+            kernel_counters: books.kernel_counters,
+            modules: self.world.processes.images().iter().map(module).collect(),
+        };
+        let mut recording = mem::take(&mut self.collector).finish(ending, &mut self.world);
+        recording.meta = self.meta.clone();
+        recording.cost = Cost {
+            own_cpu_ns: books.own_cpu_ns,
+            rss_bytes: books.rss_bytes,
+            kernel_bytes: memory.bytes + self.world.mapping_bytes(),
+            programs,
+            measured_ns,
+            startup_ns: self.startup_ns,
+            budget_ratio,
+            steps,
+        };
+        let counted = self.kernel.stats()?;
+        recording.quality = Quality {
+            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
+            threads_unseen: books.threads_unseen,
+            offcpu_over_limit: self.pacing.over_limit(),
+            offcpu_passes: self.pacing.passes(),
+            offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
+            recursion_misses: memory.recursion_misses,
+            skipped: [
+                self.kernel.skipped(),
+                &self.world.processes.counts().sentences(),
+                self.online.sentence().as_slice(),
+            ]
+            .concat(),
+            ..recording.quality
+        };
+        recording.validate().context("the recording contradicts itself")?;
+        Ok(recording)
+    }
+}
+
+fn module(image: &ImageInfo) -> Module {
+    Module { path: image.path.clone(), build_id: image.build_id.clone() }
+}
