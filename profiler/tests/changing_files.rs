@@ -161,7 +161,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// The sentences.
     #[track_caller]
-    fn run(&self, delay: Duration, change: impl FnOnce(&File) + Send) -> Vec<String> {
+    fn run(&self, delay: Duration, change: impl FnOnce(&File)) -> Vec<String> {
         let path = self.directory.join("changing.so");
         fs::write(&path, self.library).expect("a copy");
         let file = File::options().write(true).open(&path).expect("it is ours");
@@ -169,12 +169,13 @@ impl Trial<'_> {
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("it is ours");
         let stamp = Stamp::of(&file.metadata().expect("its metadata"));
         let sources = sources(ModuleSource::Mapped { path, stamp });
+        // Names are looked up at the lowest priority, for the rest of a thread's life: on a busy machine the change would wait for
+        // their end if that were this one.
         let names = thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(delay);
-                change(&file);
-            });
-            FileSymbolizer::new(&sources).module(0, self.offsets)
+            let names = scope.spawn(|| FileSymbolizer::new(&sources).module(0, self.offsets));
+            thread::sleep(delay);
+            change(&file);
+            names.join().expect("it does not panic")
         });
         let sentences = sources.sentences();
         if sentences.is_empty() {
@@ -192,7 +193,7 @@ fn sources(source: ModuleSource) -> Sources<'static> {
 
 /// Tries it at 40 moments from before the search to after it. Returns the sentences of all.
 #[track_caller]
-fn sweep(change: impl Fn(&File, &[u8]) + Sync) -> Vec<String> {
+fn sweep(change: impl Fn(&File, &[u8])) -> Vec<String> {
     let directory = TempDir::new().expect("a directory");
     let [library, other] = ['a', 'b'].map(|letter| library(directory.path(), letter));
     assert_eq!(library.len(), other.len());
@@ -201,7 +202,8 @@ fn sweep(change: impl Fn(&File, &[u8]) + Sync) -> Vec<String> {
     let offsets: Vec<u64> = (0..library.len() as u64).step_by(199).collect();
     let whole = sources(ModuleSource::File(path));
     let started = Instant::now();
-    let names = FileSymbolizer::new(&whole).module(0, &offsets);
+    let look_up = || FileSymbolizer::new(&whole).module(0, &offsets);
+    let names = thread::scope(|scope| scope.spawn(look_up).join().expect("it does not panic"));
     let took = started.elapsed();
     let is_told = |name: &Name| name.function.starts_with("a_0") && name.line > 0;
     assert!(names.iter().flatten().any(is_told), "no name is told of the whole file");
