@@ -58,11 +58,16 @@ pub fn thread_named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHan
 
 /// Keeps this thread, and those that it creates, on one CPU.
 pub fn pin_to_cpu(cpu: usize) {
+    pin_thread(0, cpu);
+}
+
+/// Keeps a thread on one CPU; 0 is the thread that calls.
+pub fn pin_thread(tid: u32, cpu: usize) {
     // SAFETY: a `cpu_set_t` is an array of integers, for which zero is valid; the kernel reads it within its size.
     unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
         libc::CPU_SET(cpu, &mut set);
-        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set));
+        check(libc::sched_setaffinity(tid as libc::pid_t, size_of::<libc::cpu_set_t>(), &raw const set));
     }
 }
 

@@ -1,13 +1,13 @@
 //! Where the on-CPU sampler interrupts, by the kernel's own count of the runs of its program.
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use profiler_tests::harness::Live;
 use profiler_tests::report::check_closed;
-use profiler_tests::running::{Running, Workload, run};
+use profiler_tests::running::{Running, Workload};
+use profiler_tests::workload::pin_thread;
 
 const SAMPLE_HZ: f64 = 99.0;
 /// As long as the runs are counted.
@@ -81,10 +81,10 @@ fn the_sampler_follows_a_target_to_another_cpu() {
     }
     let workload = live.workload("duty_cycle", &[]);
     let pid = workload.pid().to_string();
-    move_to("0", &pid);
+    move_to(0, &workload);
     let recording = live.start_recording(&["-p", &pid]);
     thread::sleep(Duration::from_secs(1));
-    move_to("1", &pid);
+    move_to(1, &workload);
     thread::sleep(Duration::from_secs(3));
     recording.signal(libc::SIGINT);
     let report = live.finish_recording(recording);
@@ -133,10 +133,13 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64
 }
 
-fn move_to(cpu: &str, pid: &str) {
-    let mut taskset = Command::new("taskset");
-    taskset.args(["--all-tasks", "--cpu-list", "--pid", cpu, pid]);
-    assert!(run(taskset, Duration::from_secs(10)).expect("taskset of util-linux").status.success());
+#[track_caller]
+fn move_to(cpu: usize, workload: &Workload) {
+    let threads = fs::read_dir(format!("/proc/{}/task", workload.pid())).expect("it runs");
+    for thread in threads.flatten() {
+        let tid = thread.file_name().to_string_lossy().parse().expect("a number");
+        pin_thread(tid, cpu);
+    }
 }
 
 fn cpus() -> usize {
