@@ -44,10 +44,10 @@ fn runs(recording: &Running) -> Option<u64> {
 
 /// Interrupts a second beside a recording of this process, from a second after its start on.
 #[track_caller]
-fn interrupts_a_second(live: &Live, workload: &Workload, arguments: &[&str]) -> f64 {
+fn interrupts_a_second(live: &Live, workload: &Workload) -> f64 {
     let counting = Counting::start();
     let pid = workload.pid().to_string();
-    let recording = live.start_recording(&[&["-p", &pid], arguments].concat());
+    let recording = live.start_recording(&["-p", &pid]);
     thread::sleep(Duration::from_secs(1));
     let (began, before) = (Instant::now(), runs(&recording).expect("the program is attached"));
     thread::sleep(WATCHED);
@@ -65,10 +65,10 @@ fn interrupts_a_second(live: &Live, workload: &Workload, arguments: &[&str]) -> 
 fn only_cpus_on_which_the_target_may_run_are_interrupted() {
     let Some(live) = Live::start() else { return };
     let pinned = live.workload("spin", &["1", "60", "0"]);
-    check_rate(interrupts_a_second(&live, &pinned, &[]), 1);
+    check_rate(interrupts_a_second(&live, &pinned), 1);
     drop(pinned);
     let free = live.workload("spin", &["1", "60"]);
-    check_rate(interrupts_a_second(&live, &free, &[]), cpus());
+    check_rate(interrupts_a_second(&live, &free), cpus());
 }
 
 /// A thread that is moved to another CPU is sampled there too, from its first switch there on: its samples are as many as its time on

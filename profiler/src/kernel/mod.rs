@@ -218,6 +218,9 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map or the change of a perf event.
     pub fn follow_targets(&mut self) -> Result<()> {
+        if self.sampler.is_everywhere() {
+            return Ok(());
+        }
         let left = self.stats.get(&(Stat::LeftCpu as u32), 0)?;
         self.sampler.follow(|cpu| count_on(&left, cpu))
     }

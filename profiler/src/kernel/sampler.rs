@@ -138,6 +138,11 @@ impl Sampler {
         }
     }
 
+    /// Whether all CPUs are sampled, so that there is nowhere to follow a target to.
+    pub fn is_everywhere(&self) -> bool {
+        self.events.iter().all(|event| event.wanted)
+    }
+
     /// Takes in how often targets have left each CPU: where they have, they are sampled from now on.
     ///
     /// # Errors
