@@ -45,6 +45,7 @@ use crate::{
     kernel::{Kernel, MappingEvents},
     process::{Limits, Processes},
     recording::{Detail, Meta, Recording},
+    symbolize,
 };
 use checkpoint::Checkpoints;
 use command::Command;
@@ -354,6 +355,8 @@ fn confine_to_the_rest(options: &Options, command: Option<&Command>, kernel: &mu
     let needs = Needs { command: command.map(Command::id), ..options.needs.clone() };
     // The thread that has started it has all privileges.
     command.inspect(|command| command.wait_for_exec());
+    // After that, as the command would have the limit too.
+    symbolize::keep_way_back();
     for sentence in confine(&needs, || kernel.left_cpu().is_ok())? {
         kernel.skip(sentence);
     }

@@ -28,7 +28,7 @@ pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]
 pub use self::fixed::Fixed;
 pub use self::kernel_names::KernelSymbols;
-pub use self::workers::worker_count;
+pub use self::workers::{keep_way_back, worker_count};
 
 use std::collections::BTreeMap;
 
