@@ -88,6 +88,11 @@ impl Report {
         processes.is_some_and(|all| all.iter().any(|process| process["comm"] == comm))
     }
 
+    /// Whether this kernel has no stacks of waiting threads (before 5.18), which the report says.
+    pub fn lacks_off_cpu_stacks(&self) -> bool {
+        self.0["quality"]["skipped"].to_string().contains("stacks of waiting threads cannot be taken")
+    }
+
     /// Whether one of the listed stacks (`on_cpu` or `off_cpu`) has frames that contain these words, in this order from
     /// the root, with others in between.
     pub fn has_stack(&self, kind: &str, words: &[&str]) -> bool {

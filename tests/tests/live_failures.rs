@@ -141,7 +141,7 @@ fn missing_directory_is_told_before_anything_is_recorded() {
 fn full_disk_leaves_no_partial_file_and_loses_nothing() {
     let Some(live) = Live::start() else { return };
     let disk = TinyDisk::mount(live.path("tiny"));
-    let workload = live.workload("waits", &[]);
+    let workload = live.workload("deep_stack", &[]);
     let elsewhere = live.path("elsewhere");
     fs::create_dir(&elsewhere).expect("a directory");
     for name in ["out.prof", "out.json"] {

@@ -1,10 +1,11 @@
 //! Who may record, what a recording profiler can still do, and whose its results are.
 
-use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{fs, io};
 
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed};
@@ -48,6 +49,8 @@ impl Other {
         command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
         command.args([format!("--inh-caps=-all{list}"), format!("--ambient-caps=-all{list}")]);
         command.arg(&self.profiler).current_dir("/");
+        // SAFETY: one system call, which is safe after a fork.
+        unsafe { command.pre_exec(unlimit_locked_memory) };
         command
     }
 
@@ -137,6 +140,14 @@ fn the_line_that_is_printed_for_setcap_is_enough() {
     let (report, _) = other.finish(command);
     check_has_function(&report, "bottom_spin");
     check_skipped(&report, "cap_checkpoint_restore", false);
+}
+
+/// Before Linux 5.11 maps count as locked memory, of which only root may have more than it was given.
+fn unlimit_locked_memory() -> io::Result<()> {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: reads one `rlimit` from a valid place.
+    let failed = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn command(program: &str, arguments: &[&str]) -> Command {

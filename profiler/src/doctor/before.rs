@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn hidden_kernel_symbols_are_told_while_they_can_be_shown() {
-        let first_symbol = "0000000000000000 T _stext".to_owned();
-        check(&Facts { kptr_restrict: Some(2), first_symbol, ..healthy() }, LISTED, &["kptr_restrict"]);
+        let first_function = "0000000000000000 T _stext".to_owned();
+        check(&Facts { kptr_restrict: Some(2), first_function, ..healthy() }, LISTED, &["kptr_restrict"]);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub struct Facts {
     pub unprivileged_bpf_disabled: Option<i64>,
     pub bpf_jit_enable: Option<i64>,
     pub kptr_restrict: Option<i64>,
-    /// The first line of `/proc/kallsyms`: `ffffffff81000000 T _stext`.
-    pub first_symbol: String,
+    /// The line of the first function of `/proc/kallsyms`: `ffffffff81000000 T _stext`.
+    pub first_function: String,
     pub tracefs: bool,
     /// The kernel counts each thread's waits for a CPU.
     pub schedstat: bool,
@@ -102,7 +102,7 @@ pub fn healthy() -> Facts {
         unprivileged_bpf_disabled: Some(2),
         bpf_jit_enable: Some(1),
         kptr_restrict: Some(1),
-        first_symbol: "ffffffff81000000 T _stext".into(),
+        first_function: "ffffffff81000000 T _stext".into(),
         tracefs: true,
         schedstat: true,
         virtual_machine: false,

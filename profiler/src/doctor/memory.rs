@@ -1,6 +1,6 @@
 //! Whether there is memory for a recording.
 
-use super::{Facts, Finding, Room};
+use super::{Facts, Finding, Room, privileges::Capability};
 
 const MIB: u64 = 1 << 20;
 /// A recording of a small machine: 49 MiB resident and 11 MiB in the kernel at most (the report's own last lines).
@@ -55,11 +55,21 @@ fn locked_memory(facts: &Facts) -> Option<Finding> {
     let attached = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
     let needed = attached.map_or(KERNEL_BYTES, |attached| attached.kernel_bytes.max(KERNEL_BYTES));
     let finding = Finding::required("locked memory", format!("{} KiB", limit / 1024));
+    if limit < needed && may_raise_limits(facts) {
+        let found = format!("{} KiB, which a recording raises", limit / 1024);
+        return Some(Finding { found, ..finding });
+    }
     if limit < needed {
         let why = format!("the maps take {} MiB, which this kernel counts as locked memory", needed / MIB);
         return Some(finding.impossible(why, &["ulimit -l unlimited"]));
     }
     Some(finding)
+}
+
+/// aya raises the limit where the kernel refuses a map for it, if it may.
+fn may_raise_limits(facts: &Facts) -> bool {
+    const CAP_SYS_RESOURCE: Capability = (24, "cap_sys_resource");
+    facts.has(CAP_SYS_RESOURCE) || facts.trial.as_ref().is_some_and(|trial| trial.load.is_ok())
 }
 
 #[cfg(test)]
@@ -90,11 +100,16 @@ mod tests {
     fn the_limit_of_locked_memory_binds_old_kernels_only() {
         let facts = |maps_charged_to_cgroups, locked_memory| {
             let types = Types { fields: Ok(()), tracepoints: vec![], maps_charged_to_cgroups };
-            Facts { types: Some(Ok(types)), locked_memory, ..healthy() }
+            Facts { types: Some(Ok(types)), locked_memory, trial: None, capabilities: 0, ..healthy() }
         };
-        check(&facts(true, Some(65_536)), "locked memory", "works", &["cgroups"]);
-        check(&facts(false, Some(65_536)), "locked memory", "impossible", &["64 KiB", "ulimit -l unlimited"]);
-        check(&facts(false, Some(64 * MIB)), "locked memory", "works", &["65536 KiB"]);
-        check(&facts(false, None), "locked memory", "works", &["unlimited"]);
+        let is = |facts: &Facts, verdict, words: &[&str]| check(facts, "locked memory", verdict, words);
+        is(&facts(true, Some(65_536)), "works", &["cgroups"]);
+        is(&facts(false, Some(65_536)), "impossible", &["64 KiB", "ulimit -l unlimited"]);
+        is(&facts(false, Some(64 * MIB)), "works", &["65536 KiB"]);
+        is(&facts(false, None), "works", &["unlimited"]);
+        let raised = Facts { capabilities: 1 << 24, ..facts(false, Some(65_536)) };
+        is(&raised, "works", &["64 KiB, which a recording raises"]);
+        let loaded = Facts { trial: healthy().trial, ..facts(false, Some(65_536)) };
+        is(&loaded, "works", &["raises"]);
     }
 }

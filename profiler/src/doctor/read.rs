@@ -1,9 +1,9 @@
 //! Reads the facts: the only part of the doctor that does I/O. What cannot be read is as if it were not there.
 
-use std::{fs, io::BufRead as _, path::Path};
+use std::{fs, path::Path};
 
 use super::{Answer, Facts, probes};
-use crate::kernel;
+use crate::{kernel, symbolize::KernelSymbols};
 
 mod calls;
 mod memory;
@@ -49,7 +49,7 @@ pub fn settings() -> Facts {
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
         bpf_jit_enable: number("/proc/sys/net/core/bpf_jit_enable"),
         kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
-        first_symbol: first_line("/proc/kallsyms"),
+        first_function: KernelSymbols::open().first_function(),
         tracefs: mounts.lines().any(|line| line.contains(" - tracefs ")),
         schedstat: Path::new("/proc/self/schedstat").exists(),
         virtual_machine: false,
@@ -71,15 +71,6 @@ fn text(path: &str) -> String {
 
 fn number<T: std::str::FromStr>(path: &str) -> Option<T> {
     text(path).trim().parse().ok()
-}
-
-fn first_line(path: &str) -> String {
-    let mut line = String::new();
-    if let Ok(file) = fs::File::open(path) {
-        // A line that cannot be read is as good as none.
-        let _ = std::io::BufReader::new(file).read_line(&mut line);
-    }
-    line
 }
 
 /// `Seccomp:\t2` in `/proc/PID/status`.

@@ -136,7 +136,7 @@ pub fn kptr_restrict(facts: &Facts) -> Finding {
     let value = facts.kptr_restrict.map_or_else(|| "no such setting".to_owned(), |value| value.to_string());
     let finding = Finding::optional("kptr_restrict", value);
     let lost = "the names of kernel functions";
-    let address = facts.first_symbol.split_whitespace().next().unwrap_or_default();
+    let address = facts.first_function.split_whitespace().next().unwrap_or_default();
     if address.is_empty() {
         return finding.degraded(
             format!("{lost}: there is no /proc/kallsyms"),
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn hidden_kernel_symbols_cost_their_names() {
         let hidden = |value, capabilities| Facts {
-            first_symbol: "0000000000000000 T _stext".into(),
+            first_function: "0000000000000000 T _stext".into(),
             kptr_restrict: Some(value),
             capabilities,
             ..healthy()
@@ -229,7 +229,7 @@ mod tests {
         let words = ["2; lost: the names of kernel functions", "sudo sysctl kernel.kptr_restrict=1"];
         check(&hidden(2, u64::MAX), "kptr_restrict", "degraded", &words);
         check(&hidden(1, 0), "kptr_restrict", "degraded", &["cap_syslog"]);
-        let facts = Facts { first_symbol: String::new(), ..healthy() };
+        let facts = Facts { first_function: String::new(), ..healthy() };
         check(&facts, "kptr_restrict", "degraded", &["CONFIG_KALLSYMS=y"]);
     }
 

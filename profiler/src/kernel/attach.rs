@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
+    maps::MapError,
     programs::{BtfTracePoint, ProgramError},
     util::nr_cpus,
 };
@@ -30,6 +31,13 @@ struct Facts {
     switch_has_state: bool,
     has_task_pt_regs: bool,
     has_current_task_btf: bool,
+    maps_charged_to_cgroups: bool,
+}
+
+/// Whether the memory of maps is charged to a cgroup, and not to `RLIMIT_MEMLOCK` (Linux 5.11). The helper that is asked for
+/// came with the same release; libbpf does so to the same end (`probe_memcg_account`).
+pub fn are_maps_charged_to_cgroups(btf: &Btf) -> bool {
+    btf.has_enumerator("BPF_FUNC_ktime_get_coarse_ns")
 }
 
 fn facts() -> Result<Facts> {
@@ -49,6 +57,7 @@ fn facts() -> Result<Facts> {
         switch_has_state: switch_arguments >= 4,
         has_task_pt_regs: btf.has_enumerator("BPF_FUNC_task_pt_regs"),
         has_current_task_btf: btf.has_enumerator("BPF_FUNC_get_current_task_btf"),
+        maps_charged_to_cgroups: are_maps_charged_to_cgroups(&btf),
     })
 }
 
@@ -72,8 +81,20 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CPU_SCRATCH", cpus as u32)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
-        .context("cannot load the kernel programs")?;
+        .map_err(|error| not_loaded(error, facts.maps_charged_to_cgroups))?;
     Ok((ebpf, facts.switch_has_state))
+}
+
+fn not_loaded(error: EbpfError, maps_charged_to_cgroups: bool) -> anyhow::Error {
+    let is_limit = matches!(&error, EbpfError::MapError(MapError::CreateError { io_error, .. })
+        if io_error.kind() == std::io::ErrorKind::PermissionDenied);
+    let hint = if is_limit && !maps_charged_to_cgroups {
+        "\n  try: `ulimit -l unlimited` before it, or the capability cap_sys_resource (before Linux 5.11 the memory of maps \
+         counts as locked memory)"
+    } else {
+        ""
+    };
+    anyhow::Error::new(error).context(format!("cannot load the kernel programs{hint}"))
 }
 
 /// The kernel's types as aya wants them, to attach to BTF tracepoints and iterators.

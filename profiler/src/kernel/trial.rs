@@ -126,8 +126,7 @@ pub fn read_types(tracepoints: &[&'static str]) -> Tried<Types> {
             .iter()
             .map(|&name| (name, btf.tracepoint_arguments(name).is_some()))
             .collect(),
-        // This helper came with the same release; libbpf asks for it to the same end (probe_memcg_account).
-        maps_charged_to_cgroups: btf.has_enumerator("BPF_FUNC_ktime_get_coarse_ns"),
+        maps_charged_to_cgroups: attach::are_maps_charged_to_cgroups(&btf),
     })
 }
 

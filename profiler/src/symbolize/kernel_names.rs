@@ -26,18 +26,26 @@ impl KernelSymbols {
     /// Why kernel functions will have no names, and what mends it; nothing if they will have.
     pub fn hidden(&self) -> Option<String> {
         let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
+        explain(kptr_restrict.trim(), &self.first_function())
+    }
+
+    /// The list's line of its first function, `ffffffff81000000 T _stext`; empty where there is no list.
+    pub fn first_function(&self) -> String {
         let list = self.reader().ok();
-        explain(kptr_restrict.trim(), list.into_iter().flat_map(BufRead::lines).map_while(Result::ok))
+        first_function(list.into_iter().flat_map(BufRead::lines).map_while(Result::ok))
     }
 }
 
-/// Judges the content of `kptr_restrict` and the lines of `kallsyms` (`ffffffff81000000 T _stext`), of which no more are read
-/// than it takes to find a function. Before Linux 6.15 some hundred per-CPU variables come first, whose addresses are zero
+/// No more lines are read than it takes. Before Linux 6.15 some hundred per-CPU variables come first, whose addresses are zero
 /// because they are offsets (`0000000000000000 A fixed_percpu_data`).
-fn explain(kptr_restrict: &str, lines: impl IntoIterator<Item = String>) -> Option<String> {
+fn first_function(lines: impl IntoIterator<Item = String>) -> String {
     let is_function =
         |line: &String| line.split_whitespace().nth(1).is_some_and(|kind| matches!(kind, "t" | "T"));
-    let first_function = lines.into_iter().find(is_function).unwrap_or_default();
+    lines.into_iter().find(is_function).unwrap_or_default()
+}
+
+/// Judges the content of `kptr_restrict` and the line of a function.
+fn explain(kptr_restrict: &str, first_function: &str) -> Option<String> {
     let address = first_function.split_whitespace().next().unwrap_or_default();
     if address.is_empty() {
         return Some("kernel functions have no names: this kernel has no /proc/kallsyms".to_owned());
@@ -62,7 +70,7 @@ mod tests {
 
     #[track_caller]
     fn check(kptr_restrict: &str, list: &str, expected: Option<&str>) {
-        let sentence = explain(kptr_restrict, list.lines().map(str::to_owned));
+        let sentence = explain(kptr_restrict, &first_function(list.lines().map(str::to_owned)));
         match expected {
             None => assert_eq!(sentence, None),
             Some(part) => assert!(sentence.as_deref().is_some_and(|s| s.contains(part)), "{sentence:?}"),
