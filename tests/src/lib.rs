@@ -15,4 +15,5 @@ pub mod leftovers;
 pub mod report;
 pub mod running;
 pub mod servers;
+pub mod setting;
 pub mod trace;

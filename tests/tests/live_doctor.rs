@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use profiler_tests::harness::Live;
 use profiler_tests::running::{Finished, run};
+use profiler_tests::setting::Setting;
 use serde_json::Value;
 
 /// The doctor attaches everything once.
@@ -137,24 +138,6 @@ fn one_missing_capability_is_told_alone() {
     let Some(live) = Live::start() else { return };
     let finished = doctor(&live, &["setpriv", "--bounding-set=-bpf"], &[]);
     check_told(&finished, 2, &["lacks cap_bpf\n", "not tried: it needs cap_bpf\n"]);
-}
-
-/// A setting of the machine, put back at the end.
-struct Setting(&'static str, String);
-
-impl Setting {
-    #[track_caller]
-    fn change(path: &'static str, value: &str) -> Self {
-        let before = fs::read_to_string(path).expect("the setting is there");
-        fs::write(path, value).expect("root may change it");
-        Self(path, before)
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        fs::write(self.0, self.1.trim()).expect("root may change it back");
-    }
 }
 
 /// The doctor and a recording name the same line; the recording does so before it begins, and only where it matters.

@@ -1,15 +1,16 @@
 //! Who may record, what a recording profiler can still do, and whose its results are.
 
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use std::{fs, io};
 
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed};
 use profiler_tests::running::{Finished, run, wait_until};
+use profiler_tests::setting::Setting;
 
 const SOON: Duration = Duration::from_secs(40);
 /// Nobody, who owns no process and no file.
@@ -24,6 +25,7 @@ const READING: u64 = 1 << 2 | 1 << 19 | 1 << 40;
 struct Other {
     profiler: PathBuf,
     results: PathBuf,
+    _paranoia: Setting,
 }
 
 impl Other {
@@ -35,7 +37,9 @@ impl Other {
         fs::create_dir(&results).expect("a directory");
         fs::set_permissions(&results, fs::Permissions::from_mode(0o700)).expect("it is ours");
         chown(&results, Some(USER), Some(USER)).expect("root may");
-        Self { profiler, results }
+        // Above 2 Debian's kernels let only those with cap_sys_admin have perf events, whatever cap_perfmon is for.
+        let paranoia = Setting::change("/proc/sys/kernel/perf_event_paranoid", "2");
+        Self { profiler, results, _paranoia: paranoia }
     }
 
     fn json(&self) -> PathBuf {
@@ -50,7 +54,12 @@ impl Other {
         command.args([format!("--inh-caps=-all{list}"), format!("--ambient-caps=-all{list}")]);
         command.arg(&self.profiler).current_dir("/");
         // SAFETY: one system call, which is safe after a fork.
-        unsafe { command.pre_exec(unlimit_locked_memory) };
+        unsafe {
+            command.pre_exec(|| {
+                unlimit_locked_memory();
+                Ok(())
+            });
+        }
         command
     }
 
@@ -142,12 +151,12 @@ fn the_line_that_is_printed_for_setcap_is_enough() {
     check_skipped(&report, "cap_checkpoint_restore", false);
 }
 
-/// Before Linux 5.11 maps count as locked memory, of which only root may have more than it was given.
-fn unlimit_locked_memory() -> io::Result<()> {
+/// Before Linux 5.11 maps count as locked memory, of which only root may have more than it was given. Later kernels do not ask,
+/// so it is no matter where the limit stays.
+fn unlimit_locked_memory() {
     let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: reads one `rlimit` from a valid place.
-    let failed = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) } != 0;
-    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
 }
 
 fn command(program: &str, arguments: &[&str]) -> Command {
@@ -161,13 +170,11 @@ fn command(program: &str, arguments: &[&str]) -> Command {
 fn without_syslog_kernel_functions_may_have_no_names() {
     let Some(live) = Live::start() else { return };
     let (other, workload) = (Other::new(&live), live.workload("deep_stack", &[]));
-    let path = "/proc/sys/kernel/kptr_restrict";
-    let before = fs::read_to_string(path).expect("the sysctl");
-    fs::write(path, "1").expect("root may");
+    let setting = Setting::change("/proc/sys/kernel/kptr_restrict", "1");
     let pid = workload.pid().to_string();
     let without = other.record(NEEDED, &["-p", &pid, "-d", "1"]).0;
     let with = other.record(&format!("{NEEDED},syslog"), &["-p", &pid, "-d", "1"]).0;
-    fs::write(path, before.trim()).expect("root may");
+    drop(setting);
     check_skipped(&without, "kernel functions have no names", true);
     check_skipped(&with, "kernel functions have no names", false);
     check_has_function(&with, "nanosleep");

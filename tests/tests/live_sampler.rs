@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use profiler_tests::harness::Live;
 use profiler_tests::report::check_closed;
 use profiler_tests::running::{Running, Workload};
+use profiler_tests::setting::Setting;
 use profiler_tests::workload::pin_thread;
 
 const SAMPLE_HZ: f64 = 99.0;
@@ -14,21 +15,8 @@ const SAMPLE_HZ: f64 = 99.0;
 const WATCHED: Duration = Duration::from_secs(2);
 
 /// The kernel counts the runs of programs while this is on.
-struct Counting;
-
-impl Counting {
-    const SETTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-    fn start() -> Self {
-        fs::write(Self::SETTING, "1").expect("root may set it");
-        Self
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        let _ = fs::write(Self::SETTING, "0");
-    }
+fn count_runs() -> Setting {
+    Setting::change("/proc/sys/kernel/bpf_stats_enabled", "1")
 }
 
 /// So often has the sampler's program run so far: the one of its type among the descriptors of a recording.
@@ -45,7 +33,7 @@ fn runs(recording: &Running) -> Option<u64> {
 /// Interrupts a second beside a recording of this process, from a second after its start on.
 #[track_caller]
 fn interrupts_a_second(live: &Live, workload: &Workload) -> f64 {
-    let counting = Counting::start();
+    let counting = count_runs();
     let pid = workload.pid().to_string();
     let recording = live.start_recording(&["-p", &pid]);
     thread::sleep(Duration::from_secs(1));
@@ -106,7 +94,7 @@ fn the_sampler_follows_a_target_to_another_cpu() {
 fn without_stacks_there_are_no_interrupts() {
     let Some(live) = Live::start() else { return };
     let workload = live.workload("pipe_pingpong", &[]);
-    let counting = Counting::start();
+    let counting = count_runs();
     let recording =
         live.start_recording(&["-p", &workload.pid().to_string(), "--max-overhead", "0.01%", "-d", "40"]);
     let mut readings = vec![];

@@ -86,6 +86,12 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
             .impossible("the kernel has no perf events", &["a kernel built with CONFIG_PERF_EVENTS=y"]);
     };
     let finding = Finding::required("perf_event_paranoid", value.to_string());
+    if value > PARANOIA_OF_THE_KERNEL && !facts.has(CAP_SYS_ADMIN) && is_sampler_refused(facts) {
+        return finding.impossible(
+            "above 2, this kernel lets only those with cap_sys_admin have perf events, as Debian's do",
+            &["sudo sysctl kernel.perf_event_paranoid=2"],
+        );
+    }
     if facts.has(CAP_PERFMON) || facts.has(CAP_SYS_ADMIN) {
         return Finding { found: format!("{value}, which does not bind those with cap_perfmon"), ..finding };
     }
@@ -93,6 +99,14 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
         return finding.impossible("above 0, only cap_perfmon may sample whole CPUs: see capabilities", &[]);
     }
     finding
+}
+
+/// Higher values are those of distributions, which give them meanings of their own.
+const PARANOIA_OF_THE_KERNEL: i64 = 2;
+
+fn is_sampler_refused(facts: &Facts) -> bool {
+    let attached = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
+    attached.is_some_and(|attached| attached.on_cpu.is_err())
 }
 
 /// The kernel lowers this limit by itself when its interrupts take long.
@@ -198,6 +212,16 @@ mod tests {
         check(&facts(Some(2), 0), "perf_event_paranoid", "impossible", &["cap_perfmon"]);
         check(&facts(Some(-1), 0), "perf_event_paranoid", "works", &["-1"]);
         check(&facts(None, u64::MAX), "perf_event_paranoid", "impossible", &["CONFIG_PERF_EVENTS=y"]);
+    }
+
+    #[test]
+    fn a_distributions_paranoia_binds_those_with_the_capability_too() {
+        let perfmon = 1 << CAP_PERFMON.0;
+        let allowed = Facts { perf_event_paranoid: Some(3), capabilities: perfmon, ..healthy() };
+        check(&allowed, "perf_event_paranoid", "works", &["3, "]);
+        let mut refused = allowed;
+        refused.trial.as_mut().unwrap().attached.as_mut().unwrap().on_cpu = Err("Permission denied".into());
+        check(&refused, "perf_event_paranoid", "impossible", &["sysctl kernel.perf_event_paranoid=2"]);
     }
 
     #[test]

@@ -89,8 +89,7 @@ impl Sampler {
                 source = Source::CpuClock;
                 opened = source.open(hz, cpu, program);
             }
-            let counter =
-                opened.with_context(|| format!("the kernel refuses the on-CPU sampler on CPU {cpu}"))?;
+            let counter = opened.map_err(|error| refused_event(error, cpu))?;
             let wanted = named.is_none_or(|named| named.contains(&cpu));
             events.push(CpuEvent { cpu, counter, wanted, left_at_start: 0 });
         }
@@ -158,6 +157,17 @@ impl Sampler {
         }
         Ok(())
     }
+}
+
+fn refused_event(error: std::io::Error, cpu: u32) -> anyhow::Error {
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    let is_above = paranoid.trim().parse::<i32>().is_ok_and(|value| value > 2);
+    let hint = if error.kind() == std::io::ErrorKind::PermissionDenied && is_above {
+        "\n  try: `sudo sysctl kernel.perf_event_paranoid=2`: above that, Debian's kernels ask for cap_sys_admin"
+    } else {
+        ""
+    };
+    anyhow::Error::new(error).context(format!("the kernel refuses the on-CPU sampler on CPU {cpu}{hint}"))
 }
 
 fn switch(counter: &mut Counter, on: bool) -> Result<()> {

@@ -21,21 +21,30 @@ use rustix::{
 /// Most threads. Each has a library with a cache of its own, and the memory of all together is bounded.
 const MOST: usize = 4;
 /// The weakest niceness: the targets go on while names are looked for.
-const NICENESS: i32 = 19;
+const WEAKEST: i32 = 19;
+/// The niceness of a worker that cannot come back from it: 110 of 1,134 parts of a CPU beside a thread that never waits.
+const WEAK: i32 = 10;
 /// For so long the workers give way. Beside a thread that never waits, niceness 19 has 15 of 1,039 parts of a CPU (the kernel's
 /// `sched_prio_to_weight`), so that a second of work would take a minute on a machine that is busy all over, and who asks why it
 /// is would have no answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Allows the workers to stop giving way, which takes a privilege that is given up later. Without it they give way to the end.
+/// Allows the workers to stop giving way, which takes a privilege that is given up later. Without it they give way to the end, but
+/// less ([`WEAK`]).
 pub fn keep_way_back() {
-    let Ok(niceness) = getpriority_process(None) else { return };
-    // The limit is 20 − niceness: getrlimit(2).
-    let limit = u64::try_from(20 - niceness).ok();
-    let maximum = getrlimit(Resource::Nice).maximum;
-    let enough = maximum.is_none() || maximum >= limit;
-    let maximum = if enough { maximum } else { limit };
+    let (limit, maximum) = (enough(), getrlimit(Resource::Nice).maximum);
+    let maximum = if maximum.is_none() || maximum >= limit { maximum } else { limit };
     let _ = setrlimit(Resource::Nice, Rlimit { current: limit, maximum });
+}
+
+/// What the limit has to be for a thread to get the caller's niceness back: 20 minus that, see getrlimit(2).
+fn enough() -> Option<u64> {
+    u64::try_from(20 - getpriority_process(None).unwrap_or(0)).ok()
+}
+
+fn may_come_back() -> bool {
+    let limit = getrlimit(Resource::Nice).current;
+    limit.is_none() || limit >= enough()
 }
 
 /// How many workers this machine is to have.
@@ -103,7 +112,7 @@ impl GivingWay {
     /// is lost.
     fn enter(&self) -> Entered<'_> {
         let thread = gettid();
-        let _ = setpriority_process(Some(thread), NICENESS);
+        let _ = setpriority_process(Some(thread), if may_come_back() { WEAKEST } else { WEAK });
         locked(&self.0).push(thread);
         Entered(self, thread)
     }
@@ -155,7 +164,8 @@ mod tests {
     #[test]
     fn workers_give_way_and_the_caller_does_not() {
         let before = niceness();
-        assert_eq!(share_out(vec![()], 1, &|| (), |(), ()| niceness()), [19]);
+        let expected = if may_come_back() { 19 } else { 10 };
+        assert_eq!(share_out(vec![()], 1, &|| (), |(), ()| niceness()), [expected]);
         assert_eq!(niceness(), before);
     }
 
@@ -164,12 +174,12 @@ mod tests {
     fn workers_stop_giving_way_when_it_takes_too_long() {
         let before = niceness();
         keep_way_back();
-        if getrlimit(Resource::Nice).current < u64::try_from(20 - before).ok() {
+        if !may_come_back() {
             return println!("skipped: the limit of niceness cannot be raised here");
         }
         let ends_with = |(): &mut (), ()| {
             let deadline = Instant::now() + Duration::from_secs(10);
-            while niceness() == NICENESS && Instant::now() < deadline {
+            while niceness() == WEAKEST && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(1));
             }
             niceness()
