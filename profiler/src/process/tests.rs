@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -182,6 +183,13 @@ fn sleep(program: impl AsRef<std::ffi::OsStr>) -> Child {
     Command::new(program).arg("600").spawn().expect("sleep")
 }
 
+/// By another process: children that other tests start meanwhile would hold a descriptor of ours for a moment, and nobody can
+/// run a file that is open for writing.
+fn copy_of_sleep(to: &Path) {
+    let copied = Command::new("cp").arg("/bin/sleep").arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{copied}");
+}
+
 fn stop(child: &mut Child) {
     child.kill().expect("a child to kill");
     child.wait().expect("a child to wait for");
@@ -239,7 +247,7 @@ fn a_sleeping_program_is_unwound_from_the_c_library_to_its_start() {
 fn a_deleted_program_is_still_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("sleep");
-    fs::copy("/bin/sleep", &program).expect("a copy");
+    copy_of_sleep(&program);
     let mut child = sleep(&program);
     let snapshot = blocked(child.id());
     fs::remove_file(&program).expect("to delete");
@@ -265,7 +273,7 @@ fn a_deleted_program_is_still_read() {
 fn a_replaced_program_is_not_read_in_place_of_the_mapped_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let program = directory.path().join("sleep");
-    fs::copy("/bin/sleep", &program).expect("a copy");
+    copy_of_sleep(&program);
     let mut child = sleep(&program);
     blocked(child.id());
     fs::remove_file(&program).expect("to delete");

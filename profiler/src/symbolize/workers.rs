@@ -30,7 +30,7 @@ const WEAK: i32 = 10;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Allows the workers to stop giving way, which takes a privilege that is given up later. Without it they give way to the end, but
-/// less ([`WEAK`]).
+/// less.
 pub fn keep_way_back() {
     let (limit, maximum) = (enough(), getrlimit(Resource::Nice).maximum);
     let maximum = if maximum.is_none() || maximum >= limit { maximum } else { limit };
