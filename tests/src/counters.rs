@@ -32,14 +32,6 @@ struct Reading {
 
 type Readings = BTreeMap<u32, Vec<Reading>>;
 
-/// Time that the hypervisor has taken from this machine's CPUs so far: the eighth number of `/proc/stat`, in clock ticks of 10 ms.
-/// Whatever a thread does at that moment takes so much longer.
-pub fn stolen_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/stat").expect("/proc is mounted");
-    let ticks = stat.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<f64>().ok());
-    ticks.unwrap_or(0.0) / 100.0
-}
-
 /// A watch that is going on.
 #[derive(Debug)]
 pub struct Watch {
