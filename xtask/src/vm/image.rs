@@ -17,7 +17,8 @@ use crate::command::{self, answer};
 pub const PROGRAMS: &str = "opt/debug";
 
 /// Tools of this machine that the tests call; everything else is busybox's.
-const TOOLS: &[&str] = &["sh", "setpriv", "unshare", "mount", "umount", "bpftool", "xmllint", "dmsetup"];
+const TOOLS: &[&str] =
+    &["sh", "setpriv", "unshare", "mount", "umount", "bpftool", "xmllint", "dmsetup", "setcap"];
 
 /// Folders in which programs are looked for, as in the guest.
 const PLACES: &[&str] = &["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
