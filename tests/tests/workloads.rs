@@ -30,10 +30,12 @@ fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_nanos() as u64
 }
 
-/// Each thread of `waits` is named after a state that exists, and none of them runs.
+/// Each thread of `waits` is named after a state that exists, and none of them runs once it has come to its wait, for which it is given
+/// a moment.
 #[test]
 fn waits_do_not_run_and_bear_names_of_states() {
     let workload = start("waits", &[]);
+    thread::sleep(Duration::from_millis(200));
     let watch = Watch::start(vec![workload.pid()]);
     let from = unix_ns();
     thread::sleep(Duration::from_millis(300));
