@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use profiler_tests::harness::{Live, attached_programs};
 use profiler_tests::report::{Report, check_closed, check_near};
@@ -83,6 +83,27 @@ fn being_stopped_while_attaching_is_no_error() {
     check_closed(&live.finish_recording(recording));
 }
 
+/// A storm of signals while the programs are loaded: each of them would make the kernel give up, and none is refused for it.
+#[test]
+fn signals_while_attaching_disturb_nothing() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("duty_cycle", &[]);
+    let recording = live.start_attaching(&["-p", &workload.pid().to_string()]);
+    let maps = format!("/proc/{}/maps", recording.pid());
+    let started = Instant::now();
+    // What is attached last are perf's rings.
+    while !fs::read_to_string(&maps).expect("it runs").contains("[perf_event]") {
+        recording.signal(libc::SIGTERM);
+        thread::sleep(Duration::from_millis(1));
+        assert!(started.elapsed() < SOON, "still attaching");
+    }
+    let finished = recording.finish(SOON).expect("it ends");
+    // 4: it ended before its first sample.
+    assert!(matches!(finished.status.code(), Some(0 | 4)), "{finished:?}");
+    let skipped = live.report().0["quality"]["skipped"].to_string();
+    assert!(!skipped.contains("temporarily unavailable") && !skipped.contains("no space left"), "{skipped}");
+}
+
 /// Both signals that ask a program to end make it write what there is.
 #[test]
 fn interrupted_recording_writes_its_result() {
@@ -127,7 +148,7 @@ fn is_loaded(program: u32) -> bool {
 #[test]
 fn missing_directory_is_told_before_anything_is_recorded() {
     let Some(live) = Live::start() else { return };
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let path = live.path("missing/out.json");
     let pid = std::process::id().to_string();
     let finished = live.run(&["record", "-q", "-p", &pid, "-d", "10", "-o", &path.to_string_lossy()]);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader,
+    Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::MapError,
     programs::{BtfTracePoint, ProgramError},
     util::nr_cpus,
@@ -74,6 +74,9 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
     let ebpf = EbpfLoader::new()
         // The object has no relocations against the kernel's types, so the loader needs none of them.
         .btf(None)
+        // What the verifier objects to and its statistics, without the path of megabytes that led there: a program that is
+        // refused is loaded again for its log, and as often as the log turns out too large for what it is given.
+        .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("CONFIG", &config, true)
         .override_global("OFFSETS", &facts.offsets, true)
         .map_max_entries("THREADS", settings.thread_capacity)
@@ -107,10 +110,29 @@ pub fn tracepoints(ebpf: &mut Ebpf, types: &AyaBtf, switch_has_state: bool) -> R
     let switch = if switch_has_state { "sched_switch" } else { "sched_switch_without_state" };
     for &(name, hook) in [(switch, "sched_switch")].iter().chain(TRACEPOINTS) {
         let program: &mut BtfTracePoint = super::program(ebpf, name)?;
-        program.load(hook, types).map_err(|error| refused(name, error))?;
+        load_program(name, || program.load(hook, types))?;
         program.attach().map_err(|error| refused(name, error))?;
     }
     Ok(())
+}
+
+/// Most times that a program is loaded, as in libbpf (`PROG_LOAD_ATTEMPTS`): a signal that cannot be held back disturbs each.
+const ATTEMPTS: u32 = 5;
+
+/// Loads a program. Done again if the kernel was disturbed: it gives up the check (`EAGAIN`) when the thread is stopped, frozen
+/// or traced.
+pub fn load_program(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == std::io::ErrorKind::WouldBlock && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            result => return result.map_err(|error| refused(name, error)),
+        }
+    }
 }
 
 /// Whether a hypervisor says that it is there: bit 31 of ECX in CPUID leaf 1, which x86_64 reserves for that.
@@ -120,7 +142,7 @@ pub fn is_virtual_machine() -> bool {
 }
 
 /// A program that the kernel refuses, with the verifier's words if it was the verifier.
-pub fn refused(name: &str, error: ProgramError) -> anyhow::Error {
+fn refused(name: &str, error: ProgramError) -> anyhow::Error {
     let hint = match &error {
         // With a log it was the verifier, which has the same error for what it refuses.
         ProgramError::LoadError { io_error, verifier_log }

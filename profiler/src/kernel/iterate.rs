@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{Btf, Ebpf, programs::Iter};
 
-use super::{attach::refused, sys};
+use super::{attach::load_program, sys};
 
 /// Opens accounts.
 pub struct Seeder(OwnedFd);
@@ -60,7 +60,7 @@ impl Passes {
 
 fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<()> {
     let program: &mut Iter = super::program(ebpf, name)?;
-    program.load("task", btf).map_err(|error| refused(name, error))
+    load_program(name, || program.load("task", btf))
 }
 
 fn link(ebpf: &mut Ebpf, btf: &Btf, name: &str, process: Option<u32>) -> Result<OwnedFd> {

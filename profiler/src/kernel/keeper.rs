@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::{cost, privileges};
+use super::{cost, privileges, signals};
 
 /// Asks the thread, if there is one.
 static LINE: OnceLock<Mutex<Line>> = OnceLock::new();
@@ -99,15 +99,7 @@ pub fn measure() -> Option<OwnedFd> {
 }
 
 fn give_up_all_but_one() -> io::Result<()> {
-    // SAFETY: an all-zero set is valid; both calls write to it or read it.
-    let blocked = unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut())
-    };
-    if blocked != 0 {
-        return Err(io::Error::from_raw_os_error(blocked));
-    }
+    signals::hold_all()?;
     let one = CapabilitySet::SYS_ADMIN;
     let sets = CapabilitySets { effective: one, permitted: one, inheritable: CapabilitySet::empty() };
     Ok(set_capabilities(None, sets)?)

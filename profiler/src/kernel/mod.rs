@@ -11,6 +11,7 @@ mod mappings;
 mod offsets;
 mod privileges;
 mod sampler;
+mod signals;
 mod sys;
 mod syscalls;
 mod trial;
@@ -88,6 +89,7 @@ impl Kernel {
     /// # Errors
     /// What could not be loaded or attached, with the kernel's words.
     pub fn attach(settings: &Settings) -> Result<Self> {
+        let _held = signals::Held::all().context("cannot hold back signals")?;
         let (mut ebpf, switch_has_state) = attach::load(settings)?;
         let types = attach::kernel_types()?;
         let mut skipped = Vec::from_iter(settings.too_small.clone());

@@ -16,7 +16,7 @@ use perf_event::{
     events::{Hardware, Software},
 };
 
-use super::attach::{is_virtual_machine, refused};
+use super::attach::{is_virtual_machine, load_program};
 
 /// What the kernel's program of the sampler is called.
 const PROGRAM: &str = "on_cpu_tick";
@@ -78,7 +78,7 @@ impl Sampler {
     /// The kernel refuses the program or an event.
     pub fn attach(ebpf: &mut Ebpf, hz: u32, named: Option<&BTreeSet<u32>>) -> Result<Self> {
         let program: &mut PerfEvent = super::program(ebpf, PROGRAM)?;
-        program.load().map_err(|error| refused(PROGRAM, error))?;
+        load_program(PROGRAM, || program.load())?;
         let program = program.fd()?.as_fd().as_raw_fd();
         let cpus = online_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
         let mut source = if is_virtual_machine() { Source::CpuClock } else { Source::Cycles };

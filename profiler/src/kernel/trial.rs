@@ -17,6 +17,7 @@ use super::{
     iterate::{Passes, Seeder},
     offsets,
     sampler::Sampler,
+    signals,
 };
 
 /// A probe works, or why not in one line.
@@ -51,6 +52,8 @@ pub struct Attached {
 
 /// Loads, attaches and lets go of each probe.
 pub fn try_probes(sample_hz: u32) -> Trial {
+    // Where they cannot be held back, a probe that a signal disturbs is tried again by the loader.
+    let _held = signals::Held::all();
     let (load, attached) = match load(sample_hz) {
         Ok((ebpf, switch_has_state)) => (Ok(()), Some(attach_each(ebpf, switch_has_state, sample_hz))),
         Err(error) => (Err(words(&error)), None),

@@ -45,6 +45,8 @@ pub struct Command {
     /// Closing it lets the command go on.
     gate: Option<File>,
     starter: Option<JoinHandle<io::Result<Child>>>,
+    /// Why it could not be asked to end: then nobody waits for it.
+    not_asked: Option<io::Error>,
 }
 
 /// How often the end of the command is looked for: `waitpid` without a signal handler of our own, so that the handler of
@@ -88,7 +90,7 @@ impl Command {
             // The fork itself failed: the starter says why.
             Err(_) => 0,
         };
-        Ok(Self { id, name, gate: Some(File::from(gate)), starter: Some(starter) })
+        Ok(Self { id, name, gate: Some(File::from(gate)), starter: Some(starter), not_asked: None })
     }
 
     /// Its process.
@@ -152,16 +154,27 @@ impl Command {
     }
 
     /// Asks it to end.
-    pub fn terminate(&self) {
+    pub fn terminate(&mut self) {
+        // No process was made, and process 0 is the whole group of this one.
+        if self.id == 0 {
+            return;
+        }
         // SAFETY: takes numbers; the process is our child and was not waited for.
-        unsafe { libc::kill(self.id as i32, libc::SIGTERM) };
+        if unsafe { libc::kill(self.id as i32, libc::SIGTERM) } != 0 {
+            self.not_asked = Some(io::Error::last_os_error());
+        }
     }
 
     /// Waits for its end after the recording.
     ///
     /// # Errors
-    /// It could not be run.
+    /// It could not be run, or it was to end and could not be asked to.
     pub fn wait_to_end(mut self) -> anyhow::Result<i32> {
+        if let Some(error) = self.not_asked.take() {
+            let (name, id) = (&self.name, self.id);
+            return Err(anyhow::Error::new(error)
+                .context(format!("cannot end `{name}`, which goes on (try: kill {id})")));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         Ok(runtime.block_on(self.wait())?)
     }

@@ -235,7 +235,7 @@ impl Session {
                 }
                 Input::Terminated => {
                     host::restore_default(libc::SIGTERM);
-                    if let Some(command) = &self.command {
+                    if let Some(command) = &mut self.command {
                         command.terminate();
                     }
                     break;
