@@ -127,6 +127,22 @@ fn a_user_with_five_capabilities_records_another_users_process() {
     assert!(finished.stdout.contains(why), "{}", finished.stdout);
 }
 
+/// Where the kernel measures all programs anyway, it takes no capability to tell what ours cost. Only what is measured in bursts
+/// counts: of two seconds at 99 ticks, few.
+#[test]
+fn run_times_that_the_machine_measures_anyway_are_told() {
+    let Some(live) = Live::start() else { return };
+    let _measured = Setting::change("/proc/sys/kernel/bpf_stats_enabled", "1");
+    let (other, workload) = (Other::new(&live), live.workload("spin", &["1"]));
+    let (report, _) = other.record(NEEDED, &["-p", &workload.pid().to_string(), "-d", "2"]);
+    check_skipped(&report, "cap_sys_admin", false);
+    let programs = report.0["cost"]["programs"].as_array().expect("a list");
+    let ticks = programs.iter().find(|program| program["name"] == "on_cpu_tick").expect("it ran");
+    let runs = ticks["runs"].as_u64().expect("a number");
+    // Two bursts of 40 ms, on each CPU that the target may use.
+    assert!((2..60).contains(&runs), "{ticks}");
+}
+
 /// The same by capabilities of the file, as `setcap` gives them.
 #[test]
 fn the_line_that_is_printed_for_setcap_is_enough() {

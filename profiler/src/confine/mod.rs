@@ -56,7 +56,7 @@ pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String
 /// [`crate::symbolize::KernelSymbols`].
 fn lacking(effective: CapabilitySet) -> Vec<String> {
     let mut sentences = vec![];
-    if !effective.contains(CapabilitySet::SYS_ADMIN) {
+    if !effective.contains(CapabilitySet::SYS_ADMIN) && !kernel::is_always_measured() {
         sentences.push(format!("{RUN_TIMES_UNMEASURED}this process lacks cap_sys_admin"));
     }
     if !effective.intersects(CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE) {

@@ -133,11 +133,12 @@ fn run_time(facts: &Facts) -> Finding {
     match &facts.trial {
         Some(trial) if trial.run_time => finding,
         trial => {
-            let lost = "what the kernel programs cost, in the report";
+            let lost = "what the kernel programs cost: the report lacks it, and the budget counts the profiler's own CPU time alone";
             let why = not_tried(facts, &[CAP_SYS_ADMIN]).or_else(|| why_untried(facts));
             let why = why.filter(|_| trial.is_none() || !facts.has(CAP_SYS_ADMIN));
             let found = why.unwrap_or_else(|| "the kernel refuses them".to_owned());
-            Finding { found, ..finding }.degraded(lost, &[])
+            let mend = "sudo sysctl kernel.bpf_stats_enabled=1";
+            Finding { found, ..finding }.degraded(lost, &[mend])
         }
     }
 }

@@ -14,14 +14,25 @@ use super::keeper;
 /// While this lives, the kernel measures each run of each program. That costs two readings of the clock a run, more than
 /// some of the programs themselves, so it is done in bursts.
 pub struct StatsBurst(
-    #[expect(dead_code, reason = "held for its effect: closing it ends the burst")] OwnedFd,
+    /// None where the kernel measures all programs all the time.
+    #[expect(dead_code, reason = "held for its effect: closing it ends the burst")]
+    Option<OwnedFd>,
 );
 
 impl StatsBurst {
     /// Begins a burst. None where the kernel cannot (before 5.8), or not for this process.
     pub fn begin() -> Option<Self> {
-        keeper::measure().map(Self)
+        match keeper::measure() {
+            None if is_always_measured() => Some(Self(None)),
+            burst => burst.map(|burst| Self(Some(burst))),
+        }
     }
+}
+
+/// Whether the machine's owner has the kernel measure the programs of everybody (`kernel.bpf_stats_enabled`), which no capability
+/// is needed to make use of.
+pub fn is_always_measured() -> bool {
+    fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|value| value.trim() == "1")
 }
 
 /// The same, by the calling thread, which needs `CAP_SYS_ADMIN` for it.

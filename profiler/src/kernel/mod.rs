@@ -18,7 +18,7 @@ mod trial;
 
 pub use attach::is_virtual_machine;
 pub use btf::{Btf, BtfError};
-pub use cost::{MapMemory, ProgramRun, StatsBurst};
+pub use cost::{MapMemory, ProgramRun, StatsBurst, is_always_measured};
 pub use keeper::Keeper;
 pub use mappings::MappingEvents;
 pub use privileges::{

@@ -56,6 +56,8 @@ pub struct Meter {
     burst: Option<Burst>,
     next: Instant,
     measured: Duration,
+    /// Of all bursts together. Not what the kernel has counted since it loaded them: somebody else may have it measure too.
+    programs: Vec<ProgramCost>,
     /// Share of one CPU that the programs took in others' time in each of the last bursts.
     shares: VecDeque<f64>,
     /// Own CPU time when the last second began.
@@ -66,7 +68,8 @@ struct Burst {
     #[expect(dead_code, reason = "held for its effect: dropping it ends the measuring")]
     stats: StatsBurst,
     since: Instant,
-    run_ns: u64,
+    /// What had been counted before.
+    before: Vec<ProgramRun>,
 }
 
 impl Meter {
@@ -77,6 +80,7 @@ impl Meter {
             burst: None,
             next: now + FIRST,
             measured: Duration::ZERO,
+            programs: vec![],
             shares: VecDeque::new(),
             second: (now, Usage::now()?),
         })
@@ -90,8 +94,8 @@ impl Meter {
             None if now >= self.next => {
                 // A kernel without these statistics is asked again as rarely as one with them.
                 self.next = now + PERIOD;
-                let run_ns = run_ns_in_others_time(kernel)?;
-                self.burst = StatsBurst::begin().map(|stats| Burst { stats, since: now, run_ns });
+                let before = kernel.program_runs()?;
+                self.burst = StatsBurst::begin().map(|stats| Burst { stats, since: now, before });
             }
             _ => {}
         }
@@ -114,8 +118,21 @@ impl Meter {
         let Some(burst) = self.burst.take() else { return Ok(()) };
         let length = now - burst.since;
         self.measured += length;
-        let run_ns = run_ns_in_others_time(kernel)?.saturating_sub(burst.run_ns);
-        self.shares.push_back(run_ns as f64 / length.as_nanos().max(1) as f64);
+        let mut others_ns = 0;
+        for after in kernel.program_runs()? {
+            let spent = since(&burst.before, after);
+            if !spent.in_own_time {
+                others_ns += spent.run_ns;
+            }
+            match self.programs.iter_mut().find(|program| program.name == spent.name) {
+                Some(program) => {
+                    program.run_ns += spent.run_ns;
+                    program.runs += spent.runs;
+                }
+                None => self.programs.push(spent),
+            }
+        }
+        self.shares.push_back(others_ns as f64 / length.as_nanos().max(1) as f64);
         if self.shares.len() > BURSTS {
             self.shares.pop_front();
         }
@@ -125,14 +142,18 @@ impl Meter {
     /// What was measured: each program's runs, and for how long the kernel measured, in nanoseconds.
     pub fn finish(&mut self, kernel: &Kernel) -> Result<(Vec<ProgramCost>, u64)> {
         self.end(Instant::now(), kernel)?;
-        let cost =
-            |ProgramRun { name, in_own_time, run_ns, runs }| ProgramCost { name, in_own_time, run_ns, runs };
-        let programs = kernel.program_runs()?.into_iter().map(cost).collect();
+        let programs = std::mem::take(&mut self.programs);
         Ok((programs, self.measured.as_nanos() as u64))
     }
 }
 
-fn run_ns_in_others_time(kernel: &Kernel) -> Result<u64> {
-    let runs = kernel.program_runs()?;
-    Ok(runs.iter().filter(|run| !run.in_own_time).map(|run| run.run_ns).sum())
+/// What one program has spent since then.
+fn since(before: &[ProgramRun], after: ProgramRun) -> ProgramCost {
+    let earlier = before.iter().find(|program| program.name == after.name).cloned().unwrap_or_default();
+    ProgramCost {
+        run_ns: after.run_ns.saturating_sub(earlier.run_ns),
+        runs: after.runs.saturating_sub(earlier.runs),
+        name: after.name,
+        in_own_time: after.in_own_time,
+    }
 }
