@@ -7,9 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use profiler_tests::report::Report;
-use profiler_tests::running::Running;
+use profiler_tests::running::{Finished, Running};
 
 use super::empty::Empty;
 use crate::bench::Bench;
@@ -202,8 +202,10 @@ impl Process {
         let (mut before, mut since) = (0, started);
         while before == 0 || since.elapsed() < SETTLED {
             if started.elapsed() > TO_ATTACH {
-                let end = process.0.finish(Duration::ZERO);
-                anyhow::bail!("it is not attached after {TO_ATTACH:?}: {end:?}");
+                match process.0.finish(Duration::ZERO) {
+                    Ok(finished) => bail!("it ended before it was attached: {}", last_words(&finished)),
+                    Err(_) => bail!("it was not attached after {TO_ATTACH:?}"),
+                }
             }
             thread::sleep(LOOK_AGAIN);
             let now = hooks(process.0.pid());
@@ -217,11 +219,23 @@ impl Process {
     fn stop(self) -> Result<()> {
         let was_attached = hooks(self.0.pid()) > 0;
         self.0.signal(libc::SIGINT);
-        let finished = self.0.finish(TO_END)?;
+        let Ok(finished) = self.0.finish(TO_END) else {
+            bail!("it still ran {TO_END:?} after the signal to end");
+        };
         // Some end by the signal, which is no failure of theirs, and some end well by themselves when their targets have ended.
-        ensure!(was_attached || finished.status.success(), "it ended before the workload: {finished:?}");
+        ensure!(
+            was_attached || finished.status.success(),
+            "it ended before the workload: {}",
+            last_words(&finished)
+        );
         Ok(())
     }
+}
+
+/// What it said last, for one line of a table.
+fn last_words(finished: &Finished) -> String {
+    let line = finished.stderr.lines().rfind(|line| !line.trim().is_empty());
+    line.map_or_else(|| finished.status.to_string(), |line| format!("`{}`", line.trim()))
 }
 
 /// How many of a process's descriptors are perf events, or programs and links of the kernel's virtual machine.
