@@ -3,10 +3,14 @@
 use std::io;
 
 use super::{Diagnosis, Finding, Kind, Need, Outcome};
-use crate::report::visible;
+use crate::report::{visible, wrapped};
 
 /// Of a kernel's refusal no more is shown.
 const MOST_COLUMNS: usize = 400;
+/// Where sentences begin.
+const INDENT: usize = 42;
+/// How wide they are: the whole has 120 columns.
+const COLUMNS: usize = 120 - INDENT;
 
 /// Writes all of them.
 ///
@@ -39,8 +43,9 @@ fn summary(diagnosis: &Diagnosis) -> String {
 
 fn line(finding: &Finding, out: &mut dyn io::Write) -> io::Result<()> {
     let unused = if finding.need == Need::Unused { " (not used by recordings)" } else { "" };
-    let sentence = visible(&finding.sentence(), MOST_COLUMNS);
-    writeln!(out, "  {:<10}  {:<27} {sentence}{unused}", finding.verdict.name(), finding.name)?;
+    let sentence = visible(&finding.sentence(), MOST_COLUMNS) + unused;
+    let lines = wrapped(&sentence, COLUMNS).join(&format!("\n{:INDENT$}", ""));
+    writeln!(out, "  {:<10}  {:<27} {lines}", finding.verdict.name(), finding.name)?;
     for mend in finding.verdict.mend() {
         writeln!(out, "              mend: {}", visible(mend, MOST_COLUMNS))?;
     }

@@ -15,7 +15,7 @@ mod golden;
 
 pub use escape::visible;
 pub use json::Json;
-pub use text::{Style, Text};
+pub use text::{Style, Text, wrapped};
 
 use std::ffi::OsStr;
 use std::io;

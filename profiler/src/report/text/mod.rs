@@ -106,7 +106,7 @@ fn fitted(line: &str) -> String {
 }
 
 /// `text` in lines of at most `columns`, all but the first indented by two; a longer word is cut.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for phrase in phrases(text) {
