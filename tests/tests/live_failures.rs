@@ -59,10 +59,11 @@ fn missing_privilege_is_named_with_its_remedy() {
 #[test]
 fn target_that_ends_is_reported_up_to_its_end() {
     let Some(live) = Live::start() else { return };
-    let workload = live.workload("spin", &["1", "5"]);
-    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "30"]);
+    // On an emulated CPU it takes some 5 s to attach.
+    let workload = live.workload("spin", &["1", "10"]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "40"]);
     check_closed(&report);
-    assert!(report.elapsed() < 10.0, "the recording ends with its target: {}", report.elapsed());
+    assert!(report.elapsed() < 15.0, "the recording ends with its target: {}", report.elapsed());
     let spinning = report.thread_named("spin-0");
     assert_eq!(spinning.0["ended_inside"], true);
     check_near("busy", spinning.busy_share(), 1.0, 0.02);
