@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::emulator::Emulator;
 use super::initramfs::Initramfs;
@@ -61,6 +61,15 @@ impl Machine<'_> {
         let End::Broken(why) = &boot.end else { return Ok(boot) };
         eprintln!("xtask: Linux {}: {why}: trying once more", kernel.release);
         Ok(Boot { first_try: Some(why.clone()), ..self.boot(kernel, plan)? })
+    }
+
+    /// What the last run on a kernel has told.
+    pub fn last(&self, kernel: &Kernel) -> Result<Boot> {
+        let port = self.work.join(&kernel.release).join("results");
+        let told = fs::read(&port).with_context(|| format!("{} has told nothing before", kernel.release))?;
+        let results = Results::parse(&String::from_utf8_lossy(&told));
+        ensure!(results.is_done, "the last run on {} was not done", kernel.release);
+        Ok(Boot { results, end: End::Done, took: Duration::ZERO, first_try: None })
     }
 
     fn boot(&self, kernel: &Kernel, plan: &str) -> Result<Boot> {

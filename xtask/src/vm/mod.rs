@@ -34,11 +34,12 @@ use emulator::Emulator;
 use guest::{Boot, End, Machine};
 use kernel::{Kernel, ROW};
 use packages::Packages;
-use programs::{Programs, Test};
+use programs::{Extent, Programs, Test};
 use results::Outcome;
 
-/// Kernels that every change is tested on, beside the machine's own: the oldest, a long-lived one, and the newest.
-const ALWAYS: &[&str] = &[ROW[0], "6.1", ROW[ROW.len() - 1]];
+/// Kernels that every change is tested on, beside the machine's own: the newest, which takes longest, the oldest, and a
+/// long-lived one.
+const ALWAYS: &[&str] = &[ROW[ROW.len() - 1], ROW[0], "6.1"];
 
 /// Tests that need stacks of waiting threads, which kernels before 5.18 do not give.
 const NEED_WAITING_STACKS: &[&str] = &[
@@ -64,9 +65,12 @@ pub struct Args {
     /// Only tests whose name contains one of these words
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Without the tests that hold on one kernel as on another
-    #[arg(long)]
-    short: bool,
+    /// Which of the tests
+    #[arg(long, value_enum, default_value_t = Extent::Whole)]
+    extent: Extent,
+    /// With --all, kernels that are not booted: what they told last stands in the document
+    #[arg(long, value_delimiter = ',', requires = "all", value_name = "SERIES")]
+    reuse: Vec<String>,
     /// Most minutes that a kernel may take
     #[arg(long, default_value_t = 30)]
     limit: u32,
@@ -111,7 +115,8 @@ pub fn step() -> Result<test::Outcome> {
         series: Vec::new(),
         all: false,
         only: Vec::new(),
-        short: true,
+        reuse: Vec::new(),
+        extent: Extent::Essential,
         limit: 30,
         jobs: cpus(),
         kvm: false,
@@ -128,6 +133,9 @@ pub fn step() -> Result<test::Outcome> {
 
 /// Prints what failed, and counts it.
 fn told_failures(rows: &[Row]) -> u32 {
+    for first in table::first_tries(rows) {
+        println!("FAILED at the first try: {first}\n");
+    }
     let failures = table::failures(rows);
     for failure in &failures {
         println!("FAILED {failure}\n");
@@ -141,7 +149,7 @@ fn run(args: &Args) -> Result<Vec<Row>> {
         (false, true) => ALWAYS.to_vec(),
         (false, false) => args.series.iter().map(String::as_str).collect(),
     };
-    let programs = Programs::build(&args.only, args.short)?;
+    let programs = Programs::build(&args.only, args.extent)?;
     let work = programs.target.join("vm");
     fs::create_dir_all(&work)?;
     let disk = image::build(&programs, &work)?;
@@ -156,6 +164,9 @@ fn run(args: &Args) -> Result<Vec<Row>> {
     let kernels: Vec<_> = series.iter().map(|series| Kernel::newest(&packages, &cache, series)).collect();
     let rows = in_parallel(args.jobs, series.len(), |index| {
         let state = match &kernels[index] {
+            Ok(kernel) if args.reuse.iter().any(|reused| reused == series[index]) => {
+                State::Booted(Box::new(machine.last(kernel)?))
+            }
             Ok(kernel) => State::Booted(Box::new(machine.run(kernel, &plan)?)),
             Err(why) => State::Skipped(format!("{why:#}")),
         };

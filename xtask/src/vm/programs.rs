@@ -35,6 +35,17 @@ pub struct Programs {
     pub not_run: Vec<NotRun>,
 }
 
+/// How many of the tests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Extent {
+    /// All that a guest can run
+    Whole,
+    /// Without those that hold on one kernel as on another
+    Short,
+    /// A few that go through everything which the kernels do differently
+    Essential,
+}
+
 /// Test programs of which no test runs in a guest.
 const OTHER_PROGRAMS: &[(&str, &str)] =
     &[("servers", "needs database and web servers, and perf"), ("live_files", NO_COMPILER)];
@@ -104,9 +115,28 @@ const KERNEL_INDEPENDENT: &[&str] = &[
     "live_targets::under_sudo_the_command_is_the_invoking_users",
 ];
 
+/// The tests of every change: the ledger's states and its check against the kernel, stacks on and off the CPU, targets, what is
+/// given up and what can be done without root, block devices, the loading of programs, and that nothing stays.
+const ESSENTIAL: &[&str] = &[
+    "live_cpu::more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says",
+    "live_cpu::stacks_show_the_functions_that_run_and_wait",
+    "live_disk::direct_reads_are_disk_read",
+    "live_doctor::each_check_is_told_and_a_machine_that_records_can",
+    "live_failures::killed_profiler_leaves_nothing_attached",
+    "live_failures::signals_while_attaching_disturb_nothing",
+    "live_privileges::a_recording_profiler_has_given_up_what_it_does_not_need",
+    "live_privileges::a_user_with_five_capabilities_records_another_users_process",
+    "live_privileges::the_line_that_is_printed_for_setcap_is_enough",
+    "live_targets::control_group_means_everything_below_it",
+    "live_targets::exec_by_any_thread_keeps_the_books_closed",
+    "live_waits::contended_mutex_is_a_lock_for_as_long_as_the_waiter_says",
+    "live_waits::switch_storm_closes_and_waits_for_the_pipe",
+    "vm_faults::a_cpu_that_is_taken_away_and_given_back_leaves_the_books_closed",
+];
+
 impl Programs {
-    /// Builds everything, as the live tests do. `short` leaves out what holds on one kernel as on another.
-    pub fn build(only: &[String], short: bool) -> Result<Self> {
+    /// Builds everything, as the live tests do.
+    pub fn build(only: &[String], extent: Extent) -> Result<Self> {
         command::run(&mut cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]))?;
         let mut build =
             cargo(["test", "--no-run", "--package", "profiler-tests", "--tests", "--message-format=json"]);
@@ -121,13 +151,25 @@ impl Programs {
             let list = list.with_context(|| format!("{} does not list its tests", path.display()))?;
             let is_wanted = |test: &Test| only.is_empty() || only.iter().any(|word| test.name.contains(word));
             for test in names(program, &list).filter(is_wanted) {
+                let is_left_out = match extent {
+                    Extent::Whole => false,
+                    Extent::Short => is_one_of(KERNEL_INDEPENDENT, &test),
+                    Extent::Essential => !is_one_of(ESSENTIAL, &test),
+                };
                 match reason(&test) {
-                    None if short && is_one_of(KERNEL_INDEPENDENT, &test) => {}
+                    None if is_left_out => {}
                     None => programs.run.push(test),
                     Some(why) => programs.not_run.push(NotRun { test, why }),
                 }
             }
         }
+        // A test that was renamed would else be left out in silence.
+        let is_there = |name: &&&str| programs.run.iter().any(|test| is_it(name, test));
+        let gone = ESSENTIAL.iter().find(|name| !is_there(name));
+        ensure!(
+            extent != Extent::Essential || !only.is_empty() || gone.is_none(),
+            "there is no test {gone:?}"
+        );
         programs.tests.retain(|(name, _)| programs.run.iter().any(|test| test.program == *name));
         Ok(programs)
     }

@@ -16,6 +16,8 @@ pub struct Tested {
     pub seconds: u32,
     /// The end of what a failed test printed.
     pub output: String,
+    /// The same of a first try that failed, if this is the second.
+    pub first_try: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +107,12 @@ impl Results {
         let (Some(program), Some(name)) = (words.next(), words.next()) else { return };
         let test = Test { program: program.into(), name: name.into() };
         let rest = words.next().unwrap_or_default();
-        if self.tests.last().is_some_and(|last| last.test == test) {
-            self.tests.pop();
-        }
+        let before = self.tests.pop_if(|last| last.test == test);
+        // `test` behind a `test` that has its result is the second try.
+        let first_try = before.and_then(|before| match before.first_try {
+            None if word == "test" => Some(before.output),
+            first_try => first_try,
+        });
         let mut numbers = rest.split(' ').map(|number| number.parse::<u32>().ok());
         let (outcome, seconds) = match (word, numbers.next().flatten(), numbers.next().flatten()) {
             ("unsupported", ..) => (Outcome::NotRun(rest.into()), 0),
@@ -116,7 +121,7 @@ impl Results {
             ("tested", Some(_), seconds) => (Outcome::Failed, seconds.unwrap_or(0)),
             _ => (Outcome::Unfinished, 0),
         };
-        self.tests.push(Tested { test, outcome, seconds, output: String::new() });
+        self.tests.push(Tested { test, outcome, seconds, output: String::new(), first_try });
     }
 }
 
@@ -159,7 +164,7 @@ mod tests {
     fn check_test(text: &str, outcome: Outcome, seconds: u32, output: &str) {
         let found = Results::parse(text).tests;
         let test = Test { program: "live_cpu".into(), name: "a".into() };
-        assert_eq!(found, [Tested { test, outcome, seconds, output: output.into() }]);
+        assert_eq!(found, [Tested { test, outcome, seconds, output: output.into(), first_try: None }]);
     }
 
     #[test]
@@ -171,6 +176,18 @@ mod tests {
     fn a_test_that_failed_has_its_output() {
         let text = "@@test live_cpu a\n@@tested live_cpu a 101 7\n@@begin output\nboom\n@@end output\n";
         check_test(text, Outcome::Failed, 7, "boom");
+    }
+
+    #[test]
+    fn a_second_try_counts_and_the_first_is_told() {
+        let failed = "@@test live_cpu a\n@@tested live_cpu a 101 7\n@@begin output\nboom\n@@end output\n";
+        let text = format!("{failed}@@test live_cpu a\n@@tested live_cpu a 0 6\n");
+        let found = Results::parse(&text).tests;
+        let [tested] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((&tested.outcome, tested.seconds), (&Outcome::Passed, 6));
+        assert_eq!(tested.first_try.as_deref(), Some("boom"));
+        let twice = Results::parse(&failed.repeat(2)).tests;
+        assert_eq!((twice.len(), &twice[0].outcome, &*twice[0].output), (1, &Outcome::Failed, "boom"));
     }
 
     #[test]

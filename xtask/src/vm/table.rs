@@ -115,6 +115,15 @@ fn tests(rows: &[Row], notes: &mut Notes) -> String {
         boot.results.tests.iter().filter(|tested| wanted(&tested.outcome)).count().to_string()
     };
     text += &line("passed", rows.iter().map(|row| count(row, |outcome| *outcome == Outcome::Passed)));
+    text += &line(
+        "of them at the second try",
+        rows.iter().map(|row| match second_tries(row).as_slice() {
+            [] => count(row, |_| false),
+            tests => {
+                notes.cell(&tests.len().to_string(), &format!("at the second try: {}", tests.join(", ")))
+            }
+        }),
+    );
     let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed | Outcome::Unfinished);
     text += &line("failed", rows.iter().map(|row| count(row, failed)));
     text += &line(
@@ -128,6 +137,30 @@ fn tests(rows: &[Row], notes: &mut Notes) -> String {
         }),
     );
     text
+}
+
+/// Which tests failed at first and then passed.
+fn second_tries(row: &Row) -> Vec<String> {
+    let State::Booted(boot) = &row.state else { return vec![] };
+    let passed = boot.results.tests.iter().filter(|tested| tested.outcome == Outcome::Passed);
+    passed
+        .filter(|tested| tested.first_try.is_some())
+        .map(|tested| format!("`{}`", tested.test.name))
+        .collect()
+}
+
+/// What those printed at their first try.
+pub fn first_tries(rows: &[Row]) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in rows {
+        let State::Booted(boot) = &row.state else { continue };
+        for tested in boot.results.tests.iter().filter(|tested| tested.outcome == Outcome::Passed) {
+            let Some(output) = &tested.first_try else { continue };
+            let Test { program, name } = &tested.test;
+            found.push(format!("Linux {}: {program}::{name}\n{output}", row.series));
+        }
+    }
+    found
 }
 
 /// Which tests a kernel cannot pass, and why.
