@@ -111,6 +111,9 @@ pub fn step() -> Result<test::Outcome> {
             "the kernels are Debian's packages, and there is no apt-get".into(),
         ));
     }
+    if let Err(why) = emulator() {
+        return Ok(test::Outcome::Skipped(format!("{why:#}")));
+    }
     let rows = run(&Args {
         series: Vec::new(),
         all: false,
@@ -153,9 +156,7 @@ fn run(args: &Args) -> Result<Vec<Row>> {
     let work = programs.target.join("vm");
     fs::create_dir_all(&work)?;
     let disk = image::build(&programs, &work)?;
-    let cache = cache()?;
-    let packages = Packages::open(&cache)?;
-    let emulator = Emulator::find(&packages, &cache)?;
+    let (emulator, packages, cache) = emulator()?;
     eprintln!("xtask: QEMU {}, {} tests a kernel", emulator.version, programs.run.len());
     let limit = Duration::from_secs(60 * u64::from(args.limit));
     let machine = Machine { emulator: &emulator, disk: &disk, work: &work, limit, kvm: args.kvm };
@@ -207,6 +208,13 @@ fn in_parallel<T: Send>(
     let mut results = results.into_inner().expect("no worker panics with it");
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What comes from elsewhere, and is in the cache the second time.
+fn emulator() -> Result<(Emulator, Packages, PathBuf)> {
+    let cache = cache()?;
+    let packages = Packages::open(&cache)?;
+    Ok((Emulator::find(&packages, &cache)?, packages, cache))
 }
 
 /// Where packages and unpacked kernels stay: outside of the target directory, which is thrown away more often.
