@@ -40,6 +40,8 @@ disk_of() {
 set_up_scratch() {
     # Newer kernels name the disk after the folder, older ones number it: both give nullb1.
     scratch=/sys/kernel/config/nullb/nullb1
+    # The image has it, but not where the new /tmp hides it.
+    mkdir -p "$TESTS_DISK"
     mkdir $scratch && echo 192 > $scratch/size && echo 1 > $scratch/memory_backed && echo 2 > $scratch/irqmode &&
         echo 1000000 > $scratch/completion_nsec && echo 1 > $scratch/power &&
         mke2fs /dev/nullb1 > /dev/null && mount -t ext4 /dev/nullb1 "$TESTS_DISK"
