@@ -102,7 +102,7 @@ fn signals_while_attaching_disturb_nothing() {
     // 4: it ended before its first sample.
     assert!(matches!(finished.status.code(), Some(0 | 4)), "{finished:?}");
     let skipped = live.report().0["quality"]["skipped"].to_string();
-    assert!(!skipped.contains("temporarily unavailable") && !skipped.contains("no space left"), "{skipped}");
+    assert!(!skipped.contains("temporarily unavailable") && !skipped.contains("No space left"), "{skipped}");
 }
 
 /// Both signals that ask a program to end make it write what there is.
