@@ -100,7 +100,7 @@ enum State {
 
 /// Boots the kernels and prints the tables. Fails if anything failed.
 pub fn vm(args: &Args) -> Result<ExitCode> {
-    let failures = told_failures(&run(args)?);
+    let failures = told_failures(&run(args, emulator()?)?);
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -111,10 +111,11 @@ pub fn step() -> Result<test::Outcome> {
             "the kernels are Debian's packages, and there is no apt-get".into(),
         ));
     }
-    if let Err(why) = emulator() {
-        return Ok(test::Outcome::Skipped(format!("{why:#}")));
-    }
-    let rows = run(&Args {
+    let emulator = match emulator() {
+        Ok(emulator) => emulator,
+        Err(why) => return Ok(test::Outcome::Skipped(format!("{why:#}"))),
+    };
+    let args = Args {
         series: Vec::new(),
         all: false,
         only: Vec::new(),
@@ -123,7 +124,8 @@ pub fn step() -> Result<test::Outcome> {
         limit: 30,
         jobs: cpus(),
         kvm: false,
-    })?;
+    };
+    let rows = run(&args, emulator)?;
     let failed = told_failures(&rows);
     let skipped: Vec<_> = rows.iter().filter_map(Row::skipped).collect();
     let passed = rows.iter().map(|row| row.count(&[Outcome::Passed])).sum();
@@ -146,7 +148,7 @@ fn told_failures(rows: &[Row]) -> u32 {
     failures.len() as u32
 }
 
-fn run(args: &Args) -> Result<Vec<Row>> {
+fn run(args: &Args, (emulator, packages, cache): (Emulator, Packages, PathBuf)) -> Result<Vec<Row>> {
     let series: Vec<&str> = match (args.all, args.series.is_empty()) {
         (true, _) => ROW.to_vec(),
         (false, true) => ALWAYS.to_vec(),
@@ -156,7 +158,6 @@ fn run(args: &Args) -> Result<Vec<Row>> {
     let work = programs.target.join("vm");
     fs::create_dir_all(&work)?;
     let disk = image::build(&programs, &work)?;
-    let (emulator, packages, cache) = emulator()?;
     eprintln!("xtask: QEMU {}, {} tests a kernel", emulator.version, programs.run.len());
     let limit = Duration::from_secs(60 * u64::from(args.limit));
     let machine = Machine { emulator: &emulator, disk: &disk, work: &work, limit, kvm: args.kvm };

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::command::{self, answer, cargo, repository};
@@ -166,10 +166,9 @@ impl Programs {
         // A test that was renamed would else be left out in silence.
         let is_there = |name: &&&str| programs.run.iter().any(|test| is_it(name, test));
         let gone = ESSENTIAL.iter().find(|name| !is_there(name));
-        ensure!(
-            extent != Extent::Essential || !only.is_empty() || gone.is_none(),
-            "there is no test {gone:?}"
-        );
+        if let (Extent::Essential, true, Some(gone)) = (extent, only.is_empty(), gone) {
+            bail!("there is no test `{gone}`, which is to run on every kernel");
+        }
         programs.tests.retain(|(name, _)| programs.run.iter().any(|test| test.program == *name));
         Ok(programs)
     }

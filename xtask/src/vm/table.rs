@@ -117,10 +117,13 @@ fn tests(rows: &[Row], notes: &mut Notes) -> String {
     text += &line("passed", rows.iter().map(|row| count(row, |outcome| *outcome == Outcome::Passed)));
     text += &line(
         "of them at the second try",
-        rows.iter().map(|row| match second_tries(row).as_slice() {
-            [] => count(row, |_| false),
-            tests => {
-                notes.cell(&tests.len().to_string(), &format!("at the second try: {}", tests.join(", ")))
+        rows.iter().map(|row| {
+            let names: Vec<_> = second_tries(row).map(|(test, _)| format!("`{}`", test.name)).collect();
+            match names.len() {
+                0 => count(row, |_| false),
+                number => {
+                    notes.cell(&number.to_string(), &format!("at the second try: {}", names.join(", ")))
+                }
             }
         }),
     );
@@ -139,28 +142,25 @@ fn tests(rows: &[Row], notes: &mut Notes) -> String {
     text
 }
 
-/// Which tests failed at first and then passed.
-fn second_tries(row: &Row) -> Vec<String> {
-    let State::Booted(boot) = &row.state else { return vec![] };
-    let passed = boot.results.tests.iter().filter(|tested| tested.outcome == Outcome::Passed);
-    passed
-        .filter(|tested| tested.first_try.is_some())
-        .map(|tested| format!("`{}`", tested.test.name))
-        .collect()
+/// Tests that failed at first and then passed, with what they printed at first.
+fn second_tries(row: &Row) -> impl Iterator<Item = (&Test, &String)> {
+    let tests = match &row.state {
+        State::Booted(boot) => boot.results.tests.as_slice(),
+        State::Skipped(_) => &[],
+    };
+    let passed = tests.iter().filter(|tested| tested.outcome == Outcome::Passed);
+    passed.filter_map(|tested| Some((&tested.test, tested.first_try.as_ref()?)))
 }
 
-/// What those printed at their first try.
+/// What those printed.
 pub fn first_tries(rows: &[Row]) -> Vec<String> {
-    let mut found = Vec::new();
-    for row in rows {
-        let State::Booted(boot) = &row.state else { continue };
-        for tested in boot.results.tests.iter().filter(|tested| tested.outcome == Outcome::Passed) {
-            let Some(output) = &tested.first_try else { continue };
-            let Test { program, name } = &tested.test;
-            found.push(format!("Linux {}: {program}::{name}\n{output}", row.series));
-        }
-    }
-    found
+    let of = |row: &Row| {
+        let told = |(Test { program, name }, output): (&Test, &String)| {
+            format!("Linux {}: {program}::{name}\n{output}", row.series)
+        };
+        second_tries(row).map(told).collect::<Vec<_>>()
+    };
+    rows.iter().flat_map(of).collect()
 }
 
 /// Which tests a kernel cannot pass, and why.
