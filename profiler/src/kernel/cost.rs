@@ -35,7 +35,7 @@ pub fn is_always_measured() -> bool {
     fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|value| value.trim() == "1")
 }
 
-/// The same, by the calling thread, which needs `CAP_SYS_ADMIN` for it.
+/// Has the kernel measure until what is returned is closed. The calling thread needs `CAP_SYS_ADMIN` for it.
 pub fn enable_run_time() -> Option<OwnedFd> {
     enable_stats(Stats::RunTime).ok()
 }
