@@ -10,6 +10,8 @@ fn main() -> anyhow::Result<()> {
         let out_dir = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
         return Ok(std::fs::write(std::path::Path::new(&out_dir).join("profiler-ebpf"), [])?);
     }
+    // aya-build names the kernel crate's own files only.
+    println!("cargo::rerun-if-changed={}", concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-common/src"));
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-ebpf");
     // SAFETY: a build script is single-threaded here.
     // aya-ebpf uses BPF inline assembly, which a stable compiler allows only to the crates that are named. With

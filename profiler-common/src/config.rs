@@ -29,11 +29,19 @@ pub struct Config {
     pub off_cpu_stack_bytes: u32,
     /// 1: `bpf_get_current_task_btf` exists (Linux 5.11).
     pub has_current_task_btf: u32,
+    /// 1: requests to block devices are followed, and waits for disks and files are told apart by what ends them.
+    pub block_io: u32,
+    /// 1: `block_io_start` tells each request's arrival (Linux 6.5); else it is the time at which the kernel allocated it.
+    pub has_io_start: u32,
+    /// Bit of a request that is to be on the medium when it is done (`REQ_FUA`).
+    pub fua_flag: u32,
+    /// Bit of a request before which all others are to be on the medium (`REQ_PREFLUSH`).
+    pub preflush_flag: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 56, "kernel/user ABI");
+const _: () = assert!(size_of::<Config>() == 72, "kernel/user ABI");
 
 /// Codes of [`Config::target`].
 pub mod target {
@@ -65,9 +73,13 @@ pub struct Control {
     pub go_processes: u32,
     /// A tick of the on-CPU sampler takes a sample when a random `u32` is at most this; 0: never.
     pub on_cpu_threshold: u32,
+    /// 1: optional probes do nothing any more.
+    pub optional_stopped: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Control>() == 16, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 24, "kernel/user ABI");
 
 /// One pass of the task iterator: how it is to sample, and what it saw. The one value of the map `PASS`, which userspace
 /// writes before a pass and reads after it.

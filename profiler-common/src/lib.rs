@@ -4,8 +4,10 @@
 //! every bit pattern of a record is a valid value.
 #![no_std]
 
+pub mod block_io;
 pub mod config;
 pub mod go;
+pub mod histogram;
 pub mod ledger;
 pub mod offsets;
 pub mod process;
@@ -31,6 +33,8 @@ pub mod event_kind {
     /// [`crate::sample::SampleHeader`] with a snapshot of the stack on which the stack of the same thread's next sample, of
     /// the same moment, goes on.
     pub const OTHER_STACK: u32 = 7;
+    /// [`crate::block_io::FileSeen`]: a file was waited for that had not been before.
+    pub const FILE_SEEN: u32 = 8;
 }
 
 /// Types of which every bit pattern is a valid value, and which have no padding.
@@ -54,6 +58,16 @@ macro_rules! plain {
 }
 
 plain!(
+    block_io::Completion,
+    block_io::FileKey,
+    block_io::FileSeen,
+    block_io::Request,
+    block_io::RequestTotals,
+    block_io::Share,
+    block_io::ShareKey,
+    block_io::TotalsKey,
+    block_io::WaitKey,
+    block_io::Waits,
     config::Config,
     config::Control,
     config::Pass,

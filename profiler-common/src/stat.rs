@@ -42,4 +42,11 @@ stats! {
     14 LeftCpu "left_cpu" "times that a recorded thread left a CPU, other than to the profiler, or appeared off it";
     15 OtherStacks "other_stacks" "goroutines' stacks sent beside those of their threads";
     16 OtherStacksDropped "other_stacks_dropped" "goroutines' stacks lost because the ring was full";
+    17 RequestsFull "requests_full" "requests to block devices not followed because too many were under way";
+    18 RequestsUnseen "requests_unseen" "completed requests whose arrival was not seen";
+    19 RequestTotalsFull "request_totals_full" "completed requests of devices and operations for which there was no room";
+    20 RequestSharesFull "request_shares_full" "completed requests of processes, cgroups or files for which there was no room";
+    21 DiskWaitsFull "disk_waits_full" "waits for disks whose cause there was no room for";
+    22 FileWaitsFull "file_waits_full" "waits for files for which there was no room";
+    23 FileNamesDropped "file_names_dropped" "files whose path was not asked for because the ring was full";
 }

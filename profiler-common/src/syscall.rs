@@ -18,7 +18,7 @@ classes! {
     2 WRITE "Writes to the descriptor in the first argument.";
     3 CONNECT "Connects the socket in the first argument.";
     4 ACCEPT "Accepts on the socket in the first argument.";
-    5 FSYNC "Waits for written data to reach the device.";
+    5 FSYNC "Waits for what was written to the descriptor in the first argument to reach the device.";
     6 FILE "Works on a path or on a file's metadata.";
     7 FILE_LOCK "Waits for a lock on a file.";
     8 FUTEX "`futex`: the operation is the second argument, the value the third, the timeout the fourth.";
@@ -36,4 +36,5 @@ classes! {
     20 FCNTL "`fcntl`: a file lock if the second argument is `F_SETLKW` or `F_OFD_SETLKW`.";
     21 SENDFILE "Reads from the file in the second argument and writes to the descriptor in the first.";
     22 IOCTL "`ioctl` on the descriptor in the first argument.";
+    23 SYNC "Waits for what was written to more than one file, or by way of memory, to reach the device.";
 }

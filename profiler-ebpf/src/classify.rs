@@ -100,7 +100,7 @@ fn in_syscall(wait: &impl WaitFacts, class: u8) -> u32 {
         }
         syscall::CONNECT => on_socket(wait, state::NET_CONNECT),
         syscall::ACCEPT => state::ACCEPT,
-        syscall::FSYNC => state::FSYNC,
+        syscall::FSYNC | syscall::SYNC => state::FSYNC,
         syscall::FILE => if_iowait(wait, state::DISK_OTHER, state::FILE_WAIT),
         syscall::FILE_LOCK => if_iowait(wait, state::DISK_OTHER, state::FILE_LOCK),
         syscall::FCNTL => fcntl(wait),

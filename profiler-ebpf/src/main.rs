@@ -23,7 +23,8 @@ mod entry {
         programs::{BtfTracePointContext, PerfEventContext},
     };
     use profiler_ebpf::{
-        probes::{ledger, offcpu, oncpu, process, seed},
+        probes::{block_io, ledger, offcpu, oncpu, process, seed},
+        request::Request,
         task::{self, Task},
     };
 
@@ -59,6 +60,47 @@ mod entry {
     #[btf_tracepoint(function = "sched_process_exec")]
     pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         let _ = process::on_exec(Task::new(ctx.arg(0)), ctx.arg(1));
+        0
+    }
+
+    /// Linux 6.5 and later.
+    #[btf_tracepoint(function = "block_io_start")]
+    pub fn block_io_start(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_start(Request::new(ctx.arg(0)));
+        0
+    }
+
+    #[btf_tracepoint(function = "block_rq_issue")]
+    pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_issue(Request::new(ctx.arg(0)));
+        0
+    }
+
+    /// Before Linux 5.11 the request is the second argument.
+    #[btf_tracepoint(function = "block_rq_issue")]
+    pub fn block_rq_issue_with_queue(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_issue(Request::new(ctx.arg(1)));
+        0
+    }
+
+    #[btf_tracepoint(function = "block_rq_requeue")]
+    pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_requeue(Request::new(ctx.arg(0)));
+        0
+    }
+
+    /// Before Linux 5.11 the request is the second argument.
+    #[btf_tracepoint(function = "block_rq_requeue")]
+    pub fn block_rq_requeue_with_queue(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_requeue(Request::new(ctx.arg(1)));
+        0
+    }
+
+    #[btf_tracepoint(function = "block_rq_complete")]
+    pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+        // An errno before Linux 5.16, a `blk_status_t` of one byte since: the low byte of either tells a failure.
+        let (status, bytes): (u8, u32) = (ctx.arg(1), ctx.arg(2));
+        let _ = block_io::on_complete(Request::new(ctx.arg(0)), status != 0, bytes);
         0
     }
 

@@ -6,6 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use profiler_common::{
+    block_io::{Completion, FileKey, Request, RequestTotals, Share, ShareKey, TotalsKey, WaitKey, Waits},
     config::{Config, Control, Pass},
     go::GoOffsets,
     ledger::ThreadRecord,
@@ -30,6 +31,10 @@ pub static CONFIG: Config = Config {
     captures_per_pass: 0,
     off_cpu_stack_bytes: 0,
     has_current_task_btf: 0,
+    block_io: 0,
+    has_io_start: 0,
+    fua_flag: 0,
+    preflush_flag: 0,
     reserved: 0,
 };
 
@@ -116,6 +121,52 @@ pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::ALL.len
 /// up to 8 bytes: 4 KiB.
 #[map]
 static SYSCALL_CLASSES: Array<u8> = Array::with_max_entries(syscall::SLOTS, 0);
+
+/// Requests to block devices between arrival and completion, by the address of `struct request`. Preallocated, as it is written
+/// in interrupts. 16,384 × (64 B + about 72 B) ≈ 2.2 MiB; disks have some hundred to some thousand requests each.
+#[map]
+pub static REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(16_384, 0);
+
+/// Completed requests, summed up. 192 × (4.8 KiB + about 88 B) ≈ 0.9 MiB: 14 kinds each of 13 disks; most disks have 4 kinds.
+#[map]
+pub static REQUEST_TOTALS: HashMap<TotalsKey, RequestTotals> = HashMap::with_max_entries(192, 0);
+
+/// Sums of no requests, from which a new one is made: it is larger than a program's stack.
+#[map]
+static BLANK_TOTALS: Array<RequestTotals> = Array::with_max_entries(1, 0);
+
+/// Whose requests they were. 4,096 × (56 B + 24 B + about 64 B) ≈ 0.6 MiB.
+#[map]
+pub static REQUEST_SHARES: HashMap<ShareKey, Share> = HashMap::with_max_entries(4096, 0);
+
+/// The last completion on each CPU. 56 B a CPU.
+#[map]
+pub static COMPLETIONS: PerCpuArray<Completion> = PerCpuArray::with_max_entries(1, 0);
+
+/// Waits for disks and files, by what ended them. 512 × (32 B + 32 B + about 64 B) ≈ 64 KiB.
+#[map]
+pub static DISK_WAITS: HashMap<WaitKey, Waits> = HashMap::with_max_entries(512, 0);
+
+/// Waits in calls on a descriptor, by file. 2,048 × (32 B + 16 B + about 64 B) ≈ 0.2 MiB.
+#[map]
+pub static FILE_WAITS: HashMap<FileKey, Waits> = HashMap::with_max_entries(2048, 0);
+
+/// Sums of no requests.
+#[inline(always)]
+pub fn blank_totals() -> Option<&'static RequestTotals> {
+    BLANK_TOTALS.get(0)
+}
+
+/// Whether the budget has no room for optional probes at the moment, or the recording is over.
+#[inline(always)]
+pub fn optional_stopped() -> bool {
+    // SAFETY: non-null pointer into the map; volatile, since userspace writes it meanwhile.
+    control().is_none_or(|control| unsafe {
+        core::ptr::read_volatile(&raw const (*control).stopped)
+            | core::ptr::read_volatile(&raw const (*control).optional_stopped)
+            != 0
+    })
+}
 
 /// The blank account.
 #[inline(always)]

@@ -209,7 +209,7 @@ unsafe fn read_stack<const ROOM: usize>(to: *mut u8, sp: u64, memory: UserMemory
 
 /// The same value, of which the compiler knows nothing.
 #[inline(always)]
-fn opaque(value: usize) -> usize {
+pub fn opaque(value: usize) -> usize {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(&raw const value) }
 }

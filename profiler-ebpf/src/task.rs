@@ -224,6 +224,13 @@ impl Task {
         probe(cgroup, offset!(cgroup_ancestor_ids) + level * 8).unwrap_or(0)
     }
 
+    /// Whether the current task was in user mode when the kernel was entered otherwise than by a system call: then it is an
+    /// interrupt (or a fault) that goes on now. One that came while the task was in the kernel does not show here.
+    #[inline(always)]
+    pub fn was_interrupted(self) -> bool {
+        !self.is_kernel_thread() && self.user_registers().syscall_class().is_none()
+    }
+
     #[inline(always)]
     fn bit(self, byte_offset: u32, bit: u32) -> bool {
         byte_offset != ABSENT && self.field::<u8>(byte_offset) >> (bit & 7) & 1 != 0
@@ -253,6 +260,33 @@ impl UserRegisters {
             return Some(0);
         }
         if config!(has_task_pt_regs) != 0 { Some(load(self.0, offset)) } else { probe(self.0 as u64, offset) }
+    }
+
+    /// Class of the system call that the thread is in; none outside of one.
+    #[inline(always)]
+    pub fn syscall_class(self) -> Option<u8> {
+        let Some(number) = self.try_read(offset!(regs_syscall)) else {
+            count(Stat::RegistersUnreadable);
+            return Some(profiler_common::syscall::OTHER);
+        };
+        let number = number as i32;
+        if number < 0 {
+            return None;
+        }
+        let (bits, is_32_bit) = MODE_32_BIT;
+        let is_compat = offset!(regs_mode) != ABSENT && self.read(offset!(regs_mode)) & bits == is_32_bit;
+        Some(if is_compat { profiler_common::syscall::OTHER } else { maps::syscall_class(number as u32) })
+    }
+
+    /// Argument of the system call.
+    #[inline(always)]
+    pub fn argument(self, index: u32) -> u64 {
+        self.read(match index {
+            0 => offset!(regs_arg0),
+            1 => offset!(regs_arg1),
+            2 => offset!(regs_arg2),
+            _ => offset!(regs_arg3),
+        })
     }
 }
 
@@ -351,28 +385,12 @@ impl WaitFacts for Wait {
 
     #[inline(always)]
     fn syscall_class(&self) -> Option<u8> {
-        let Some(number) = self.registers.try_read(offset!(regs_syscall)) else {
-            count(Stat::RegistersUnreadable);
-            return Some(profiler_common::syscall::OTHER);
-        };
-        let number = number as i32;
-        if number < 0 {
-            return None;
-        }
-        let (bits, is_32_bit) = MODE_32_BIT;
-        let is_compat =
-            offset!(regs_mode) != ABSENT && self.registers.read(offset!(regs_mode)) & bits == is_32_bit;
-        Some(if is_compat { profiler_common::syscall::OTHER } else { maps::syscall_class(number as u32) })
+        self.registers.syscall_class()
     }
 
     #[inline(always)]
     fn argument(&self, index: u32) -> u64 {
-        self.registers.read(match index {
-            0 => offset!(regs_arg0),
-            1 => offset!(regs_arg1),
-            2 => offset!(regs_arg2),
-            _ => offset!(regs_arg3),
-        })
+        self.registers.argument(index)
     }
 
     #[inline(always)]
@@ -393,8 +411,9 @@ impl WaitFacts for Wait {
 const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
 const S_IFMT: u16 = 0o170_000;
 
+/// The `struct file` behind a descriptor.
 #[inline(always)]
-fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
+fn file(task: Task, descriptor: i32) -> Option<u64> {
     let files: *const u8 = load(task.pointer, offset!(task_files));
     if files.is_null() {
         return None;
@@ -407,7 +426,20 @@ fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
         return None;
     }
     let slots: u64 = load(table, offset!(fdt_fd));
-    let file: u64 = probe(slots + u64::from(descriptor as u32) * 8, 0)?;
+    probe(slots + u64::from(descriptor as u32) * 8, 0)
+}
+
+/// The file behind a descriptor: number of the inode, device of its file system.
+#[inline(always)]
+pub fn file_of(task: Task, descriptor: i32) -> Option<(u64, u32)> {
+    let inode: u64 = probe(file(task, descriptor)?, offset!(file_inode))?;
+    let super_block: u64 = probe(inode, offset!(inode_sb))?;
+    Some((probe(inode, offset!(inode_number))?, probe(super_block, offset!(sb_dev))?))
+}
+
+#[inline(always)]
+fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
+    let file = file(task, descriptor)?;
     let inode: u64 = probe(file, offset!(file_inode))?;
     Some(match probe::<u16>(inode, offset!(inode_mode))? & S_IFMT {
         0o010_000 => FileKind::Pipe,

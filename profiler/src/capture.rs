@@ -22,7 +22,7 @@ use crate::recording::{Invalid, Recording};
 /// First bytes of a capture. As in PNG, the first byte is no text, and a transfer that changes line ends is seen.
 const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
 /// Raised with each change of the tables: postcard does not describe itself.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Longest payload. A recording of 10,000 threads has about 2 MB in its largest section.
 const MAX_SECTION_BYTES: u64 = 1 << 30;
 /// Name, length and CRC.
@@ -71,6 +71,7 @@ pub fn save(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     write_section(out, "name", &recording.names)?;
     write_section(out, "stack", &recording.stacks)?;
     write_section(out, "sample", &recording.samples)?;
+    write_section(out, "block", &recording.block_io)?;
     write_section(out, "quality", &recording.quality)?;
     write_section(out, "cost", &recording.cost)?;
     write_section(out, "end", &())
@@ -92,6 +93,7 @@ pub fn load(input: &mut dyn Read) -> Result<Recording, LoadError> {
         names: read_section(input, "name")?,
         stacks: read_section(input, "stack")?,
         samples: read_section(input, "sample")?,
+        block_io: read_section(input, "block")?,
         quality: read_section(input, "quality")?,
         cost: read_section(input, "cost")?,
     };
@@ -243,20 +245,20 @@ mod tests {
     #[test]
     fn a_newer_version_is_named() {
         let mut bytes = saved(&example());
-        bytes[8] = 4;
+        bytes[8] = 5;
         check(
             &bytes,
-            "the capture has format version 4, this profiler reads version 3\n  try: a newer profiler",
+            "the capture has format version 5, this profiler reads version 4\n  try: a newer profiler",
         );
     }
 
     #[test]
     fn an_older_version_is_named() {
         let mut bytes = saved(&example());
-        bytes[8] = 2;
+        bytes[8] = 3;
         check(
             &bytes,
-            "the capture has format version 2, this profiler reads version 3\n  try: the profiler that",
+            "the capture has format version 3, this profiler reads version 4\n  try: the profiler that",
         );
     }
 

@@ -1,7 +1,9 @@
 //! From the bytes of a ring record to an [`Event`]. Pure: no I/O, no state; malformed bytes give an error.
 
 use profiler_common::{
-    Plain, event_kind,
+    Plain,
+    block_io::FileSeen,
+    event_kind,
     ledger::{ThreadEnd, ThreadRecord},
     process::ProcessEvent,
     sample::{KERNEL_FRAMES, SampleHeader},
@@ -22,6 +24,8 @@ pub enum Event<'a> {
     Exec(ProcessEvent),
     /// So does one that is not recorded.
     StrangerExec(ProcessEvent),
+    /// A file was waited for that had not been before.
+    FileSeen(FileSeen),
 }
 
 /// One stack sample.
@@ -59,6 +63,7 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
         event_kind::FORK => Ok(Event::Fork(read(record)?)),
         event_kind::EXEC => Ok(Event::Exec(read(record)?)),
         event_kind::STRANGER_EXEC => Ok(Event::StrangerExec(read(record)?)),
+        event_kind::FILE_SEEN => Ok(Event::FileSeen(read(record)?)),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }
 }

@@ -12,6 +12,7 @@ pub mod compile;
 pub mod counters;
 pub mod harness;
 pub mod leftovers;
+pub mod loop_device;
 pub mod report;
 pub mod running;
 pub mod servers;

@@ -9,6 +9,7 @@ use profiler::collect::{Collector, Ending, World};
 use profiler::decode::{Event, decode};
 use profiler::recording::{Method, Module, StackEnd};
 use profiler::unwind::{Captured, Location, Unwound};
+use profiler_common::block_io::FileSeen;
 
 /// Images of the address space that [`Stacks`] makes up.
 const IMAGES: u32 = 4;
@@ -37,6 +38,9 @@ impl World for Stacks {
     fn forked(&mut self, _: u32, _: u32, _: u64) {}
     fn ended(&mut self, _: u32) {}
     fn replaced(&mut self, _: u32, _: u64) {}
+    fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
+        (seen.descriptor >= 0).then(|| seen.inode.to_string())
+    }
     fn command_line(&mut self, tgid: u32) -> String {
         tgid.to_string()
     }
@@ -67,6 +71,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         seeded_at_ns: 1500,
         ended_at_ns: 5000,
         accounts,
+        process_io: std::collections::HashMap::new(),
         kernel_counters: [].into(),
         modules,
     };

@@ -12,6 +12,7 @@ use profiler_common::{
     state,
 };
 
+use super::block_io;
 use crate::{
     classify::classify,
     config,
@@ -122,6 +123,9 @@ impl Account {
         self.settle(task, now);
         let was = self.state();
         if state::is_blocked(was) {
+            if config!(block_io) != 0 && block_io::may_wait_for_disk(was) {
+                block_io::on_wait_over(self, task, was, now);
+            }
             self.charge(was, state::RUNQ_WAKE, now);
         }
     }

@@ -1,5 +1,6 @@
 //! What each hook is for: one question a file.
 
+pub mod block_io;
 pub mod ledger;
 pub mod offcpu;
 pub mod oncpu;

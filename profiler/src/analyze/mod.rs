@@ -12,6 +12,7 @@ mod shares;
 mod waits_in;
 mod stacks;
 mod hot;
+mod requests;
 pub mod flame;
 
 pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, why_unmeasured};
@@ -19,6 +20,7 @@ pub use cross_check::CrossCheck;
 pub use hot::{Hot, HotFunction, HotList, HotStack};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};
 pub use quality::{Loss, StackEnds, Trust};
+pub use requests::{DiskRow, Disks, PageCache, Quantiles};
 pub use stacks::{FunctionTime, StackTime, Stacks};
 
 use self::shares::Shares;
@@ -36,6 +38,7 @@ pub struct Report<'a> {
     pub cross_check: Option<CrossCheck>,
     pub stacks: Stacks,
     pub hot: Hot,
+    pub disks: Disks<'a>,
     pub trust: Trust,
     pub cost: CostRatios,
 }
@@ -53,6 +56,7 @@ impl<'a> Report<'a> {
             cross_check: CrossCheck::of(recording),
             stacks: Stacks::of(recording, &stacks, &shares),
             hot: Hot::of(&stacks, &shares, |wanted| ledger.account.ns_where(wanted)),
+            disks: Disks::of(recording),
             ledger,
             trust: Trust::of(recording),
             cost: CostRatios::of(recording),

@@ -75,6 +75,10 @@ pub struct Record {
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 
+    /// Also follow requests to block devices, and tell waits for disks and files by what ended them.
+    #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
+    pub io: Switch,
+
     #[command(flatten)]
     pub outputs: Outputs,
 
@@ -118,6 +122,13 @@ pub struct Outputs {
     /// What flamegraphs (.svg, .folded) show.
     #[arg(long, value_enum, default_value_t = View::Wall)]
     pub view: View,
+}
+
+/// Whether something optional is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 /// What a flamegraph shows.

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{args::Record, code, outputs::Plan};
+use super::{
+    args::{Record, Switch},
+    code,
+    outputs::Plan,
+};
 use crate::{
     analyze::Report,
     confine::{self, Needs},
@@ -41,6 +45,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
         kernel_bytes: args.kernel_memory,
+        block_io: args.io == Switch::On,
         checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,

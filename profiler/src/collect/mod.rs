@@ -12,6 +12,7 @@ mod threads;
 use std::collections::HashMap;
 
 use profiler_common::{
+    block_io::FileSeen,
     go::GoOffsets,
     ledger::{COMM_BYTES, ThreadRecord},
     process::ProcessEvent,
@@ -19,7 +20,7 @@ use profiler_common::{
 
 use crate::{
     decode::{self, Event},
-    recording::{KernelCounters, Method, Module, Quality, Recording, StackEnd},
+    recording::{KernelCounters, Method, Module, ProcessIo, Quality, Recording, StackEnd},
     unwind::{Captured, Location, Registers, Unwound},
 };
 use depths::{Change, Depths};
@@ -40,6 +41,8 @@ pub trait World {
     fn ended(&mut self, tgid: u32);
     /// Arguments of a process joined by spaces; empty if it is gone.
     fn command_line(&mut self, tgid: u32) -> String;
+    /// Path of the file behind a descriptor; none if it is closed by now, or another file's.
+    fn file_path(&mut self, seen: &FileSeen) -> Option<String>;
     /// Present name of a live thread.
     fn thread_comm(&mut self, tgid: u32, tid: u32) -> Option<String>;
 }
@@ -52,6 +55,9 @@ pub struct Collector {
     quality: Quality,
     depths: Depths,
     goroutines: Goroutines,
+    /// Paths of files that were waited for, by inode and device of the file system. At most as many as the kernel programs
+    /// have room for.
+    file_paths: HashMap<(u64, u32), String>,
     /// Processes that are not recorded and have a new name, for whoever matches processes by name.
     stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
@@ -68,6 +74,8 @@ pub struct Ending {
     pub accounts: Vec<ThreadRecord>,
     /// The kernel's own counters over the recording, by tid as `/proc` shows it.
     pub kernel_counters: HashMap<u32, KernelCounters>,
+    /// The kernel's own counters of reads and writes, by process.
+    pub process_io: HashMap<u32, ProcessIo>,
     /// By index of [`crate::process::Processes::images`].
     pub modules: Vec<Module>,
 }
@@ -88,6 +96,7 @@ impl Collector {
             quality: Quality::default(),
             depths: Depths::default(),
             goroutines: Goroutines::default(),
+            file_paths: HashMap::new(),
             stranger_execs: vec![],
             locations: vec![],
         }
@@ -105,6 +114,11 @@ impl Collector {
             }
             Ok(Event::Exec(event)) => self.take_exec(event, world),
             Ok(Event::StrangerExec(event)) => self.stranger_execs.push(event),
+            Ok(Event::FileSeen(seen)) => {
+                if let Some(path) = world.file_path(&seen) {
+                    self.file_paths.entry((seen.inode, seen.file_system)).or_insert(path);
+                }
+            }
             Err(_) => self.quality.malformed_records += 1,
         }
     }
@@ -171,6 +185,11 @@ impl Collector {
     /// Processes whose goroutines are to be looked at, or no longer, since the last call.
     pub fn take_goroutines(&mut self) -> Vec<(u32, Option<GoOffsets>)> {
         self.goroutines.take_changes()
+    }
+
+    /// Path of a file that was waited for, if it was found.
+    pub fn file_path(&self, inode: u64, file_system: u32) -> Option<&str> {
+        self.file_paths.get(&(inode, file_system)).map(String::as_str)
     }
 
     /// Samples kept so far (on the CPU, off the CPU), for a progress line.

@@ -30,6 +30,10 @@ impl World for FakeWorld {
     fn ended(&mut self, tgid: u32) {
         self.ends.push(tgid);
     }
+    fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
+        Some(format!("/file/{}", seen.descriptor))
+    }
+
     fn command_line(&mut self, tgid: u32) -> String {
         format!("/bin/p{tgid}")
     }
@@ -100,6 +104,7 @@ fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Recording {
         seeded_at_ns: 1500,
         ended_at_ns: 5000,
         accounts,
+        process_io: HashMap::new(),
         kernel_counters: HashMap::new(),
         modules: vec![Module::default()],
     };

@@ -53,7 +53,7 @@ impl Threads {
         }
         let id = self.processes.len() as ProcessId;
         let comm = world.thread_comm(tgid, tgid).unwrap_or_default();
-        self.processes.push(Process { tgid, comm, command_line: world.command_line(tgid) });
+        self.processes.push(Process { tgid, comm, command_line: world.command_line(tgid), io: None });
         self.process_by_tgid.insert(tgid, id);
         id
     }
@@ -189,6 +189,9 @@ impl Threads {
             if thread.tid == process.tgid || process.comm.is_empty() {
                 process.comm.clone_from(&thread.comm);
             }
+        }
+        for process in &mut self.processes {
+            process.io = ending.process_io.get(&process.tgid).copied();
         }
         (self.processes, self.threads)
     }

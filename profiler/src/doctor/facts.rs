@@ -121,6 +121,7 @@ pub fn healthy() -> Facts {
                 on_cpu: Ok("cycles"),
                 seeder: Ok(()),
                 off_cpu: Ok(()),
+                block: Ok(()),
                 kernel_bytes: 11 << 20,
             }),
             mappings: Ok(()),

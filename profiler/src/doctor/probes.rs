@@ -10,12 +10,10 @@ use crate::kernel::{Attached, Tried};
 /// At this rate the on-CPU sampler is tried: the one that recordings have if none is named.
 pub const SAMPLE_HZ: u32 = 99;
 
-/// Tracepoints of block devices.
-const BLOCK: &[&str] = &["block_rq_issue", "block_rq_complete"];
 /// Tracepoints of contended locks of the kernel, since 5.19.
 const CONTENTION: &[&str] = &["contention_begin", "contention_end"];
 /// All whose types are looked for.
-pub const EVENTS: &[&str] = &[BLOCK[0], BLOCK[1], CONTENTION[0], CONTENTION[1]];
+pub const EVENTS: &[&str] = &[CONTENTION[0], CONTENTION[1]];
 
 /// Sleepable iterators and `bpf_copy_from_user_task`.
 const OFF_CPU_SINCE: (u32, u32) = (5, 18);
@@ -30,7 +28,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         off_cpu(facts),
         mappings(facts),
         run_time(facts),
-        events(facts, "block events", BLOCK),
+        block(facts),
         events(facts, "contention events", CONTENTION),
     ]
 }
@@ -115,6 +113,13 @@ fn off_cpu(facts: &Facts) -> Finding {
     let finding = Finding::optional("off-CPU sampler", "attached: stacks of waiting threads");
     let tried = attached(facts).map(|attached| &attached.off_cpu);
     lost_if_refused(judge(facts, finding, tried, OFF_CPU_SINCE), "stacks of waiting threads", None)
+}
+
+fn block(facts: &Facts) -> Finding {
+    let finding = Finding::optional("block events", "attached: requests to disks from arrival to completion");
+    let tried = attached(facts).map(|attached| &attached.block);
+    let lost = "requests to disks, and what ended the waits for them";
+    lost_if_refused(judge(facts, finding, tried, OLDEST), lost, None)
 }
 
 fn mappings(facts: &Facts) -> Finding {
@@ -221,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_block_events_loses_requests() {
+        let facts =
+            with(|attached| attached.block = Err("this kernel has no tracepoint `block_rq_issue`".into()));
+        check(&facts, "block events", "degraded", &["no tracepoint", "lost: requests to disks"]);
+        check_outcome(&facts, Outcome::Degraded);
+    }
+
+    #[test]
     fn cycles_are_not_missed_in_a_virtual_machine_but_told() {
         let facts = Facts { virtual_machine: true, ..with(|attached| attached.on_cpu = Ok("cpu-clock")) };
         check(&facts, "hardware counters", "degraded", &["by design", "interrupts off"]);
@@ -269,11 +282,10 @@ mod tests {
 
     #[test]
     fn events_that_nobody_uses_do_not_degrade() {
-        let tracepoints = vec![("block_rq_issue", true), ("block_rq_complete", true)];
+        let tracepoints = vec![("contention_begin", true), ("contention_end", false)];
         let types = Types { fields: Ok(()), tracepoints, maps_charged_to_cgroups: true };
         let facts = Facts { types: Some(Ok(types)), ..healthy() };
-        check(&facts, "block events", "works", &["block_rq_issue"]);
-        check(&facts, "contention events", "impossible", &["no contention_begin, contention_end"]);
+        check(&facts, "contention events", "impossible", &["no contention_end"]);
         check_outcome(&facts, Outcome::Works);
     }
 }

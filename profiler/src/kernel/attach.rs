@@ -9,7 +9,12 @@ use aya::{
 };
 use profiler_common::{config::Config, offsets::Offsets};
 
-use super::{Settings, btf::Btf, offsets};
+use super::{
+    Settings,
+    btf::Btf,
+    offsets,
+    requests::{self, Hooks},
+};
 
 /// Where the kernel publishes its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -32,6 +37,8 @@ struct Facts {
     has_task_pt_regs: bool,
     has_current_task_btf: bool,
     maps_charged_to_cgroups: bool,
+    /// How requests to block devices are followed, or why they cannot be.
+    requests: Result<Hooks, String>,
 }
 
 /// Whether the memory of maps is charged to a cgroup, and not to `RLIMIT_MEMLOCK` (Linux 5.11). The helper that is asked for
@@ -51,8 +58,10 @@ fn facts() -> Result<Facts> {
     let Some(switch_arguments) = btf.tracepoint_arguments("sched_switch") else {
         bail!("the kernel's type information (BTF) does not list the tracepoint `sched_switch`");
     };
+    let mut offsets = offsets::resolve(&btf)?;
     Ok(Facts {
-        offsets: offsets::resolve(&btf)?,
+        requests: Hooks::choose(&btf, &mut offsets).map_err(|error| format!("{error:#}")),
+        offsets,
         // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
         switch_has_state: switch_arguments >= 4,
         has_task_pt_regs: btf.has_enumerator("BPF_FUNC_task_pt_regs"),
@@ -61,17 +70,31 @@ fn facts() -> Result<Facts> {
     })
 }
 
-/// Loads the object with the constants of this run. Also tells whether `sched_switch` has the state.
-pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
+/// The object, and which of its programs fit the running kernel.
+pub struct Loaded {
+    pub ebpf: Ebpf,
+    pub switch_has_state: bool,
+    /// How requests to block devices are followed, or why they are not.
+    pub requests: Result<Hooks, String>,
+}
+
+/// Loads the object with the constants of this run.
+pub fn load(settings: &Settings) -> Result<Loaded> {
     let facts = facts()?;
+    let hooks = facts.requests.as_ref().ok().filter(|_| settings.block_io);
     let config = Config {
         has_task_pt_regs: u32::from(facts.has_task_pt_regs),
         has_current_task_btf: u32::from(facts.has_current_task_btf),
         kernel_stack_bytes: KERNEL_STACK_BYTES,
+        block_io: u32::from(hooks.is_some()),
+        has_io_start: u32::from(hooks.is_some_and(|hooks| hooks.has_io_start)),
+        fua_flag: hooks.map_or(0, |hooks| hooks.fua_flag),
+        preflush_flag: hooks.map_or(0, |hooks| hooks.preflush_flag),
         ..settings.config
     };
     let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
-    let ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         // The object has no relocations against the kernel's types, so the loader needs none of them.
         .btf(None)
         // What the verifier objects to and its statistics, without the path of megabytes that led there: a program that is
@@ -82,10 +105,17 @@ pub fn load(settings: &Settings) -> Result<(Ebpf, bool)> {
         .map_max_entries("THREADS", settings.thread_capacity)
         .map_max_entries("TARGETS", settings.thread_capacity)
         .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("CPU_SCRATCH", cpus as u32)
+        .map_max_entries("CPU_SCRATCH", cpus as u32);
+    for &(map, entries) in requests::MAPS {
+        loader.map_max_entries(
+            map,
+            if hooks.is_some() { (entries >> settings.block_io_shift).max(24) } else { 1 },
+        );
+    }
+    let ebpf = loader
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
         .map_err(|error| not_loaded(error, facts.maps_charged_to_cgroups))?;
-    Ok((ebpf, facts.switch_has_state))
+    Ok(Loaded { ebpf, switch_has_state: facts.switch_has_state, requests: facts.requests })
 }
 
 fn not_loaded(error: EbpfError, maps_charged_to_cgroups: bool) -> anyhow::Error {
@@ -108,12 +138,20 @@ pub fn kernel_types() -> Result<AyaBtf> {
 /// Attaches the ledger's hooks.
 pub fn tracepoints(ebpf: &mut Ebpf, types: &AyaBtf, switch_has_state: bool) -> Result<()> {
     let switch = if switch_has_state { "sched_switch" } else { "sched_switch_without_state" };
-    for &(name, hook) in [(switch, "sched_switch")].iter().chain(TRACEPOINTS) {
-        let program: &mut BtfTracePoint = super::program(ebpf, name)?;
-        load_program(name, || program.load(hook, types))?;
-        program.attach().map_err(|error| refused(name, error))?;
-    }
+    [(switch, "sched_switch")].iter().chain(TRACEPOINTS).try_for_each(|row| tracepoint(ebpf, types, *row))
+}
+
+/// Loads and attaches one program: its name, and its hook.
+pub fn tracepoint(ebpf: &mut Ebpf, types: &AyaBtf, (name, hook): (&str, &str)) -> Result<()> {
+    let program: &mut BtfTracePoint = super::program(ebpf, name)?;
+    load_program(name, || program.load(hook, types))?;
+    program.attach().map_err(|error| refused(name, error))?;
     Ok(())
+}
+
+/// Attaches the hooks of requests to block devices, or says in one line why it cannot.
+pub fn requests(ebpf: &mut Ebpf, types: &AyaBtf, hooks: &Hooks) -> Result<(), String> {
+    hooks.attach(ebpf, types).map_err(|error| brief(&format!("{error:#}")))
 }
 
 /// Most times that a program is loaded, as in libbpf (`PROG_LOAD_ATTEMPTS`): a signal that cannot be held back disturbs each.

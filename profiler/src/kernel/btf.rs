@@ -209,10 +209,18 @@ impl<'a> Btf<'a> {
 
     /// Whether any enumeration has an enumerator of this name: helpers are listed in `enum bpf_func_id`.
     pub fn has_enumerator(&self, name: &str) -> bool {
-        self.types.iter().filter(|ty| ty.kind == kind::ENUM).any(|ty| {
-            (0..ty.entries as usize).any(|index| {
-                word(self.data, ty.body + index * 8).is_ok_and(|at| self.string(at) == name.as_bytes())
-            })
+        self.enumerator(name).is_some()
+    }
+
+    /// The value of an enumerator, of the first enumeration that has one of this name.
+    pub fn enumerator(&self, name: &str) -> Option<u32> {
+        self.types.iter().filter(|ty| ty.kind == kind::ENUM).find_map(|ty| {
+            // name, value
+            let mut entries = (0..ty.entries as usize).map(|index| ty.body + index * 8);
+            let at = entries.find(|&at| {
+                word(self.data, at).is_ok_and(|name_at| self.string(name_at) == name.as_bytes())
+            })?;
+            word(self.data, at + 4).ok()
         })
     }
 }
@@ -291,6 +299,13 @@ mod tests {
         assert_eq!(btf.member("nobody", "a"), None);
         assert_eq!(btf.tracepoint_arguments("sched_switch"), None);
         assert_eq!(btf.size_of("inner"), Some(8));
+    }
+
+    #[test]
+    fn an_enumerator_has_its_value() {
+        let data = btf(&[1, kind::ENUM << 24 | 2, 4, 3, 7, 5, 9], b"\0e\0a\0b\0");
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!(["a", "b", "c"].map(|name| btf.enumerator(name)), [Some(7), Some(9), None]);
     }
 
     #[test]

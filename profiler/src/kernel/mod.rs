@@ -10,6 +10,7 @@ mod keeper;
 mod mappings;
 mod offsets;
 mod privileges;
+mod requests;
 mod sampler;
 mod signals;
 mod sys;
@@ -24,6 +25,7 @@ pub use mappings::MappingEvents;
 pub use privileges::{
     Denied, NEEDED, WANTED, check as check_privileges, effective as effective_capabilities,
 };
+pub use requests::{NEEDED as BLOCK_TRACEPOINTS, RequestSums};
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use std::collections::BTreeSet;
@@ -40,7 +42,9 @@ use profiler_common::{
     stat::Stat,
 };
 
+use attach::Loaded;
 use iterate::{Passes, Seeder};
+use requests::Requests;
 use sampler::Sampler;
 
 /// What to load.
@@ -58,6 +62,10 @@ pub struct Settings {
     pub only_processes: Vec<u32>,
     /// CPUs on which the targets may run, if that is known of all of them.
     pub only_cpus: Option<BTreeSet<u32>>,
+    /// Requests to block devices are followed.
+    pub block_io: bool,
+    /// The maps for that have their usual capacity divided by two to the power of this.
+    pub block_io_shift: u32,
     /// What does not fit into the maps of this size, as a sentence.
     pub too_small: Option<String>,
 }
@@ -80,6 +88,8 @@ pub struct Kernel {
     /// None where the kernel cannot take stacks of threads that wait.
     passes: Option<Passes>,
     sampler: Sampler,
+    /// None where they are not followed.
+    requests: Option<Requests>,
     skipped: Vec<String>,
 }
 
@@ -90,7 +100,7 @@ impl Kernel {
     /// What could not be loaded or attached, with the kernel's words.
     pub fn attach(settings: &Settings) -> Result<Self> {
         let _held = signals::Held::all().context("cannot hold back signals")?;
-        let (mut ebpf, switch_has_state) = attach::load(settings)?;
+        let Loaded { mut ebpf, switch_has_state, requests: hooks } = attach::load(settings)?;
         let types = attach::kernel_types()?;
         let mut skipped = Vec::from_iter(settings.too_small.clone());
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
@@ -112,7 +122,18 @@ impl Kernel {
                 None
             }
         };
+        let hooks = if settings.block_io { Some(hooks) } else { None };
+        let requests =
+            match hooks.map(|hooks| hooks.and_then(|hooks| attach::requests(&mut ebpf, &types, &hooks))) {
+                None => None,
+                Some(Ok(())) => Some(Requests::new(&mut ebpf)?),
+                Some(Err(why)) => {
+                    skipped.push(format!("requests to block devices are not followed: {why}"));
+                    None
+                }
+            };
         Ok(Self {
+            requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
             targets: take_map(&mut ebpf, "TARGETS")?.try_into()?,
@@ -312,6 +333,22 @@ impl Kernel {
     /// The kernel refuses to tell.
     pub fn program_runs(&self) -> Result<Vec<ProgramRun>> {
         cost::program_runs(&self.ebpf)
+    }
+
+    /// Lets the optional probes rest, or go on.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn rest_optional(&mut self, rest: bool) -> Result<()> {
+        self.update_control(|control| control.optional_stopped = u32::from(rest))
+    }
+
+    /// What was summed up of requests to block devices; none if they are not followed.
+    ///
+    /// # Errors
+    /// The kernel refuses to read a map.
+    pub fn request_sums(&self) -> Result<Option<RequestSums>> {
+        self.requests.as_ref().map(Requests::sums).transpose()
     }
 
     /// What drives the on-CPU sampler.

@@ -1,6 +1,6 @@
 //! Finds the offsets of the kernel fields that are read, by name, with their renames.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use profiler_common::offsets::{ABSENT, Offsets};
 
 use super::btf::{Btf, Member};
@@ -57,11 +57,50 @@ pub fn resolve(btf: &Btf) -> Result<Offsets> {
         dentry_name: need("dentry", "d_name.name").or_else(|_| need("dentry", "__d_name.name"))?,
         inode_mode: need("inode", "i_mode")?,
         inode_sb: need("inode", "i_sb")?,
+        inode_number: need("inode", "i_ino")?,
+        sb_dev: need("super_block", "s_dev")?,
         sb_magic: need("super_block", "s_magic")?,
         socket_sk: need("socket", "sk")?,
         sock_family: need("sock", "__sk_common.skc_family")?,
         ..registers()
     })
+}
+
+/// Adds the fields of requests to block devices.
+///
+/// # Errors
+/// One without which no request can be followed is missing; says which. The offsets are left as they are then.
+pub fn resolve_requests(btf: &Btf, offsets: &mut Offsets) -> Result<()> {
+    let may = |name: &str, path: &str| btf.member(name, path).map_or(ABSENT, Member::bytes);
+    let need = |name: &str, path: &str| match may(name, path) {
+        ABSENT => bail!("the kernel's type information (BTF) has no field `{path}` in `struct {name}`"),
+        offset => Ok(offset),
+    };
+    // Gone since 5.17 (f3fa33acca9f0058157214800f68b10d8e71ab7a), when the queue already told it.
+    let request_disk = may("request", "rq_disk");
+    *offsets = Offsets {
+        request_queue: need("request", "q")?,
+        request_disk,
+        request_flags: need("request", "cmd_flags")?,
+        request_bytes: need("request", "__data_len")?,
+        request_sector: need("request", "__sector")?,
+        request_bio: need("request", "bio")?,
+        request_started: need("request", "start_time_ns")?,
+        queue_disk: if request_disk == ABSENT { need("request_queue", "disk")? } else { ABSENT },
+        disk_major: need("gendisk", "major")?,
+        disk_first_minor: need("gendisk", "first_minor")?,
+        // Where one of these is missing (a kernel without cgroups for block devices), nothing is charged to cgroups or files.
+        bio_blkg: may("bio", "bi_blkg"),
+        bio_pages: may("bio", "bi_io_vec"),
+        page_mapping: may("page", "mapping"),
+        mapping_host: may("address_space", "host"),
+        blkg_blkcg: may("blkcg_gq", "blkcg"),
+        blkcg_cgroup: may("blkcg", "css.cgroup"),
+        cgroup_node: may("cgroup", "kn"),
+        node_id: may("kernfs_node", "id"),
+        ..*offsets
+    };
+    Ok(())
 }
 
 /// A bit field as byte and bit; absent if the kernel does not have it.

@@ -38,17 +38,8 @@ const COMMON: &[(u8, &[c_long])] = &[
     ),
     (class::CONNECT, &[libc::SYS_connect]),
     (class::ACCEPT, &[libc::SYS_accept, libc::SYS_accept4]),
-    (
-        class::FSYNC,
-        &[
-            libc::SYS_fsync,
-            libc::SYS_fdatasync,
-            libc::SYS_sync,
-            libc::SYS_syncfs,
-            libc::SYS_msync,
-            libc::SYS_sync_file_range,
-        ],
-    ),
+    (class::FSYNC, &[libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync_file_range]),
+    (class::SYNC, &[libc::SYS_sync, libc::SYS_syncfs, libc::SYS_msync]),
     (
         class::FILE,
         &[

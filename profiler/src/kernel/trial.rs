@@ -13,7 +13,8 @@ use profiler_common::{
 };
 
 use super::{
-    Btf, MapMemory, MappingEvents, Settings, StatsBurst, attach,
+    Btf, MapMemory, MappingEvents, Settings, StatsBurst,
+    attach::{self, Loaded},
     iterate::{Passes, Seeder},
     offsets,
     sampler::Sampler,
@@ -46,6 +47,8 @@ pub struct Attached {
     pub seeder: Tried,
     /// The iterator that takes stacks of waiting threads.
     pub off_cpu: Tried,
+    /// The hooks of requests to block devices.
+    pub block: Tried,
     /// Kernel memory of all that, in bytes.
     pub kernel_bytes: u64,
 }
@@ -55,7 +58,7 @@ pub fn try_probes(sample_hz: u32) -> Trial {
     // Where they cannot be held back, a probe that a signal disturbs is tried again by the loader.
     let _held = signals::Held::all();
     let (load, attached) = match load(sample_hz) {
-        Ok((ebpf, switch_has_state)) => (Ok(()), Some(attach_each(ebpf, switch_has_state, sample_hz))),
+        Ok(loaded) => (Ok(()), Some(attach_each(loaded, sample_hz))),
         Err(error) => (Err(words(&error)), None),
     };
     let mappings = MappingEvents::attach().map(drop).map_err(|error| words(&error));
@@ -63,7 +66,7 @@ pub fn try_probes(sample_hz: u32) -> Trial {
 }
 
 /// Loads the programs, and sets the stop before any of them can run.
-fn load(sample_hz: u32) -> Result<(Ebpf, bool)> {
+fn load(sample_hz: u32) -> Result<Loaded> {
     let config = Config {
         stack_bytes: DEFAULT_STACK_BYTES,
         off_cpu_stack_bytes: MOST_STACK_BYTES,
@@ -77,17 +80,20 @@ fn load(sample_hz: u32) -> Result<(Ebpf, bool)> {
         ring_bytes: 1 << 20,
         only_processes: vec![],
         only_cpus: None,
+        block_io: true,
+        block_io_shift: 0,
         too_small: None,
     };
-    let (mut ebpf, switch_has_state) = attach::load(&settings)?;
+    let mut loaded = attach::load(&settings)?;
     // Borrowed, not taken: the programs that are loaded later need its descriptor.
-    let map = ebpf.map_mut("CONTROL").context("the kernel programs have no map `CONTROL`")?;
+    let map = loaded.ebpf.map_mut("CONTROL").context("the kernel programs have no map `CONTROL`")?;
     let mut control: Array<_, Control> = map.try_into()?;
     control.set(0, Control { stopped: 1, ..Control::default() }, 0)?;
-    Ok((ebpf, switch_has_state))
+    Ok(loaded)
 }
 
-fn attach_each(mut ebpf: Ebpf, switch_has_state: bool, sample_hz: u32) -> Attached {
+fn attach_each(loaded: Loaded, sample_hz: u32) -> Attached {
+    let Loaded { mut ebpf, switch_has_state, requests } = loaded;
     let types = attach::kernel_types().map_err(|error| words(&error));
     let mut with_types = |attach: &dyn Fn(&mut Ebpf, &aya::Btf) -> Result<()>| {
         attach(&mut ebpf, types.as_ref().map_err(Clone::clone)?).map_err(|error| words(&error))
@@ -97,10 +103,14 @@ fn attach_each(mut ebpf: Ebpf, switch_has_state: bool, sample_hz: u32) -> Attach
         Seeder::new(ebpf, types)?.run().context("the kernel does not run the task iterator")
     });
     let off_cpu = with_types(&|ebpf, types| Passes::new(ebpf, types, &[]).map(drop));
+    let block = with_types(&|ebpf, types| {
+        let hooks = requests.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        attach::requests(ebpf, types, hooks).map_err(|why| anyhow::anyhow!("{why}"))
+    });
     let on_cpu = Sampler::attach(&mut ebpf, sample_hz, None).map(|sampler| sampler.source());
     let on_cpu = on_cpu.map_err(|error| words(&error));
     let kernel_bytes = MapMemory::read().map_or(0, |memory| memory.bytes);
-    Attached { scheduler, on_cpu, seeder, off_cpu, kernel_bytes }
+    Attached { scheduler, on_cpu, seeder, off_cpu, block, kernel_bytes }
 }
 
 /// What the kernel's published types say; any user may read them.

@@ -3,8 +3,10 @@
 //! In: what [`crate::collect`] puts into it. Out: what [`crate::analyze`] and [`crate::report`] read, and
 //! [`crate::capture`] saves. Times are nanoseconds; `*_at_ns` are CLOCK_MONOTONIC.
 
+mod block_io;
 mod validate;
 
+pub use block_io::{BlockIo, Device, DiskCounters, DiskWait, FileWait, ProcessIo, RequestShare, Requests};
 pub use validate::Invalid;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,7 @@ pub struct Recording {
     pub names: Vec<Vec<Name>>,
     pub stacks: Vec<Stack>,
     pub samples: Vec<Sample>,
+    pub block_io: BlockIo,
     pub quality: Quality,
     pub cost: Cost,
 }
@@ -67,6 +70,8 @@ pub struct Process {
     pub comm: String,
     /// Command line, arguments joined by spaces; empty if it could not be read in time.
     pub command_line: String,
+    /// What the kernel itself counted of its reads and writes, where both edges could be read.
+    pub io: Option<ProcessIo>,
 }
 
 /// One thread and its account.
@@ -275,6 +280,8 @@ pub enum Detail {
     HalfRate,
     /// A quarter of the on-CPU samples, passes at each fourth tick at most.
     QuarterRate,
+    /// The same, and what is not needed for times and stacks rests: requests to block devices.
+    NoOptionalProbes,
     /// The same, passes at each twentieth tick at most.
     FewOffCpuStacks,
     /// No stacks: each thread's time by state alone.
@@ -285,10 +292,11 @@ pub enum Detail {
 
 impl Detail {
     /// From all to nothing.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Full,
         Self::HalfRate,
         Self::QuarterRate,
+        Self::NoOptionalProbes,
         Self::FewOffCpuStacks,
         Self::LedgerOnly,
         Self::Detached,
@@ -309,7 +317,7 @@ impl Detail {
         match self {
             Self::Full => 1,
             Self::HalfRate => 2,
-            Self::QuarterRate | Self::FewOffCpuStacks | Self::LedgerOnly | Self::Detached => 4,
+            _ => 4,
         }
     }
 
@@ -319,6 +327,11 @@ impl Detail {
             Self::FewOffCpuStacks | Self::LedgerOnly | Self::Detached => 20,
             other => other.on_cpu_thinning(),
         }
+    }
+
+    /// Whether optional probes take part.
+    pub fn has_optional_probes(self) -> bool {
+        matches!(self, Self::Full | Self::HalfRate | Self::QuarterRate)
     }
 
     /// Whether stacks are taken at all.

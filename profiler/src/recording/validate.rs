@@ -44,6 +44,18 @@ impl Recording {
             check("sample", row, "thread", sample.thread, self.threads.len())?;
             check("sample", row, "stack", sample.stack, self.stacks.len())?;
         }
+        let devices = self.block_io.devices.len();
+        for (row, requests) in self.block_io.requests.iter().enumerate() {
+            check("requests", row, "device", requests.device, devices)?;
+        }
+        for (row, share) in self.block_io.shares.iter().enumerate() {
+            check("request share", row, "device", share.device, devices)?;
+        }
+        for (row, wait) in self.block_io.waits.iter().enumerate() {
+            if let Some(device) = wait.device {
+                check("disk wait", row, "device", device, devices)?;
+            }
+        }
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Times are seconds. A ratio that has nothing to divide by is null.
 
+mod block_io;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -9,6 +11,7 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
+use self::block_io::BlockIoJson;
 use super::frame_text::is_unsafe;
 use super::{Render, state_name};
 use crate::analyze::{
@@ -102,6 +105,7 @@ struct Document<'a> {
     processes: Vec<ProcessJson<'a>>,
     threads: Vec<ThreadJson<'a>>,
     stacks: StacksJson<'a>,
+    block_io: BlockIoJson<'a>,
     quality: QualityJson<'a>,
     cost: CostJson<'a>,
     /// Reserved for the verdict; always null in this version.
@@ -267,6 +271,7 @@ impl<'a> Document<'a> {
             processes: report.processes.iter().map(|process| ProcessJson::of(report, process)).collect(),
             threads: report.threads.iter().map(|thread| ThreadJson::of(report, thread)).collect(),
             stacks: StacksJson::of(&report.stacks, &report.ledger.account),
+            block_io: BlockIoJson::of(report),
             quality: QualityJson::of(report),
             cost: CostJson::of(report),
             verdict: (),
@@ -447,6 +452,7 @@ fn detail_name(detail: Detail) -> &'static str {
         Detail::Full => "full",
         Detail::HalfRate => "half_rate",
         Detail::QuarterRate => "quarter_rate",
+        Detail::NoOptionalProbes => "no_optional_probes",
         Detail::FewOffCpuStacks => "few_off_cpu_stacks",
         Detail::LedgerOnly => "ledger_only",
         Detail::Detached => "detached",

@@ -1,16 +1,19 @@
 //! The end of a recording: the books are closed, and everything is put together. Now and then this is done for what there is so far.
 
-use std::{collections::HashMap, mem};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+};
 
 use anyhow::{Context as _, Result};
-use profiler_common::ledger::ThreadRecord;
+use profiler_common::ledger::{ThreadRecord, flags};
 
 use super::{Finished, Session, checkpoint, counters, host};
 use crate::{
     collect::Ending,
     kernel::MapMemory,
     process::ImageInfo,
-    recording::{Cost, KernelCounters, Module, Quality, Recording},
+    recording::{Cost, KernelCounters, Module, ProcessIo, Quality, Recording},
 };
 
 /// Added to what is saved before the end.
@@ -79,16 +82,21 @@ impl Session {
         let memory = MapMemory::read()?;
         let (programs, measured_ns) = self.meter.finish(&self.kernel)?;
         let (budget_ratio, steps) = self.governor.finish();
+        let sums = self.kernel.request_sums()?;
+        let block_io = self.disks.finish(sums, |inode, device| self.collector.file_path(inode, device));
+        let process_io = self.process_io(&books.accounts);
         let ending = Ending {
             started_at_ns: self.meta.started_at_ns,
             seeded_at_ns: self.seeded_at_ns,
             ended_at_ns: self.meta.ended_at_ns,
             accounts: books.accounts,
             kernel_counters: books.kernel_counters,
+            process_io,
             modules: self.world.processes.images().iter().map(module).collect(),
         };
         let mut recording = mem::take(&mut self.collector).finish(ending, &mut self.world);
         recording.meta = self.meta.clone();
+        recording.block_io = block_io;
         recording.cost = Cost {
             own_cpu_ns: books.own_cpu_ns,
             rss_bytes: books.rss_bytes,
@@ -117,6 +125,17 @@ impl Session {
         };
         recording.validate().context("the recording contradicts itself")?;
         Ok(recording)
+    }
+}
+
+impl Session {
+    /// What the recorded processes have read and written. Those whose first thread was born during the recording began with it.
+    fn process_io(&self, accounts: &[ThreadRecord]) -> HashMap<u32, ProcessIo> {
+        let leaders = accounts.iter().filter(|account| account.ns_tid == account.ns_tgid);
+        let born = leaders.filter(|account| account.flags & flags::BORN_INSIDE != 0);
+        let born: HashSet<u32> = born.map(|account| account.ns_tgid).collect();
+        let tgids: BTreeSet<u32> = accounts.iter().map(|account| account.ns_tgid).collect();
+        self.reads.since(tgids.into_iter(), |tgid| born.contains(&tgid))
     }
 }
 

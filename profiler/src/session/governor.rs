@@ -122,9 +122,10 @@ mod tests {
         let expected = [
             (2, Detail::HalfRate),
             (4, Detail::QuarterRate),
-            (6, Detail::FewOffCpuStacks),
-            (8, Detail::LedgerOnly),
-            (13, Detail::Detached),
+            (6, Detail::NoOptionalProbes),
+            (8, Detail::FewOffCpuStacks),
+            (10, Detail::LedgerOnly),
+            (15, Detail::Detached),
         ];
         check(&[(2.0, 30)], &expected);
     }

@@ -17,6 +17,9 @@ const THREAD_BYTES: u64 = size_of::<ThreadRecord>() as u64 + HASH_BYTES + 8 + HA
 const CPU_BYTES: u64 = (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES) as u64;
 /// Maps of a fixed size and the programs themselves: some 0.9 MiB (docs/kernel-programs.md).
 const FIXED_MAPS_BYTES: u64 = 1 << 20;
+/// Maps of requests to block devices, if they are followed and have all the room that they want: 4.0 MiB. At half of the
+/// memory half of it, and so on.
+const BLOCK_IO_BYTES: u64 = 4 << 20;
 /// The ring holds what arrives in this time at worst, so that the loop may be late that long.
 const SLACK_SECONDS: f64 = 0.25;
 /// Fewer accounts than this, and a smaller ring, are of no use, whatever may be had.
@@ -32,6 +35,8 @@ pub struct Demand {
     pub sample_hz: u32,
     /// Bytes of user stack that a usual sample takes.
     pub stack_bytes: u32,
+    /// Requests to block devices are followed.
+    pub block_io: bool,
     /// What the kernel's side may have.
     pub most_bytes: u64,
 }
@@ -43,17 +48,28 @@ pub struct Sizes {
     pub threads: u32,
     /// A power of two of pages.
     pub ring_bytes: u32,
+    /// Maps of requests have their usual capacity divided by two to the power of this.
+    pub block_io_shift: u32,
 }
 
 /// Chooses them. The accounts may have three quarters of what the CPUs' parts leave; the ring has at most the rest.
 pub fn sizes(demand: Demand) -> Sizes {
-    let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
+    let block_io_shift = block_io_shift(demand);
+    let for_requests = if demand.block_io { BLOCK_IO_BYTES >> block_io_shift } else { 0 };
+    let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES + for_requests;
     let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 8);
     let most_threads = (left * 3 / 4 / THREAD_BYTES) as u32;
     let threads = demand.threads.min(most_threads).max(FEWEST_THREADS);
     let rest = left.saturating_sub(u64::from(threads) * THREAD_BYTES);
     let most_ring = 1_u64 << rest.max(LEAST_RING_BYTES).ilog2();
-    Sizes { threads, ring_bytes: u64::from(wanted_ring(demand)).min(most_ring) as u32 }
+    Sizes { threads, ring_bytes: u64::from(wanted_ring(demand)).min(most_ring) as u32, block_io_shift }
+}
+
+/// Requests have a sixteenth of the memory, or of what the CPUs' parts leave of it.
+fn block_io_shift(demand: Demand) -> u32 {
+    let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
+    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 8);
+    (0..6).find(|shift| BLOCK_IO_BYTES >> shift <= left / 12).unwrap_or(6)
 }
 
 fn wanted_ring(demand: Demand) -> u32 {
@@ -81,20 +97,27 @@ pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SMALL: Demand =
-        Demand { cpus: 2, threads: 4096, sample_hz: 99, stack_bytes: 16 << 10, most_bytes: MOST_BYTES };
+    const SMALL: Demand = Demand {
+        cpus: 2,
+        threads: 4096,
+        sample_hz: 99,
+        stack_bytes: 16 << 10,
+        block_io: true,
+        most_bytes: MOST_BYTES,
+    };
 
     fn bytes(sizes: Sizes, cpus: u32) -> u64 {
         u64::from(sizes.threads) * THREAD_BYTES
             + u64::from(sizes.ring_bytes)
             + u64::from(cpus) * CPU_BYTES
             + FIXED_MAPS_BYTES
+            + (BLOCK_IO_BYTES >> sizes.block_io_shift)
     }
 
     #[test]
     fn a_small_machine_gets_what_it_needs() {
         // 99 Hz × (2 + 5) × 0.25 s × 21,576 B = 3.7 MB
-        assert_eq!(sizes(SMALL), Sizes { threads: 4096, ring_bytes: 4 << 20 });
+        assert_eq!(sizes(SMALL), Sizes { threads: 4096, ring_bytes: 4 << 20, block_io_shift: 0 });
         assert_eq!(too_few(sizes(SMALL), SMALL), None);
         // (1 + 32) × 21,576 B = 0.7 MB
         assert_eq!(sizes(Demand { cpus: 1, sample_hz: 1, ..SMALL }).ring_bytes, 1 << 20);

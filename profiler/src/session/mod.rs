@@ -4,10 +4,12 @@
 //! [`crate::process`]; all I/O on the kernel programs is in [`crate::kernel`].
 
 mod cgroup;
+mod cgroup_paths;
 mod checkpoint;
 mod close;
 mod command;
 mod counters;
+mod disks;
 mod governor;
 mod host;
 mod life;
@@ -15,6 +17,7 @@ mod memory;
 mod online;
 mod options;
 mod pacing;
+mod process_io;
 mod progress;
 mod target;
 mod ticks;
@@ -50,11 +53,13 @@ use crate::{
 use checkpoint::Checkpoints;
 use command::Command;
 use counters::Counters;
+use disks::Disks;
 use governor::Governor;
 use life::Lives;
 use online::Online;
 use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
+use process_io::ProcessReads;
 use progress::Progress;
 use target::Resolved;
 use ticks::{Tick, Ticks};
@@ -116,6 +121,8 @@ struct Session {
     online: Online,
     checkpoints: Checkpoints,
     counters: Counters,
+    reads: ProcessReads,
+    disks: Disks,
     usage: Usage,
     meta: Meta,
     seeded_at_ns: u64,
@@ -164,6 +171,7 @@ impl Session {
         }
         let mut processes = Processes::new(Limits::default());
         let usage = Usage::now()?;
+        let disks = Disks::now();
         let started_at_ns = host::monotonic_ns();
         let meta = Meta { started_at_ns, sample_hz: options.sample_hz, ..host::meta(&options.target) };
         kernel.start()?;
@@ -183,6 +191,7 @@ impl Session {
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
+        let reads = ProcessReads::of(&listed);
         let counters = Counters::read(listed);
         Ok(Self {
             pacing: Pacing::new(),
@@ -199,6 +208,8 @@ impl Session {
             command,
             signals,
             counters,
+            reads,
+            disks,
             usage,
             meta,
             seeded_at_ns,
@@ -323,9 +334,11 @@ impl Session {
     fn govern(&mut self) -> Result<()> {
         let Some(cost_ratio) = self.meter.tick(&self.kernel)? else { return Ok(()) };
         self.online.look();
+        self.disks.look();
         let at_ns = host::monotonic_ns().saturating_sub(self.meta.started_at_ns);
         let Some(detail) = self.governor.observe(cost_ratio, at_ns) else { return Ok(()) };
         self.kernel.thin_out(detail.has_stacks().then(|| detail.on_cpu_thinning()))?;
+        self.kernel.rest_optional(!detail.has_optional_probes())?;
         self.pacing.set_least_ticks(detail.ticks_a_pass());
         Ok(())
     }

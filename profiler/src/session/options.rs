@@ -32,6 +32,8 @@ pub struct Options {
     pub budget_ratio: f64,
     /// Most bytes that the kernel's side may have.
     pub kernel_bytes: u64,
+    /// Requests to block devices are followed too.
+    pub block_io: bool,
     /// What is saved while the recording goes on, in case that it does not come to its end.
     pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
@@ -74,6 +76,7 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         threads,
         sample_hz: options.sample_hz,
         stack_bytes,
+        block_io: options.block_io,
         most_bytes: options.kernel_bytes,
     };
     let sizes = memory::sizes(demand);
@@ -87,6 +90,8 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         ring_bytes: sizes.ring_bytes,
         only_processes: if limited { processes.to_vec() } else { vec![] },
         only_cpus: if is_fixed { target::allowed_cpus(processes) } else { None },
+        block_io: options.block_io,
+        block_io_shift: sizes.block_io_shift,
         too_small: memory::too_few(sizes, demand),
     }
 }

@@ -1,6 +1,8 @@
 //! What the collector asks of live processes, answered from `/proc` and from what the kernel tells of mappings.
 
-use std::{fs, io::Read as _};
+use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _};
+
+use profiler_common::block_io::FileSeen;
 
 use super::host::monotonic_ns;
 use crate::{
@@ -87,6 +89,14 @@ impl World for LiveWorld {
         }
         let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
         text.trim_end().to_owned()
+    }
+
+    fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
+        let descriptor = format!("/proc/{}/fd/{}", seen.ns_tgid, seen.descriptor);
+        let path = fs::read_link(&descriptor).ok()?;
+        // The number of the device is not compared: file systems like btrfs show another one than their own.
+        let is_same = fs::metadata(&descriptor).is_ok_and(|file| file.ino() == seen.inode);
+        is_same.then(|| path.to_string_lossy().into_owned())
     }
 
     fn thread_comm(&mut self, tgid: u32, tid: u32) -> Option<String> {

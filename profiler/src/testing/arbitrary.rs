@@ -6,39 +6,43 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    Broken, Cost, Debuginfod, Detail, DetailStep, Frame, KernelCounters, Meta, Method, Module, Name, Process,
-    ProgramCost, Quality, Recording, Sample, Stack, StackEnd, Thread,
+    BlockIo, Broken, Cost, Debuginfod, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
+    KernelCounters, Meta, Method, Module, Name, Process, ProcessIo, ProgramCost, Quality, Recording,
+    RequestShare, Requests, Sample, Stack, StackEnd, Thread,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
 pub fn any_recording() -> impl Strategy<Value = Recording> {
-    let tables = (vec(process(), 1..4), vec(module(), 1..4));
-    (any_meta(), tables, quality(), cost()).prop_flat_map(|(meta, (processes, modules), quality, cost)| {
-        let threads = vec(thread(processes.len()), 1..6);
-        let frames = vec(frame(processes.len(), modules.len()), 1..12);
-        (threads, frames, any::<bool>()).prop_flat_map(move |(threads, frames, named)| {
-            let base = Recording {
-                meta: meta.clone(),
-                processes: processes.clone(),
-                modules: modules.clone(),
-                quality: quality.clone(),
-                cost: cost.clone(),
-                ..Recording::default()
-            };
-            let names = vec(vec(name(), 0..3), if named { frames.len() } else { 0 });
-            (names, vec(stack(frames.len()), 1..6)).prop_flat_map(move |(names, stacks)| {
-                let (base, threads, frames) = (base.clone(), threads.clone(), frames.clone());
-                vec(sample(threads.len(), stacks.len()), 0..12).prop_map(move |samples| Recording {
-                    threads: threads.clone(),
-                    frames: frames.clone(),
-                    names: names.clone(),
-                    stacks: stacks.clone(),
-                    samples,
-                    ..base.clone()
+    let tables = (vec(process(), 1..4), vec(module(), 1..4), block_io());
+    (any_meta(), tables, quality(), cost()).prop_flat_map(
+        |(meta, (processes, modules, block_io), quality, cost)| {
+            let threads = vec(thread(processes.len()), 1..6);
+            let frames = vec(frame(processes.len(), modules.len()), 1..12);
+            (threads, frames, any::<bool>()).prop_flat_map(move |(threads, frames, named)| {
+                let base = Recording {
+                    meta: meta.clone(),
+                    processes: processes.clone(),
+                    modules: modules.clone(),
+                    block_io: block_io.clone(),
+                    quality: quality.clone(),
+                    cost: cost.clone(),
+                    ..Recording::default()
+                };
+                let names = vec(vec(name(), 0..3), if named { frames.len() } else { 0 });
+                (names, vec(stack(frames.len()), 1..6)).prop_flat_map(move |(names, stacks)| {
+                    let (base, threads, frames) = (base.clone(), threads.clone(), frames.clone());
+                    vec(sample(threads.len(), stacks.len()), 0..12).prop_map(move |samples| Recording {
+                        threads: threads.clone(),
+                        frames: frames.clone(),
+                        names: names.clone(),
+                        stacks: stacks.clone(),
+                        samples,
+                        ..base.clone()
+                    })
                 })
             })
-        })
-    })
+        },
+    )
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -75,7 +79,18 @@ fn any_meta() -> impl Strategy<Value = Meta> {
 }
 
 fn process() -> impl Strategy<Value = Process> {
-    (any::<u32>(), text(), text()).prop_map(|(tgid, comm, command_line)| Process { tgid, comm, command_line })
+    (any::<u32>(), text(), text(), option::of(any::<[u64; 5]>())).prop_map(
+        |(tgid, comm, command_line, io)| {
+            let io = io.map(|numbers| ProcessIo {
+                called_read_bytes: numbers[0],
+                called_written_bytes: numbers[1],
+                disk_read_bytes: numbers[2],
+                dirtied_bytes: numbers[3],
+                major_faults: numbers[4],
+            });
+            Process { tgid, comm, command_line, io }
+        },
+    )
 }
 
 fn module() -> impl Strategy<Value = Module> {
@@ -170,7 +185,7 @@ fn quality() -> impl Strategy<Value = Quality> {
 
 fn cost() -> impl Strategy<Value = Cost> {
     let program = (text(), any::<bool>(), any::<u64>(), any::<u64>());
-    let step = (any::<u64>(), 0_usize..6, any::<f64>());
+    let step = (any::<u64>(), 0..Detail::ALL.len(), any::<f64>());
     (vec(program, 0..3), any::<[u64; 5]>(), any::<f64>(), vec(step, 0..3)).prop_map(
         |(programs, numbers, budget_ratio, steps)| Cost {
             own_cpu_ns: numbers[0],
@@ -191,6 +206,125 @@ fn cost() -> impl Strategy<Value = Cost> {
                     cost_ratio,
                 })
                 .collect(),
+        },
+    )
+}
+
+fn block_io() -> impl Strategy<Value = BlockIo> {
+    vec(device(), 1..3).prop_flat_map(|devices| {
+        let rows = devices.len();
+        (
+            any::<bool>(),
+            vec(requests(rows), 0..4),
+            vec(request_share(rows), 0..4),
+            vec(disk_wait(rows), 0..4),
+            vec(file_wait(), 0..3),
+        )
+            .prop_map(move |(followed, requests, shares, waits, files)| BlockIo {
+                followed,
+                devices: devices.clone(),
+                requests,
+                shares,
+                waits,
+                files,
+            })
+    })
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let depth = vec(proptest::num::f32::NORMAL | proptest::num::f32::ZERO, 0..4);
+    (text(), any::<(u32, u32, bool, u64)>(), option::of(any::<[u64; 11]>()), depth).prop_map(
+        |(name, (major, minor, stacked, depth_interval_ns), counters, depth)| Device {
+            major,
+            minor,
+            name,
+            stacked,
+            counters: counters.map(|numbers| DiskCounters {
+                elapsed_ns: numbers[0],
+                reads: numbers[1],
+                reads_merged: numbers[2],
+                read_bytes: numbers[3],
+                writes: numbers[4],
+                writes_merged: numbers[5],
+                written_bytes: numbers[6],
+                discards: numbers[7],
+                discarded_bytes: numbers[8],
+                flushes: numbers[9],
+                busy_ns: numbers[10],
+            }),
+            depth,
+            depth_interval_ns,
+        },
+    )
+}
+
+fn requests(devices: usize) -> impl Strategy<Value = Requests> {
+    let histogram = || vec((any::<u32>(), any::<u32>()), 0..4);
+    let histograms = (histogram(), histogram(), histogram());
+    (index(devices), 0_u32..9, any::<bool>(), any::<[u64; 8]>(), histograms).prop_map(
+        |(device, operation, of_target, numbers, (queue, in_device, total))| Requests {
+            device,
+            operation,
+            of_target,
+            count: numbers[0],
+            bytes: numbers[1],
+            errors: numbers[2],
+            sequential: numbers[3],
+            issued: numbers[4],
+            queue_ns: numbers[5],
+            device_ns: numbers[6],
+            total_ns: numbers[7],
+            queue,
+            in_device,
+            total,
+        },
+    )
+}
+
+fn request_share(devices: usize) -> impl Strategy<Value = RequestShare> {
+    (0_u32..4, index(devices), 0_u32..9, text(), any::<bool>(), any::<[u64; 5]>()).prop_map(
+        |(kind, device, operation, name, of_target, numbers)| RequestShare {
+            kind,
+            id: numbers[0],
+            name,
+            of_target,
+            device,
+            operation,
+            count: numbers[1],
+            bytes: numbers[2],
+            queue_ns: numbers[3],
+            device_ns: numbers[4],
+        },
+    )
+}
+
+fn disk_wait(devices: usize) -> impl Strategy<Value = DiskWait> {
+    let codes = (0_u32..60, 0_u32..7, 0_u32..9);
+    (codes, option::of(index(devices)), text(), any::<[u64; 4]>()).prop_map(
+        |((state, ended_by, operation), device, by, numbers)| DiskWait {
+            state,
+            ended_by,
+            device,
+            operation,
+            by,
+            count: numbers[0],
+            blocked_ns: numbers[1],
+            queue_ns: numbers[2],
+            device_ns: numbers[3],
+        },
+    )
+}
+
+fn file_wait() -> impl Strategy<Value = FileWait> {
+    (text(), any::<(u64, u32, u32)>(), 0_u32..60, any::<(u64, u64)>()).prop_map(
+        |(path, (inode, major, minor), state, (count, blocked_ns))| FileWait {
+            path,
+            inode,
+            major,
+            minor,
+            state,
+            count,
+            blocked_ns,
         },
     )
 }

@@ -8,11 +8,16 @@
 //! sum                25 s    7.5        0.5           0.5    3.0   1.9         1.0      1.0         7.0       2.5   24.9 s
 //! ```
 
-use profiler_common::state;
+use profiler_common::{
+    block_io::{ended_by, operation, share},
+    histogram::bucket,
+    state,
+};
 
 use crate::recording::{
-    Broken, Cost, Detail, DetailStep, Frame, KernelCounters, Meta, Method, Module, Name, Process,
-    ProgramCost, Quality, Recording, Sample, Stack, StackEnd, Thread,
+    BlockIo, Broken, Cost, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
+    KernelCounters, Meta, Method, Module, Name, Process, ProcessIo, ProgramCost, Quality, Recording,
+    RequestShare, Requests, Sample, Stack, StackEnd, Thread,
 };
 
 const MS: u64 = 1_000_000;
@@ -23,8 +28,17 @@ pub fn example() -> Recording {
     Recording {
         meta: meta(),
         processes: vec![
-            Process { tgid: 812, comm: "db".into(), command_line: "/usr/bin/db -D /data".into() },
-            Process { tgid: 900, comm: "evil\x1b[31m".into(), command_line: "evil\n--now".into() },
+            Process {
+                tgid: 812,
+                comm: "db".into(),
+                command_line: "/usr/bin/db -D /data".into(),
+                io: Some(ProcessIo {
+                    called_read_bytes: 100 << 20,
+                    disk_read_bytes: 25 << 20,
+                    ..ProcessIo::default()
+                }),
+            },
+            Process { tgid: 900, comm: "evil\x1b[31m".into(), command_line: "evil\n--now".into(), io: None },
         ],
         threads: threads(),
         modules: vec![Module { path: "/usr/bin/db".into(), build_id: vec![0xab, 0xcd] }],
@@ -32,6 +46,7 @@ pub fn example() -> Recording {
         names: frames().iter().map(|(_, functions)| names(functions)).collect(),
         stacks: stacks(),
         samples: samples(),
+        block_io: block_io(),
         quality: quality(),
         cost: cost(),
     }
@@ -191,5 +206,94 @@ fn cost() -> Cost {
         startup_ns: 150 * MS,
         budget_ratio: 0.01,
         steps: vec![DetailStep { at_ns: 2_000 * MS, detail: Detail::HalfRate, cost_ratio: 0.013 }],
+    }
+}
+
+/// One disk. Writes: 100 of the db and 50 of another process, of 8 KiB, 1 ms in the device each; 300 writes of fsync, 9.9 ms in
+/// it. The kernel counted 450 writes.
+fn block_io() -> BlockIo {
+    // A bucket of a histogram: 15 × 65.5 µs, just below 1 ms, and 9 × 1.05 ms.
+    let (about_1_ms, about_10_ms) = (bucket(1_000_000), bucket(9_900_000));
+    let writes = |operation, of_target, count: u32, each_us: u64, in_device| Requests {
+        device: 0,
+        operation,
+        of_target,
+        count: u64::from(count),
+        bytes: 8192 * u64::from(count),
+        sequential: if of_target { 10 } else { 5 },
+        issued: u64::from(count),
+        queue_ns: 10_000 * u64::from(count),
+        device_ns: each_us * 1000 * u64::from(count),
+        total_ns: (each_us + 10) * 1000 * u64::from(count),
+        queue: vec![(bucket(10_000), count)],
+        in_device: vec![(in_device, count)],
+        total: vec![(in_device, count)],
+        ..Requests::default()
+    };
+    let share = |id, name: &str, of_target, count, device_ms| RequestShare {
+        kind: share::PROCESS,
+        id,
+        name: name.into(),
+        of_target,
+        device: 0,
+        operation: operation::WRITE,
+        count,
+        bytes: 8192 * count,
+        queue_ns: 10_000 * count,
+        device_ns: device_ms * MS,
+    };
+    BlockIo {
+        followed: true,
+        devices: vec![Device {
+            major: 8,
+            minor: 0,
+            name: "sda".into(),
+            stacked: false,
+            counters: Some(DiskCounters {
+                elapsed_ns: 10_000 * MS,
+                writes: 450,
+                written_bytes: 450 * 8192,
+                busy_ns: 3_100 * MS,
+                ..DiskCounters::default()
+            }),
+            depth: vec![0.25, 0.5],
+            depth_interval_ns: 5_000 * MS,
+        }],
+        requests: vec![
+            writes(operation::WRITE, true, 100, 1000, about_1_ms),
+            writes(operation::WRITE, false, 50, 1000, about_1_ms),
+            writes(operation::WRITE_THROUGH, true, 300, 9900, about_10_ms),
+        ],
+        shares: vec![share(812, "db", true, 100, 100), share(4242, "backup", false, 50, 500)],
+        waits: vec![
+            DiskWait {
+                state: state::FSYNC,
+                ended_by: ended_by::OWN_REQUEST,
+                device: Some(0),
+                operation: operation::WRITE_THROUGH,
+                count: 290,
+                blocked_ns: 2_900 * MS,
+                queue_ns: 3 * MS,
+                device_ns: 2_871 * MS,
+                ..DiskWait::default()
+            },
+            DiskWait {
+                state: state::FSYNC,
+                ended_by: ended_by::KERNEL_THREAD,
+                by: "jbd2/sda1-8".into(),
+                count: 10,
+                blocked_ns: 100 * MS,
+                ..DiskWait::default()
+            },
+        ],
+        files: vec![FileWait {
+            path: "/data/wal\x1b[31m/0001".into(),
+            inode: 77,
+            major: 8,
+            minor: 1,
+            state: state::FSYNC,
+            count: 300,
+            blocked_ns: 3_000 * MS,
+        }],
     }
 }

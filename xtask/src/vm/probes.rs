@@ -35,6 +35,7 @@ pub const PROBES: &[Probe] = &[
     Probe { name: "the same with `--stack-bytes`", judge: small },
     Probe { name: "`-a`: threads that enter at first sight", judge: whole_system },
     Probe { name: "`--cgroup`: processes that begin in it", judge: cgroup },
+    Probe { name: "`block_io_start`, `block_rq_*`: requests to disks", judge: requests },
     Probe { name: "user registers", judge: registers },
     Probe { name: "the interrupted task", judge: current_task },
     Probe { name: "mappings and execs, by perf", judge: mappings },
@@ -179,6 +180,22 @@ fn target(seen: &Seen, name: &str) -> Verdict {
     works_if(seen.results.targets.iter().any(|known| known == name), &brief(error))
 }
 
+fn requests(seen: &Seen) -> Verdict {
+    if let Some(why) = seen.skipped("requests to block devices are not followed") {
+        return Verdict::Off(why);
+    }
+    let is_attached = |hook: &str| seen.links(&format!("tp_name:{hook} "), &[]) > 0;
+    match ["block_rq_issue", "block_rq_requeue", "block_rq_complete"].iter().find(|hook| !is_attached(hook)) {
+        Some(hook) => Verdict::Broken(format!("`{hook}` is not attached")),
+        None if is_attached("block_io_start") => Verdict::Works,
+        None => Verdict::Fallback(
+            "`block_io_start` is missing: a request arrives when the kernel allocates it, its submitter is known from when it \
+             is given to the device"
+                .into(),
+        ),
+    }
+}
+
 fn registers(seen: &Seen) -> Verdict {
     if seen.number("/quality/counts/registers_unreadable") > 0.0 {
         return Verdict::Broken("registers could not be read".into());
@@ -240,13 +257,15 @@ mod tests {
     #[test]
     fn an_old_kernel_has_fallbacks_and_gaps_with_reasons() {
         let link = |hook| format!("@@link pos:0 link_type:raw_tracepoint prog_id:7 tp_name:{hook} \n");
-        let links = ["sched_waking", "sched_process_fork", "sched_process_exec"].map(link).concat();
+        let hooks = ["sched_waking", "sched_process_fork", "sched_process_exec"];
+        let of_requests = ["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
+        let links = [hooks, of_requests].concat().into_iter().map(link).collect::<String>();
         let found = verdicts(&format!(
             "{links}@@target all 0\n@@target small 1\n@@target cgroup 0\n@@begin probe.json\n{OLD}\n@@end probe.json\n"
         ));
         let kinds: Vec<_> =
             found.iter().map(|verdict| format!("{verdict:?}").chars().next().unwrap()).collect();
-        assert_eq!(String::from_iter(kinds), "FWFWOOOWWFFWW", "{found:?}");
+        assert_eq!(String::from_iter(kinds), "FWFWOOOWWFFFWW", "{found:?}");
     }
 
     #[test]

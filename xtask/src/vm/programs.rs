@@ -118,6 +118,8 @@ const KERNEL_INDEPENDENT: &[&str] = &[
 /// The tests of every change: the ledger's states and its check against the kernel, stacks on and off the CPU, targets, what is
 /// given up and what can be done without root, block devices, the loading of programs, and that nothing stays.
 const ESSENTIAL: &[&str] = &[
+    "live_block_io::requests_are_as_many_as_the_kernel_counts",
+    "live_block_io::direct_reads_wait_for_their_own_requests",
     "live_cpu::more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says",
     "live_cpu::stacks_show_the_functions_that_run_and_wait",
     "live_disk::direct_reads_are_disk_read",

@@ -77,6 +77,7 @@ fn step_sentence(step: &DetailStep) -> String {
         Detail::Full => "full detail again",
         Detail::HalfRate => "half of the samples",
         Detail::QuarterRate => "a quarter of the samples",
+        Detail::NoOptionalProbes => "a quarter of the samples, and no requests to disks",
         Detail::FewOffCpuStacks => "a quarter of the samples on the CPU, few off it",
         Detail::LedgerOnly => "times only, no stacks",
         Detail::Detached => {

@@ -4,6 +4,7 @@
 //! what cost. Each doubt stands with the numbers that it affects.
 
 mod data;
+mod disks;
 mod head;
 mod ledger;
 mod stacks;
@@ -40,6 +41,7 @@ impl Render for Text {
             ledger::write(report, &mut page);
             threads::write(report, &mut page);
             stacks::write(report, &mut page);
+            disks::write(report, &mut page);
         }
         data::write(report, &mut page);
         out.write_all(page.text.as_bytes())

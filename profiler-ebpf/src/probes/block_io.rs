@@ -1,0 +1,396 @@
+//! What do block devices do, for whom, and who waits for them?
+//!
+//! A request is followed from its first arrival to its completion, keyed by its address: what is merged into it later changes
+//! nothing about when it came. A wait for a disk or a file is told by what ends it: the wake-up follows from a completion on
+//! the same CPU, a moment later, or it does not.
+
+use aya_ebpf::helpers::bpf_get_current_comm;
+use profiler_common::{
+    block_io::{
+        self, Completion, FileKey, FileSeen, RequestTotals, Share, ShareKey, TotalsKey, WaitKey, Waits,
+        ended_by, operation, share, submitter,
+    },
+    event_kind,
+    histogram::{BUCKETS, bucket},
+    ledger::COMM_BYTES,
+    stat::Stat,
+    state, syscall,
+};
+
+use super::ledger::{Account, now_ns};
+use crate::{
+    atomic::{add, increment},
+    config,
+    emit::{count, emit},
+    maps::{self, COMPLETIONS, DISK_WAITS, FILE_WAITS, REQUEST_SHARES, REQUEST_TOTALS, REQUESTS},
+    request::Request,
+    stack::opaque,
+    task::{PF_KTHREAD, Task, file_of},
+};
+
+/// From the completion to the wake-up that follows from it, the file system and the scheduler do their part: some microseconds.
+const AFTER_COMPLETION_NS: u64 = 50_000;
+
+#[inline(always)]
+unsafe fn count_in(histogram: *mut [u32; BUCKETS], ns: u64) {
+    // Opaque to the compiler, which else compares a copy of 32 bits and uses another of 64, of which the verifier then knows nothing
+    // (seen on 6.18: "R2 unbounded memory access").
+    let index = opaque(bucket(ns) as usize);
+    if index < BUCKETS {
+        // SAFETY: by the caller's word and the check above.
+        unsafe { increment(histogram.cast::<u32>().add(index)) };
+    }
+}
+
+/// A request arrives, before it is merged or queued. The current thread submits it.
+#[inline(always)]
+pub fn on_start(request: Request) -> Option<()> {
+    if maps::optional_stopped() {
+        return None;
+    }
+    arrive(request, now_ns(), 0)
+}
+
+/// A request is given to its device. What was not seen to arrive does so now: flushes that the kernel makes itself, and
+/// everything on kernels that do not tell.
+#[inline(always)]
+pub fn on_issue(request: Request) -> Option<()> {
+    if maps::optional_stopped() {
+        return None;
+    }
+    let now = now_ns();
+    if let Some(known) = REQUESTS.get_ptr_mut(request.identity()) {
+        // SAFETY: non-null pointer into the map; nobody else has this request now.
+        unsafe { (*known).issued_ns = now };
+        return Some(());
+    }
+    let allocated = if config!(has_io_start) != 0 { 0 } else { request.allocated_ns() };
+    let arrived = if allocated == 0 || allocated > now { now } else { allocated };
+    arrive(request, arrived, now)
+}
+
+/// A request goes back into the queue: its time in the device begins when it is given to it again.
+#[inline(always)]
+pub fn on_requeue(request: Request) -> Option<()> {
+    let known = REQUESTS.get_ptr_mut(request.identity())?;
+    // SAFETY: non-null pointer into the map; nobody else has this request now.
+    unsafe { (*known).issued_ns = 0 };
+    Some(())
+}
+
+#[inline(always)]
+fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<()> {
+    let operation = request.operation()?;
+    let device = request.disk();
+    if device == 0 {
+        return None;
+    }
+    let task = Task::current();
+    let tid = task.tid();
+    let member = if Account::of(task, tid).is_some() { submitter::MEMBER } else { 0 };
+    let of_kernel = if task.flags() & PF_KTHREAD != 0 { submitter::KERNEL_THREAD } else { 0 };
+    let (sector, bytes) = (request.sector(), request.remaining_bytes());
+    let mut sequential = 0;
+    if let Some(totals) = totals_or_new(device, operation, member) {
+        // SAFETY: non-null pointer into the map. Two CPUs that submit at once are not in sequence anyway.
+        unsafe {
+            sequential = u32::from((*totals).next_sector == sector && bytes != 0);
+            (*totals).next_sector = sector + u64::from(bytes >> 9);
+        }
+    }
+    let new = block_io::Request {
+        arrived_ns,
+        issued_ns,
+        cgroup: request.cgroup(),
+        device,
+        operation,
+        tid,
+        tgid: task.tgid(),
+        submitter: member | of_kernel,
+        sequential,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    };
+    if of_kernel != 0 && operation == operation::WRITE {
+        written_back(request, device, bytes);
+    }
+    if REQUESTS.insert(request.identity(), new, 0).is_err() {
+        count(Stat::RequestsFull);
+    }
+    Some(())
+}
+
+/// A thread of the kernel writes what others have dirtied: at its arrival the request's pages still tell of which file.
+#[inline(always)]
+fn written_back(request: Request, device: u32, bytes: u32) -> Option<()> {
+    let (inode, file_system) = request.file()?;
+    let key = ShareKey {
+        id: inode,
+        kind: share::WRITTEN_BACK_FILE,
+        device,
+        operation: operation::WRITE,
+        file_system,
+    };
+    add_share(&key, Share { count: 1, bytes: u64::from(bytes), ..Share::default() });
+    Some(())
+}
+
+#[inline(always)]
+fn totals_or_new(device: u32, operation: u32, of_members: u32) -> Option<*mut RequestTotals> {
+    let key = TotalsKey { device, operation, of_members, reserved: 0 };
+    let known = REQUEST_TOTALS.get_ptr_mut(key);
+    if known.is_some() {
+        return known;
+    }
+    // BPF_NOEXIST: another CPU may be as far.
+    let _ = REQUEST_TOTALS.insert(key, maps::blank_totals()?, 1);
+    REQUEST_TOTALS.get_ptr_mut(key)
+}
+
+/// A request, or its first `bytes` bytes, is done. Runs in an interrupt, or wherever the driver completes: the current thread
+/// has nothing to do with it.
+#[inline(always)]
+pub fn on_complete(request: Request, has_failed: bool, bytes: u32) -> Option<()> {
+    if maps::optional_stopped() {
+        return None;
+    }
+    request.operation()?;
+    let Some(known) = REQUESTS.get_ptr_mut(request.identity()) else {
+        // A write with flushes around it is told twice, the second time without bytes.
+        if bytes != 0 {
+            count(Stat::RequestsUnseen);
+        }
+        return None;
+    };
+    // SAFETY: non-null pointer into the map; nobody else has this request now. Copied before its entry is given up.
+    let done = unsafe { *known };
+    let key = TotalsKey {
+        device: done.device,
+        operation: done.operation,
+        of_members: done.submitter & submitter::MEMBER,
+        reserved: 0,
+    };
+    let totals = REQUEST_TOTALS.get_ptr_mut(key);
+    let is_part = bytes < request.remaining_bytes();
+    if let Some(totals) = totals {
+        // SAFETY: non-null pointer into the map.
+        unsafe { add(&raw mut (*totals).bytes, u64::from(bytes)) };
+    } else if !is_part {
+        count(Stat::RequestTotalsFull);
+    }
+    if is_part {
+        return None;
+    }
+    let now = now_ns();
+    let total_ns = now.saturating_sub(done.arrived_ns);
+    // A flush that was asked for never reaches the device itself.
+    let was_issued = done.issued_ns != 0;
+    let device_ns = if was_issued { now.saturating_sub(done.issued_ns) } else { 0 };
+    let queue_ns = if was_issued { done.issued_ns.saturating_sub(done.arrived_ns) } else { 0 };
+    let _ = REQUESTS.remove(request.identity());
+    if let Some(totals) = totals {
+        // SAFETY: non-null pointer into the map.
+        unsafe {
+            add(&raw mut (*totals).count, 1);
+            add(&raw mut (*totals).errors, u64::from(has_failed));
+            add(&raw mut (*totals).sequential, u64::from(done.sequential));
+            add(&raw mut (*totals).total_ns, total_ns);
+            count_in(&raw mut (*totals).total, total_ns);
+            if was_issued {
+                add(&raw mut (*totals).issued, 1);
+                add(&raw mut (*totals).queue_ns, queue_ns);
+                add(&raw mut (*totals).device_ns, device_ns);
+                count_in(&raw mut (*totals).queue, queue_ns);
+                count_in(&raw mut (*totals).device, device_ns);
+            }
+        }
+    }
+    shared_out(&done, u64::from(bytes), queue_ns, device_ns);
+    let completion = COMPLETIONS.get_ptr_mut(0)?;
+    let present = Completion {
+        at_ns: now,
+        queue_ns,
+        device_ns: if was_issued { device_ns } else { total_ns },
+        tid: done.tid,
+        device: done.device,
+        operation: done.operation,
+        submitter: done.submitter,
+        comm: done.comm,
+    };
+    // SAFETY: non-null pointer to this CPU's own value.
+    unsafe { *completion = present };
+    Some(())
+}
+
+/// Adds a completed request to those of its process and of its cgroup.
+#[inline(always)]
+fn shared_out(done: &block_io::Request, bytes: u64, queue_ns: u64, device_ns: u64) {
+    let part = Share {
+        count: 1,
+        bytes,
+        queue_ns,
+        device_ns,
+        submitter: done.submitter,
+        reserved: 0,
+        comm: done.comm,
+    };
+    let (device, operation) = (done.device, done.operation);
+    let process =
+        ShareKey { id: u64::from(done.tgid), kind: share::PROCESS, device, operation, file_system: 0 };
+    add_share(&process, part);
+    if done.cgroup != 0 {
+        let cgroup = ShareKey { id: done.cgroup, kind: share::CGROUP, device, operation, file_system: 0 };
+        add_share(&cgroup, part);
+    }
+}
+
+#[inline(always)]
+fn add_share(key: &ShareKey, part: Share) {
+    let Some(known) = REQUEST_SHARES.get_ptr_mut(key) else {
+        // BPF_NOEXIST. Two CPUs that are first at once lose one of the two, which is as rare as it is small.
+        if REQUEST_SHARES.insert(key, part, 1).is_err() {
+            count(Stat::RequestSharesFull);
+        }
+        return;
+    };
+    // SAFETY: non-null pointer into the map.
+    unsafe {
+        add(&raw mut (*known).count, part.count);
+        add(&raw mut (*known).bytes, part.bytes);
+        add(&raw mut (*known).queue_ns, part.queue_ns);
+        add(&raw mut (*known).device_ns, part.device_ns);
+    }
+}
+
+/// States whose waits may end with a completion, by code.
+const FOR_DISKS: u64 = 1 << state::DISK_READ
+    | 1 << state::DISK_WRITE
+    | 1 << state::FSYNC
+    | 1 << state::DISK_OTHER
+    | 1 << state::FILE_WAIT
+    | 1 << state::PAGE_FAULT_IO
+    | 1 << state::IO_URING
+    | 1 << state::AIO
+    | 1 << state::EXEC
+    | 1 << state::KERNEL_IO;
+
+/// Whether a wait in this state is one for a disk or a file.
+#[inline(always)]
+pub fn may_wait_for_disk(code: u32) -> bool {
+    // A mask, not a comparison: after one the verifiers of 6.1 and 5.10 follow ranges that contradict each other.
+    FOR_DISKS >> (code & 63) & 1 != 0
+}
+
+/// A recorded thread's wait for a disk or a file is over: the current context wakes it.
+#[inline(always)]
+pub fn on_wait_over(account: Account, task: Task, was: u32, now: u64) {
+    if maps::optional_stopped() {
+        return;
+    }
+    // SAFETY: the pointer into the map is not null.
+    let (since_ns, tid) = unsafe { ((*account.record()).since_ns, (*account.record()).tid) };
+    let mut waits = Waits { count: 1, blocked_ns: now.saturating_sub(since_ns), queue_ns: 0, device_ns: 0 };
+    let mut key = WaitKey { state: was, ended_by: 0, device: 0, operation: 0, comm: [0; COMM_BYTES] };
+    match completion_before(now) {
+        Some(completion) => {
+            key.device = completion.device;
+            key.operation = completion.operation;
+            waits.queue_ns = completion.queue_ns;
+            waits.device_ns = completion.device_ns;
+            if completion.tid == tid {
+                key.ended_by = ended_by::OWN_REQUEST;
+            } else {
+                key.ended_by = ended_by::OTHERS_REQUEST;
+                key.comm = completion.comm;
+            }
+        }
+        None => {
+            key.ended_by = waker(&mut key.comm);
+        }
+    }
+    add_waits(&key, waits);
+    if let Some(file) = waited_for(task, was) {
+        add_to_file(account, &file, waits);
+    }
+}
+
+/// The completion from which what happens now follows, if there was one on this CPU.
+#[inline(always)]
+fn completion_before(now: u64) -> Option<Completion> {
+    let last = COMPLETIONS.get_ptr_mut(0)?;
+    // SAFETY: non-null pointer to this CPU's own value.
+    unsafe { if now.saturating_sub((*last).at_ns) <= AFTER_COMPLETION_NS { Some(*last) } else { None } }
+}
+
+/// Who wakes, if it was no completion.
+#[inline(always)]
+fn waker(comm: &mut [u8; COMM_BYTES]) -> u32 {
+    let current = Task::current();
+    if current.tid() == 0 || current.was_interrupted() {
+        return ended_by::INTERRUPT;
+    }
+    *comm = bpf_get_current_comm().unwrap_or_default();
+    if current.flags() & PF_KTHREAD != 0 { ended_by::KERNEL_THREAD } else { ended_by::THREAD }
+}
+
+#[inline(always)]
+fn add_waits(key: &WaitKey, waits: Waits) {
+    let Some(known) = DISK_WAITS.get_ptr_mut(key) else {
+        if DISK_WAITS.insert(key, waits, 1).is_err() {
+            count(Stat::DiskWaitsFull);
+        }
+        return;
+    };
+    // SAFETY: non-null pointer into the map.
+    unsafe { add_to(known, waits) };
+}
+
+#[inline(always)]
+unsafe fn add_to(known: *mut Waits, waits: Waits) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        add(&raw mut (*known).count, waits.count);
+        add(&raw mut (*known).blocked_ns, waits.blocked_ns);
+        add(&raw mut (*known).queue_ns, waits.queue_ns);
+        add(&raw mut (*known).device_ns, waits.device_ns);
+    }
+}
+
+/// The file behind the descriptor of the call in which the thread waits.
+struct WaitedFor {
+    descriptor: i32,
+    key: FileKey,
+}
+
+#[inline(always)]
+fn waited_for(task: Task, was: u32) -> Option<WaitedFor> {
+    let registers = task.user_registers();
+    let class = registers.syscall_class()?;
+    let descriptor = match class {
+        syscall::READ | syscall::WRITE | syscall::FSYNC => registers.argument(0) as i32,
+        syscall::SENDFILE => registers.argument(1) as i32,
+        _ => return None,
+    };
+    let (inode, file_system) = file_of(task, descriptor)?;
+    Some(WaitedFor { descriptor, key: FileKey { inode, file_system, state: was } })
+}
+
+#[inline(always)]
+fn add_to_file(account: Account, file: &WaitedFor, waits: Waits) {
+    if let Some(known) = FILE_WAITS.get_ptr_mut(file.key) {
+        // SAFETY: non-null pointer into the map.
+        unsafe { add_to(known, waits) };
+        return;
+    }
+    if FILE_WAITS.insert(file.key, waits, 1).is_err() {
+        return count(Stat::FileWaitsFull);
+    }
+    let seen = FileSeen {
+        kind: event_kind::FILE_SEEN,
+        // SAFETY: the pointer into the map is not null.
+        ns_tgid: unsafe { (*account.record()).ns_tgid },
+        descriptor: file.descriptor,
+        file_system: file.key.file_system,
+        inode: file.key.inode,
+    };
+    emit(seen, Stat::FileNamesDropped);
+}

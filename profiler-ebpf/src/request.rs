@@ -1,0 +1,143 @@
+//! The only reader of `struct request`, and of what leads from it to its disk, its cgroup and its file.
+//!
+//! Like a task, a request comes as a BTF-typed argument, so its fields are loaded directly; a load through a pointer that is
+//! stale or null reads zero. What lies behind untyped pointers is read by the helper.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use profiler_common::{
+    block_io::{device, operation},
+    offsets::ABSENT,
+};
+
+use crate::{config, offset};
+
+/// Low bits of `request.cmd_flags`: the operation (`REQ_OP_MASK`, include/linux/blk_types.h).
+const OPERATION_MASK: u32 = 0xff;
+/// Operations, with the same numbers since 4.10 (`enum req_op`).
+const OP_READ: u32 = 0;
+const OP_WRITE: u32 = 1;
+const OP_FLUSH: u32 = 2;
+const OP_DISCARD: u32 = 3;
+/// Commands of a driver or of a program to the device, which are no input or output of data: 32 to 35 (`REQ_OP_SCSI_IN`, gone
+/// since 5.17, to `REQ_OP_DRV_OUT`).
+const OP_PASSED_THROUGH: core::ops::RangeInclusive<u32> = 32..=35;
+
+/// A pointer to a `struct request` that the verifier knows as one.
+#[derive(Clone, Copy)]
+pub struct Request(*const u8);
+
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: `base` is typed by BTF, so the verifier checks the load and the kernel survives a bad address.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
+#[inline(always)]
+fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if base == 0 || offset == ABSENT {
+        return None;
+    }
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+}
+
+impl Request {
+    /// Wraps a request argument of a BTF tracepoint.
+    #[inline(always)]
+    pub fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// Tells this request from any other that is under way.
+    #[inline(always)]
+    pub fn identity(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The disk that it goes to; 0 if there is none.
+    #[inline(always)]
+    pub fn disk(self) -> u32 {
+        let disk: *const u8 = if offset!(request_disk) == ABSENT {
+            load(load(self.0, offset!(request_queue)), offset!(queue_disk))
+        } else {
+            load(self.0, offset!(request_disk))
+        };
+        device(load(disk, offset!(disk_major)), load(disk, offset!(disk_first_minor)))
+    }
+
+    /// What it does, as a code of [`operation`]; none for one that is passed through to the device.
+    #[inline(always)]
+    pub fn operation(self) -> Option<u32> {
+        let flags: u32 = load(self.0, offset!(request_flags));
+        let code = flags & OPERATION_MASK;
+        if OP_PASSED_THROUGH.contains(&code) {
+            return None;
+        }
+        Some(match code {
+            OP_READ => operation::READ,
+            OP_WRITE if flags & config!(preflush_flag) != 0 && self.remaining_bytes() == 0 => {
+                operation::FLUSH
+            }
+            OP_WRITE if flags & config!(fua_flag) != 0 => operation::WRITE_THROUGH,
+            OP_WRITE => operation::WRITE,
+            OP_FLUSH => operation::DEVICE_FLUSH,
+            OP_DISCARD => operation::DISCARD,
+            _ => operation::OTHER,
+        })
+    }
+
+    /// Bytes that are not done yet.
+    #[inline(always)]
+    pub fn remaining_bytes(self) -> u32 {
+        load(self.0, offset!(request_bytes))
+    }
+
+    /// The first of its sectors, of 512 bytes, that are not done yet.
+    #[inline(always)]
+    pub fn sector(self) -> u64 {
+        load(self.0, offset!(request_sector))
+    }
+
+    /// When the kernel allocated it, CLOCK_MONOTONIC; 0 if nobody wanted to know.
+    #[inline(always)]
+    pub fn allocated_ns(self) -> u64 {
+        load(self.0, offset!(request_started))
+    }
+
+    /// Kernel id of the cgroup that its first part is charged to; 0 if the kernel does not tell. Typed all the way: helper
+    /// calls would take as long as the rest of a request's arrival.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        if offset!(bio_blkg) == ABSENT
+            || offset!(blkg_blkcg) == ABSENT
+            || offset!(blkcg_cgroup) == ABSENT
+            || offset!(cgroup_node) == ABSENT
+            || offset!(node_id) == ABSENT
+        {
+            return 0;
+        }
+        let bio: *const u8 = load(self.0, offset!(request_bio));
+        let group: *const u8 = load(bio, offset!(bio_blkg));
+        let of_controller: *const u8 = load(group, offset!(blkg_blkcg));
+        let cgroup: *const u8 = load(of_controller, offset!(blkcg_cgroup));
+        let node: *const u8 = load(cgroup, offset!(cgroup_node));
+        load(node, offset!(node_id))
+    }
+
+    /// The file of its first page: number of the inode, device of its file system.
+    #[inline(always)]
+    pub fn file(self) -> Option<(u64, u32)> {
+        let pages: u64 = probe(load(self.0, offset!(request_bio)), offset!(bio_pages))?;
+        // The first field of `struct bio_vec` is its page.
+        let page: u64 = probe(pages, 0)?;
+        let mapping: u64 = probe(page, offset!(page_mapping))?;
+        // The low bits tell pages that belong to no file (`PAGE_MAPPING_ANON`, `PAGE_MAPPING_MOVABLE`).
+        if mapping & 3 != 0 {
+            return None;
+        }
+        let inode: u64 = probe(mapping, offset!(mapping_host))?;
+        let number: u64 = probe(inode, offset!(inode_number))?;
+        let super_block: u64 = probe(inode, offset!(inode_sb))?;
+        Some((number, probe(super_block, offset!(sb_dev))?))
+    }
+}

@@ -1,0 +1,142 @@
+//! Requests to block devices: chooses the hooks that the kernel has, attaches them, and reads what the programs sum up.
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    maps::{HashMap, MapData},
+};
+use profiler_common::{
+    block_io::{FileKey, RequestTotals, Share, ShareKey, TotalsKey, WaitKey, Waits},
+    offsets::Offsets,
+};
+
+use super::{attach, btf::Btf, offsets, take_map};
+
+/// Maps that are of no use without the hooks, with their usual capacities: those of the kernel crate.
+pub const MAPS: &[(&str, u32)] = &[
+    ("REQUESTS", 16_384),
+    ("REQUEST_TOTALS", 192),
+    ("REQUEST_SHARES", 4096),
+    ("DISK_WAITS", 512),
+    ("FILE_WAITS", 2048),
+];
+
+/// The tracepoints without which a request cannot be followed.
+pub const NEEDED: &[&str] = &["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
+
+/// Which variants of the programs fit this kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// `block_io_start` (Linux 6.5, 5a80bd075f3bd7c7136c1dbb8fa5a6a6a4dbb6e1) tells arrivals.
+    pub has_io_start: bool,
+    /// The queue comes first among the arguments, up to 5.10 (a54895fa057c67700270777f7661d8d3c7fda88a; also taken into later
+    /// 5.10s). Told by the number of arguments.
+    with_queue: bool,
+    pub fua_flag: u32,
+    pub preflush_flag: u32,
+}
+
+impl Hooks {
+    /// Chooses them, and adds the offsets that their programs need.
+    ///
+    /// # Errors
+    /// What the kernel lacks.
+    pub fn choose(btf: &Btf, offsets: &mut Offsets) -> Result<Self> {
+        for hook in NEEDED {
+            if btf.tracepoint_arguments(hook).is_none() {
+                bail!("this kernel has no tracepoint `{hook}` (CONFIG_BLOCK)");
+            }
+        }
+        let flag = |name: &str| {
+            let bit = btf.enumerator(name).filter(|&bit| bit < 32);
+            bit.map(|bit| 1 << bit).with_context(|| format!("this kernel has no `{name}`"))
+        };
+        let hooks = Self {
+            has_io_start: btf.tracepoint_arguments("block_io_start").is_some(),
+            with_queue: btf.tracepoint_arguments("block_rq_issue") == Some(2),
+            fua_flag: flag("__REQ_FUA")?,
+            preflush_flag: flag("__REQ_PREFLUSH")?,
+        };
+        offsets::resolve_requests(btf, offsets)?;
+        Ok(hooks)
+    }
+
+    /// Attaches the programs.
+    ///
+    /// # Errors
+    /// The kernel refuses one.
+    pub fn attach(&self, ebpf: &mut Ebpf, types: &AyaBtf) -> Result<()> {
+        let (issue, requeue) = if self.with_queue {
+            ("block_rq_issue_with_queue", "block_rq_requeue_with_queue")
+        } else {
+            ("block_rq_issue", "block_rq_requeue")
+        };
+        // Completions first: a request that is seen to arrive is then also seen to end.
+        let mut rows = vec![
+            ("block_rq_complete", "block_rq_complete"),
+            (issue, "block_rq_issue"),
+            (requeue, "block_rq_requeue"),
+        ];
+        if self.has_io_start {
+            rows.push(("block_io_start", "block_io_start"));
+        }
+        rows.into_iter().try_for_each(|row| attach::tracepoint(ebpf, types, row))
+    }
+}
+
+/// What the programs have summed up.
+#[derive(Default)]
+pub struct RequestSums {
+    pub totals: Vec<(TotalsKey, RequestTotals)>,
+    pub shares: Vec<(ShareKey, Share)>,
+    pub waits: Vec<(WaitKey, Waits)>,
+    pub files: Vec<(FileKey, Waits)>,
+}
+
+/// The maps of attached programs.
+pub struct Requests {
+    totals: HashMap<MapData, TotalsKey, RequestTotals>,
+    shares: HashMap<MapData, ShareKey, Share>,
+    waits: HashMap<MapData, WaitKey, Waits>,
+    files: HashMap<MapData, FileKey, Waits>,
+}
+
+impl Requests {
+    /// Takes the maps out of the object.
+    ///
+    /// # Errors
+    /// The object has no such map.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            totals: take_map(ebpf, "REQUEST_TOTALS")?.try_into()?,
+            shares: take_map(ebpf, "REQUEST_SHARES")?.try_into()?,
+            waits: take_map(ebpf, "DISK_WAITS")?.try_into()?,
+            files: take_map(ebpf, "FILE_WAITS")?.try_into()?,
+        })
+    }
+
+    /// All sums so far.
+    ///
+    /// # Errors
+    /// The kernel refuses to read a map.
+    pub fn sums(&self) -> Result<RequestSums> {
+        Ok(RequestSums {
+            totals: self.totals()?,
+            shares: self
+                .shares
+                .iter()
+                .collect::<Result<_, _>>()
+                .context("cannot read whose requests they were")?,
+            waits: self.waits.iter().collect::<Result<_, _>>().context("cannot read the waits for disks")?,
+            files: self.files.iter().collect::<Result<_, _>>().context("cannot read the waits for files")?,
+        })
+    }
+
+    /// Completed requests by device and operation.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn totals(&self) -> Result<Vec<(TotalsKey, RequestTotals)>> {
+        self.totals.iter().collect::<Result<_, _>>().context("cannot read the requests to block devices")
+    }
+}

@@ -1,0 +1,221 @@
+//! What was waited for at disks and files, and what the disks did.
+
+use profiler_common::block_io::{ended_by, operation};
+
+use super::{Page, left, right};
+use crate::analyze::{DiskRow, Disks, PageCache, Report};
+use crate::recording::{DiskWait, FileWait, RequestShare};
+use crate::report::escape::visible;
+use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
+use crate::report::state_name;
+
+/// Rows of each list.
+const WAITS: usize = 6;
+const FILES: usize = 6;
+const ROWS: usize = 8;
+const OTHERS: usize = 4;
+/// A wait below this share of the thread time is of no interest.
+const SMALL: f64 = 0.001;
+/// Requests of disks with fewer than this many, and no recorded thread among them, are not told.
+const FEW: u64 = 10;
+
+pub(super) fn write(report: &Report<'_>, page: &mut Page) {
+    let disks = &report.disks;
+    waits(report, disks, page);
+    files(report, disks, page);
+    requests(report, disks, page);
+    if let Some(page_cache) = disks.page_cache.filter(|cache| cache.called_bytes > 0) {
+        page.note(&page_cache_sentence(page_cache));
+    }
+}
+
+fn waits(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
+    let least = report.ledger.account.elapsed_ns as f64 * SMALL;
+    let told: Vec<_> = disks.waits.iter().filter(|wait| wait.blocked_ns as f64 >= least).collect();
+    if told.is_empty() {
+        return;
+    }
+    page.heading("Waits for disks and files, by what ended them");
+    for wait in told.iter().take(WAITS) {
+        page.line(&format!(
+            "  {}  {} {}",
+            right(&page.time(wait.blocked_ns), 10),
+            left(&state_name(wait.state), 14),
+            wait_cause(report, wait)
+        ));
+    }
+    more(told.len(), WAITS, page);
+}
+
+fn wait_cause(report: &Report<'_>, wait: &DiskWait) -> String {
+    let by = visible(&wait.by, 20);
+    let each = |ns: u64| duration(ns as f64 / wait.count.max(1) as f64);
+    let request = |whose: &str| {
+        let device = wait.device.map_or("a device", |row| device_name(report, row));
+        format!(
+            "{whose} {} on {}: {}; queue {}, device {} each",
+            operation_words(wait.operation),
+            visible(device, 20),
+            plural(wait.count, "wait"),
+            each(wait.queue_ns),
+            each(wait.device_ns),
+        )
+    };
+    let waits = format!("{}, {} each", plural(wait.count, "wait"), each(wait.blocked_ns));
+    match wait.ended_by {
+        ended_by::OWN_REQUEST => request("own"),
+        ended_by::OTHERS_REQUEST => request(&format!("{by}'s")),
+        ended_by::KERNEL_THREAD => format!("the kernel's {by}: {waits}"),
+        ended_by::THREAD => format!("thread {by}: {waits}"),
+        _ => format!("an interrupt: {waits}"),
+    }
+}
+
+fn files(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
+    let least = report.ledger.account.elapsed_ns as f64 * SMALL;
+    let told: Vec<_> = disks.files.iter().filter(|file| file.blocked_ns as f64 >= least).collect();
+    if told.is_empty() {
+        return;
+    }
+    page.heading("Files waited for");
+    for file in told.iter().take(FILES) {
+        page.line(&format!(
+            "  {}  {} {}",
+            right(&page.time(file.blocked_ns), 10),
+            left(&state_name(file.state), 14),
+            file_name(file)
+        ));
+    }
+    more(told.len(), FILES, page);
+}
+
+fn file_name(file: &FileWait) -> String {
+    if file.path.is_empty() {
+        format!(
+            "inode {} on device {}:{} (closed before its path was asked for)",
+            file.inode, file.major, file.minor
+        )
+    } else {
+        visible(&file.path, 60)
+    }
+}
+
+fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
+    let told: Vec<_> = disks.rows.iter().filter(|row| row.of_target > 0 || row.count >= FEW).collect();
+    if told.is_empty() {
+        return;
+    }
+    let seconds = report.recording.elapsed_ns() as f64 / 1e9;
+    page.heading("Requests to disks, of the whole machine");
+    page.line(&header());
+    for row in told.iter().take(ROWS) {
+        page.line(&request_row(report, row, seconds));
+    }
+    more(told.len(), ROWS, page);
+    for row in told.iter().filter(|row| row.errors > 0) {
+        let (device, operation) = (device_name(report, row.device as u32), operation_words(row.operation));
+        page.note(&format!(
+            "{} of {} on {} failed.",
+            plural(row.errors, "request"),
+            operation,
+            visible(device, 20)
+        ));
+    }
+    others(report, disks, page);
+    for device in report.recording.block_io.devices.iter().filter(|device| device.stacked) {
+        page.note(&format!(
+            "{} hands its requests on to other disks: its times contain theirs.",
+            visible(&device.name, 20)
+        ));
+    }
+    for sentence in &disks.disagreements {
+        page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+    }
+}
+
+fn header() -> String {
+    format!(
+        "  {} {} {} {} {}  {}  {}  {}",
+        left("device", 10),
+        left("operation", 13),
+        right("a second", 8),
+        right("size", 8),
+        right("target", 7),
+        left("queue p50/p99", 16),
+        left("device p50/p99", 16),
+        "p99.9"
+    )
+}
+
+fn request_row(report: &Report<'_>, row: &DiskRow, seconds: f64) -> String {
+    let rate = row.count as f64 / seconds.max(1e-9);
+    let rate = if rate < 10.0 { format!("{rate:.1}") } else { count(rate as u64) };
+    let pair = |low: f64, high: f64| format!("{} / {}", duration(low), duration(high));
+    let issued = row.device_ns > 0;
+    format!(
+        "  {} {} {} {} {}  {}  {}  {}",
+        left(&visible(device_name(report, row.device as u32), 10), 10),
+        left(operation_words(row.operation), 13),
+        right(&rate, 8),
+        right(&if row.bytes > 0 { bytes(row.bytes / row.count.max(1)) } else { "-".to_owned() }, 8),
+        right(&percent(row.of_target as f64 / row.count.max(1) as f64), 7),
+        left(&if issued { pair(row.queue.p50, row.queue.p99) } else { "-".to_owned() }, 16),
+        left(
+            &if issued {
+                pair(row.in_device.p50, row.in_device.p99)
+            } else {
+                pair(row.total.p50, row.total.p99)
+            },
+            16
+        ),
+        duration(if issued { row.in_device.p999 } else { row.total.p999 }),
+    )
+}
+
+/// Who else keeps the disks busy: processes that are not recorded, with at least a tenth of the time in devices.
+fn others(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
+    let all: u64 = disks.processes.iter().fold(0, |sum, share| sum.saturating_add(share.device_ns));
+    let is_large =
+        |share: &&&RequestShare| !share.of_target && share.device_ns as f64 >= 0.1 * all as f64 && all > 0;
+    for share in disks.processes.iter().filter(is_large).take(OTHERS) {
+        page.note(&format!(
+            "Not recorded: {} (pid {}) has {} of the time in devices, with {} of {} on {}.",
+            visible(&share.name, 20),
+            share.id,
+            percent(share.device_ns as f64 / all as f64),
+            bytes(share.bytes),
+            operation_words(share.operation),
+            visible(device_name(report, share.device), 20),
+        ));
+    }
+}
+
+fn page_cache_sentence(page_cache: PageCache) -> String {
+    let hits =
+        page_cache.hit_ratio.map_or(String::new(), |hits| format!(" ({} from memory)", small_percent(hits)));
+    let faults = if page_cache.major_faults > 0 {
+        format!("; {} for a disk", plural(page_cache.major_faults, "page fault"))
+    } else {
+        String::new()
+    };
+    format!(
+        "Page cache: calls read {}, of which {} came from disks{hits}{faults}. Calls on pipes and sockets count as from memory.",
+        bytes(page_cache.called_bytes),
+        bytes(page_cache.disk_bytes)
+    )
+}
+
+fn device_name<'a>(report: &'a Report<'_>, row: u32) -> &'a str {
+    let name = report.recording.block_io.devices.get(row as usize).map_or("", |device| device.name.as_str());
+    if name.is_empty() { "a device that is gone" } else { name }
+}
+
+fn operation_words(code: u32) -> &'static str {
+    operation::NAMES.get(code as usize).copied().unwrap_or("unknown")
+}
+
+fn more(all: usize, shown: usize, page: &mut Page) {
+    if all > shown {
+        page.note(&format!("… {} more", count((all - shown) as u64)));
+    }
+}

@@ -1,0 +1,74 @@
+//! A block device of one's own, made of a file: nobody else sends it requests.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+// include/uapi/linux/loop.h
+const LOOP_SET_FD: libc::Ioctl = 0x4C00;
+const LOOP_CLR_FD: libc::Ioctl = 0x4C01;
+const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
+
+/// A loop device; detached when it is dropped.
+#[derive(Debug)]
+pub struct LoopDevice {
+    device: File,
+    name: String,
+}
+
+/// What `/sys/block/NAME/stat` has counted (Documentation/block/stat.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+}
+
+impl LoopDevice {
+    /// Makes a device of a file of `bytes` bytes.
+    pub fn new(file: &Path, bytes: u64) -> Result<Self> {
+        let backing = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(file)?;
+        backing.set_len(bytes)?;
+        let control =
+            OpenOptions::new().read(true).write(true).open("/dev/loop-control").context("no loop devices")?;
+        // SAFETY: the call takes no argument and returns a number.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+        ensure!(number >= 0, "no free loop device: {}", io::Error::last_os_error());
+        let name = format!("loop{number}");
+        let device = OpenOptions::new().read(true).write(true).open(format!("/dev/{name}"))?;
+        // SAFETY: the call takes a descriptor.
+        let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_FD, backing.as_raw_fd()) };
+        ensure!(result == 0, "cannot make /dev/{name} of {}: {}", file.display(), io::Error::last_os_error());
+        Ok(Self { device, name })
+    }
+
+    /// As in `/sys/block`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The device's file.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+
+    /// The kernel's own counters.
+    pub fn counted(&self) -> Result<Counted> {
+        let text = fs::read_to_string(format!("/sys/block/{}/stat", self.name))?;
+        let numbers: Vec<u64> = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        ensure!(numbers.len() >= 7, "cut: {text}");
+        let [reads, _, sectors_read, _, writes, _, sectors_written] = numbers[..7] else { unreachable!() };
+        Ok(Counted { reads, read_bytes: 512 * sectors_read, writes, written_bytes: 512 * sectors_written })
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        // SAFETY: the call takes no argument. A device that is still open elsewhere is detached when it is closed.
+        unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_CLR_FD, 0) };
+    }
+}

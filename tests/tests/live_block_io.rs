@@ -1,0 +1,101 @@
+//! Requests to block devices, and the waits that they end.
+
+use profiler_tests::harness::Live;
+use profiler_tests::loop_device::LoopDevice;
+use profiler_tests::report::{Report, check_closed, check_near};
+use serde_json::Value;
+
+/// Rows of a table of `block_io`.
+fn rows<'a>(report: &'a Report, table: &str) -> &'a [Value] {
+    report.0["block_io"][table].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Requests of one operation at one device; zeros if there were none.
+fn requests(report: &Report, device: &str, operation: &str) -> (u64, u64, u64) {
+    let row =
+        rows(report, "requests").iter().find(|row| row["device"] == device && row["operation"] == operation);
+    let number = |key: &str| row.map_or(0, |row| row[key].as_u64().expect("a number"));
+    (number("count"), number("of_target"), number("bytes"))
+}
+
+/// Seconds of waits in a state, of those for which `wanted` holds.
+fn waited(report: &Report, state: &str, wanted: impl Fn(&Value) -> bool) -> f64 {
+    let waits = rows(report, "waits").iter().filter(|wait| wait["state"] == state && wanted(wait));
+    waits.map(|wait| wait["seconds"].as_f64().expect("seconds")).sum()
+}
+
+/// A directory on the disk to which this test was built; gone at the test's end.
+fn disk() -> tempfile::TempDir {
+    tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk")
+}
+
+/// Truth: 2,000 reads of 4 KiB of a device that nobody else reads, and the kernel's own counters of it.
+#[test]
+fn requests_are_as_many_as_the_kernel_counts() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let device = LoopDevice::new(&disk.path().join("backing"), 64 << 20).expect("a loop device");
+    let before = device.counted().expect("counters");
+    live.record_command("device_read", &[&device.path().to_string_lossy(), "2000"]);
+    let after = device.counted().expect("counters");
+    let report = live.report();
+    check_closed(&report);
+    let (count, of_target, bytes) = requests(&report, device.name(), "read");
+    assert_eq!(of_target, 2000, "{:#}", report.0["block_io"]);
+    assert_eq!((count, bytes), (after.reads - before.reads, after.read_bytes - before.read_bytes));
+    let row = rows(&report, "devices").iter().find(|row| row["name"] == device.name()).expect("the device");
+    assert_eq!(row["stacked"], true, "a loop device hands its requests on");
+    assert_eq!(report.0["block_io"]["disagreements"], serde_json::json!([]));
+}
+
+/// Each direct read waits for the request that the thread has itself submitted: more than 97 % of the time does, as some reads are
+/// done before the thread has left its CPU. The waits add up to the ledger's `disk_read`, ±1 %.
+#[test]
+fn direct_reads_wait_for_their_own_requests() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    live.record_command("direct_read", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
+    check_closed(&report);
+    let disk_read = report.seconds("disk_read");
+    check_near(
+        "waits that were told apart",
+        waited(&report, "disk_read", |_| true),
+        disk_read,
+        0.01 * disk_read,
+    );
+    let own = waited(&report, "disk_read", |wait| wait["ended_by"] == "own_request");
+    assert!(own >= 0.97 * disk_read, "{own} s of {disk_read} s: {:#}", report.0["block_io"]["waits"]);
+    let device_seconds: f64 =
+        rows(&report, "waits").iter().map(|wait| wait["device_seconds"].as_f64().expect("seconds")).sum();
+    assert!(device_seconds > 0.3 * own, "{device_seconds} s in devices of {own} s");
+}
+
+/// All waits of `fdatasync` are those for one file, whose path was asked for while it was open. ±1 % of the ledger's.
+#[test]
+fn syncs_are_waits_for_their_file() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    live.record_command("fsync_loop", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
+    let fsync = report.seconds("fsync");
+    let files = rows(&report, "files").iter().filter(|file| file["state"] == "fsync");
+    let of_file =
+        files.filter(|file| file["path"].as_str().is_some_and(|path| path.contains("fsync_loop.data")));
+    let found: f64 = of_file.map(|file| file["seconds"].as_f64().expect("seconds")).sum();
+    check_near("waits for the file", found, fsync, 0.01 * fsync);
+    check_near("waits that were told apart", waited(&report, "fsync", |_| true), fsync, 0.01 * fsync);
+}
+
+/// What was not asked for is not there, and is no loss either.
+#[test]
+fn without_io_there_are_times_alone() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    live.record_command_with(&["--io", "off"], "direct_read", &[&disk.path().to_string_lossy(), "1"]);
+    let report = live.report();
+    assert_eq!(report.0["block_io"]["followed"], false);
+    assert_eq!(rows(&report, "requests"), [] as [Value; 0]);
+    assert!(report.seconds("disk_read") > 0.0);
+    assert!(!report.0["quality"]["skipped"].to_string().contains("block devices"));
+}
