@@ -37,8 +37,8 @@ pub struct Config {
     pub fua_flag: u32,
     /// Bit of a request before which all others are to be on the medium (`REQ_PREFLUSH`).
     pub preflush_flag: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: who ends waits is told, and who holds locks.
+    pub locks: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 72, "kernel/user ABI");
@@ -77,9 +77,11 @@ pub struct Control {
     pub optional_stopped: u32,
     /// Zero.
     pub reserved: u32,
+    /// A thread's waits are told of each time that they add up to this much; 0: never.
+    pub wake_period_ns: u64,
 }
 
-const _: () = assert!(size_of::<Control>() == 24, "kernel/user ABI");
+const _: () = assert!(size_of::<Control>() == 32, "kernel/user ABI");
 
 /// One pass of the task iterator: how it is to sample, and what it saw. The one value of the map `PASS`, which userspace
 /// writes before a pass and reads after it.
@@ -97,8 +99,6 @@ pub struct Pass {
     pub weight_again: u32,
     /// What it saw.
     pub counts: PassCounts,
-    /// Zero.
-    pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Pass>() == 48, "kernel/user ABI");
@@ -120,4 +120,6 @@ pub struct PassCounts {
     pub left_over: u32,
     /// Candidates that wait for something else than a CPU.
     pub new_waits: u32,
+    /// Waits for locks that were told.
+    pub locks: u32,
 }

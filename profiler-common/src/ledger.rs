@@ -5,6 +5,9 @@ use crate::state;
 /// Length of a thread's name in the kernel, with its final zero (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
 
+/// Intervals that an account remembers: what a thread did while others waited for it.
+pub const HISTORY: usize = 8;
+
 /// One thread's account. Value of the map `THREADS`, keyed by the thread's tid in the initial PID namespace.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,23 @@ pub struct ThreadRecord {
     pub file_descriptor: u32,
     /// What it refers to: a code of the kernel crate, meaningless outside of it.
     pub file_kind: u32,
+    /// Blocked time that no [`crate::lock::Wake`] stands for yet.
+    pub untold_ns: u64,
+    /// The lock of the kernel for which the thread waits asleep, and since when; 0: none.
+    pub kernel_lock: u64,
+    pub kernel_lock_since_ns: u64,
+    /// The lock of the kernel on which it spins, and since when; 0: none.
+    pub spin_lock: u64,
+    pub spin_lock_since_ns: u64,
+    /// Of each: bits of [`crate::lock::contention`], and a code of [`crate::lock::lock_name`] 8 bits further left.
+    pub kernel_lock_kind: u32,
+    pub spin_lock_kind: u32,
+    /// Thread id in the thread's own PID namespace: what a lock's owner word in its memory says.
+    pub own_tid: u32,
+    /// Intervals that have ended: the next one goes to this place of `history`, by turns.
+    pub changes: u32,
+    /// The last intervals that have ended: when each began, times 64, and the code of its state.
+    pub history: [u64; HISTORY],
     /// Name of the thread at its end; before it, at the opening of the account.
     pub comm: [u8; COMM_BYTES],
     /// Time in each state, by code.
@@ -61,7 +81,10 @@ pub mod flags {
     pub const STATE_IS_A_GUESS: u32 = 4;
 }
 
-const _: () = assert!(size_of::<ThreadRecord>() == 32 + 40 + 16 + 16 + 12 * state::SLOTS, "kernel/user ABI");
+const _: () = assert!(
+    size_of::<ThreadRecord>() == 32 + 40 + 16 + 56 + 8 * HISTORY + 16 + 12 * state::SLOTS,
+    "kernel/user ABI"
+);
 
 /// Ring record: the final account of a thread that has ended.
 #[repr(C)]

@@ -9,6 +9,7 @@ pub mod config;
 pub mod go;
 pub mod histogram;
 pub mod ledger;
+pub mod lock;
 pub mod offsets;
 pub mod process;
 pub mod sample;
@@ -35,6 +36,12 @@ pub mod event_kind {
     pub const OTHER_STACK: u32 = 7;
     /// [`crate::block_io::FileSeen`]: a file was waited for that had not been before.
     pub const FILE_SEEN: u32 = 8;
+    /// [`crate::lock::LockSeen`]: a thread waits for a lock at a tick.
+    pub const LOCK_SEEN: u32 = 9;
+    /// [`crate::lock::Wake`], with kernel frames behind it: a wait ends.
+    pub const WAKE: u32 = 10;
+    /// [`crate::sample::SampleHeader`] of the thread that ends another's wait for a lock, at that moment.
+    pub const RELEASE_SAMPLE: u32 = 11;
 }
 
 /// Types of which every bit pattern is a valid value, and which have no padding.
@@ -74,6 +81,11 @@ plain!(
     go::GoOffsets,
     ledger::ThreadEnd,
     ledger::ThreadRecord,
+    lock::KernelLockKey,
+    lock::KernelLockWaits,
+    lock::LockSeen,
+    lock::Wake,
+    lock::WakeRecord,
     offsets::Offsets,
     process::ProcessEvent,
     sample::SampleHeader,

@@ -61,6 +61,10 @@ offsets! {
     sb_dev "`super_block.s_dev`";
     socket_sk "`socket.sk`";
     sock_family "`sock.__sk_common.skc_family`";
+    sock_num "`sock.__sk_common.skc_num`";
+    sock_dport "`sock.__sk_common.skc_dport`, in network order";
+    sock_daddr "`sock.__sk_common.skc_daddr`";
+    sock_v6_daddr "`sock.__sk_common.skc_v6_daddr`";
     request_queue "`request.q`";
     request_disk "`request.rq_disk`, before 5.17 only";
     request_flags "`request.cmd_flags`";
@@ -79,6 +83,11 @@ offsets! {
     blkcg_cgroup "`blkcg.css.cgroup`";
     cgroup_node "`cgroup.kn`";
     node_id "`kernfs_node.id`";
+    mm_mmap_lock "`mm_struct.mmap_lock`, or `mmap_sem` before 5.8";
+    task_sighand "`task_struct.sighand`";
+    sighand_siglock "`sighand_struct.siglock`";
+    mutex_owner "`mutex.owner`";
+    rwsem_owner "`rw_semaphore.owner`";
     regs_ip "user registers: instruction pointer";
     regs_sp "user registers: stack pointer";
     regs_fp "user registers: frame pointer";

@@ -52,9 +52,12 @@ pub struct SampleHeader {
     pub repeated_seq: u32,
     /// Off-CPU: how many more ticks had found that earlier interval going on.
     pub repeats: u32,
+    /// The lock for which the thread waits or on which it spins: the address of a futex's word, or of a lock of the kernel.
+    /// 0: none.
+    pub lock: u64,
 }
 
-const _: () = assert!(size_of::<SampleHeader>() == 80, "kernel/user ABI");
+const _: () = assert!(size_of::<SampleHeader>() == 88, "kernel/user ABI");
 
 /// Bytes of a sample in front of its user stack.
 pub const FIXED_BYTES: usize = size_of::<SampleHeader>() + 8 * KERNEL_FRAMES;
@@ -81,6 +84,6 @@ pub struct SampleRecord<const ROOM: usize> {
     pub stack: [u8; ROOM],
 }
 
-const _: () = assert!(FIXED_BYTES == 80 + 8 * KERNEL_FRAMES, "kernel/user ABI");
+const _: () = assert!(FIXED_BYTES == 88 + 8 * KERNEL_FRAMES, "kernel/user ABI");
 const _: () = assert!(size_of::<SampleRecord<SMALL_ROOM>>() == FIXED_BYTES + SMALL_ROOM, "kernel/user ABI");
 const _: () = assert!(size_of::<SampleRecord<LARGE_ROOM>>() == FIXED_BYTES + LARGE_ROOM, "kernel/user ABI");

@@ -19,11 +19,12 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 mod entry {
     use aya_ebpf::{
+        EbpfContext as _,
         macros::{btf_tracepoint, perf_event},
         programs::{BtfTracePointContext, PerfEventContext},
     };
     use profiler_ebpf::{
-        probes::{block_io, ledger, offcpu, oncpu, process, seed},
+        probes::{block_io, ledger, locks, offcpu, oncpu, process, seed},
         request::Request,
         task::{self, Task},
     };
@@ -47,7 +48,8 @@ mod entry {
 
     #[btf_tracepoint(function = "sched_waking")]
     pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
-        let _ = ledger::on_waking(Task::new(ctx.arg(0)));
+        // SAFETY: the context is the one that the kernel gave to this program.
+        let _ = unsafe { ledger::on_waking(ctx.as_ptr(), Task::new(ctx.arg(0))) };
         0
     }
 
@@ -101,6 +103,21 @@ mod entry {
         // An errno before Linux 5.16, a `blk_status_t` of one byte since: the low byte of either tells a failure.
         let (status, bytes): (u8, u32) = (ctx.arg(1), ctx.arg(2));
         let _ = block_io::on_complete(Request::new(ctx.arg(0)), status != 0, bytes);
+        0
+    }
+
+    /// Linux 5.19 and later.
+    #[btf_tracepoint(function = "contention_begin")]
+    pub fn contention_begin(ctx: BtfTracePointContext) -> i32 {
+        let lock: *const u8 = ctx.arg(0);
+        let _ = locks::on_contention_begin(lock as u64, ctx.arg(1), ledger::now_ns);
+        0
+    }
+
+    #[btf_tracepoint(function = "contention_end")]
+    pub fn contention_end(ctx: BtfTracePointContext) -> i32 {
+        let lock: *const u8 = ctx.arg(0);
+        let _ = locks::on_contention_end(lock as u64, ledger::now_ns);
         0
     }
 

@@ -10,6 +10,7 @@ use profiler_common::{
     config::{Config, Control, Pass},
     go::GoOffsets,
     ledger::ThreadRecord,
+    lock::{KernelLockKey, KernelLockWaits, WakeRecord},
     offsets::Offsets,
     sample::{LARGE_ROOM, SampleRecord},
     stat::Stat,
@@ -35,7 +36,7 @@ pub static CONFIG: Config = Config {
     has_io_start: 0,
     fua_flag: 0,
     preflush_flag: 0,
-    reserved: 0,
+    locks: 0,
 };
 
 /// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].
@@ -150,6 +151,42 @@ pub static DISK_WAITS: HashMap<WaitKey, Waits> = HashMap::with_max_entries(512, 
 /// Waits in calls on a descriptor, by file. 2,048 × (32 B + 16 B + about 64 B) ≈ 0.2 MiB.
 #[map]
 pub static FILE_WAITS: HashMap<FileKey, Waits> = HashMap::with_max_entries(2048, 0);
+
+/// Waits for locks of the kernel. 1,024 × (24 B + 16 B + about 64 B) ≈ 0.1 MiB; waits for further locks are added up by kind.
+#[map]
+pub static KERNEL_LOCKS: HashMap<KernelLockKey, KernelLockWaits> = HashMap::with_max_entries(1024, 0);
+
+/// Where the end of a wait is built. 0.7 KiB a CPU.
+#[map]
+static WAKE_SCRATCH: PerCpuArray<WakeRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// Threads in PID namespaces of their own: (process, thread id there) → thread id in the initial namespace. The loader gives it
+/// the capacity of `THREADS`: 4,096 × (12 B + about 68 B) ≈ 0.3 MiB.
+#[map]
+pub static OWN_TIDS: HashMap<[u32; 2], u32> = HashMap::with_max_entries(1024, 0);
+
+/// The end of a wait, on this CPU.
+#[inline(always)]
+pub fn wake_scratch() -> Option<*mut WakeRecord> {
+    WAKE_SCRATCH.get_ptr_mut(0)
+}
+
+/// Each so much time of a thread's waits one of their ends is told; 0: none.
+#[inline(always)]
+pub fn wake_period_ns() -> u64 {
+    // SAFETY: non-null pointer into the map; volatile, since userspace writes it meanwhile.
+    control().map_or(0, |control| unsafe {
+        let rests = core::ptr::read_volatile(&raw const (*control).optional_stopped) != 0;
+        if rests { 0 } else { core::ptr::read_volatile(&raw const (*control).wake_period_ns) }
+    })
+}
+
+/// A thread's id in the initial namespace, by its id in its own.
+#[inline(always)]
+pub fn initial_tid(tgid: u32, own_tid: u32) -> Option<u32> {
+    // SAFETY: the value is read at once.
+    unsafe { OWN_TIDS.get([tgid, own_tid]) }.copied()
+}
 
 /// Sums of no requests.
 #[inline(always)]

@@ -114,6 +114,7 @@ pub unsafe fn send_other_stacks(
         (*header).ns_tgid = (*record).ns_tgid;
         (*header).at_ns = at_ns;
         (*header).kernel_bytes = 0;
+        (*header).lock = 0;
         if go.m_vdso_sp != 0 {
             let after_return = memory.word(thread + u64::from(go.m_vdso_sp))?;
             if after_return != 0 {

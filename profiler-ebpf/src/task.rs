@@ -61,8 +61,9 @@ fn load<T: Copy>(base: *const u8, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
 }
 
+/// Reads kernel memory behind an untyped pointer.
 #[inline(always)]
-fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
+pub fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
 }
@@ -183,6 +184,24 @@ impl Task {
     pub fn ns_level(self) -> u32 {
         let pid: u64 = self.field(offset!(task_thread_pid));
         probe(pid, offset!(pid_level)).unwrap_or(0)
+    }
+
+    /// Thread id in the task's own PID namespace.
+    #[inline(always)]
+    pub fn own_tid(self) -> u32 {
+        pid_number(self.field(offset!(task_thread_pid)), self.ns_level())
+    }
+
+    /// Address of its `mm_struct`; 0 for a task without memory of its own.
+    #[inline(always)]
+    pub fn memory(self) -> u64 {
+        self.field(offset!(task_mm))
+    }
+
+    /// Address of its `sighand_struct`.
+    #[inline(always)]
+    pub fn sighand(self) -> u64 {
+        if offset!(task_sighand) == ABSENT { 0 } else { self.field(offset!(task_sighand)) }
     }
 
     /// Where the stack of its process's first thread began: the number of arguments, above which lie their strings and the
@@ -435,6 +454,47 @@ pub fn file_of(task: Task, descriptor: i32) -> Option<(u64, u32)> {
     let inode: u64 = probe(file(task, descriptor)?, offset!(file_inode))?;
     let super_block: u64 = probe(inode, offset!(inode_sb))?;
     Some((probe(inode, offset!(inode_number))?, probe(super_block, offset!(sb_dev))?))
+}
+
+/// The other end of an internet socket.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    pub family: u16,
+    pub local_port: u16,
+    pub port: u16,
+    pub address: [u8; 16],
+}
+
+/// The other end of the socket behind a descriptor; none if it is no internet socket.
+#[inline(always)]
+pub fn peer_of(task: Task, descriptor: i32) -> Option<Peer> {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    let (num, dport, daddr) = (offset!(sock_num), offset!(sock_dport), offset!(sock_daddr));
+    if num == ABSENT || dport == ABSENT || daddr == ABSENT {
+        return None;
+    }
+    let file = file(task, descriptor)?;
+    let inode: u64 = probe(file, offset!(file_inode))?;
+    if probe::<u16>(inode, offset!(inode_mode))? & S_IFMT != 0o140_000 {
+        return None;
+    }
+    let socket: u64 = probe(file, offset!(file_private_data))?;
+    let sock: u64 = probe(socket, offset!(socket_sk))?;
+    let family: u16 = probe(sock, offset!(sock_family))?;
+    let mut address = [0_u8; 16];
+    match family {
+        AF_INET => {
+            let four: [u8; 4] = probe(sock, daddr)?;
+            address[0] = four[0];
+            address[1] = four[1];
+            address[2] = four[2];
+            address[3] = four[3];
+        }
+        AF_INET6 if offset!(sock_v6_daddr) != ABSENT => address = probe(sock, offset!(sock_v6_daddr))?,
+        _ => return None,
+    }
+    Some(Peer { family, local_port: probe(sock, num)?, port: u16::from_be(probe(sock, dport)?), address })
 }
 
 #[inline(always)]

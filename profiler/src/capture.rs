@@ -72,6 +72,8 @@ pub fn save(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     write_section(out, "stack", &recording.stacks)?;
     write_section(out, "sample", &recording.samples)?;
     write_section(out, "block", &recording.block_io)?;
+    write_section(out, "lock", &recording.locks)?;
+    write_section(out, "machine", &recording.machine)?;
     write_section(out, "quality", &recording.quality)?;
     write_section(out, "cost", &recording.cost)?;
     write_section(out, "end", &())
@@ -94,6 +96,8 @@ pub fn load(input: &mut dyn Read) -> Result<Recording, LoadError> {
         stacks: read_section(input, "stack")?,
         samples: read_section(input, "sample")?,
         block_io: read_section(input, "block")?,
+        locks: read_section(input, "lock")?,
+        machine: read_section(input, "machine")?,
         quality: read_section(input, "quality")?,
         cost: read_section(input, "cost")?,
     };

@@ -5,6 +5,7 @@ use profiler_common::{
     block_io::FileSeen,
     event_kind,
     ledger::{ThreadEnd, ThreadRecord},
+    lock::{LockSeen, WAKER_FRAMES, Wake},
     process::ProcessEvent,
     sample::{KERNEL_FRAMES, SampleHeader},
 };
@@ -26,6 +27,20 @@ pub enum Event<'a> {
     StrangerExec(ProcessEvent),
     /// A file was waited for that had not been before.
     FileSeen(FileSeen),
+    /// A thread waits for a lock at a tick.
+    LockSeen(LockSeen),
+    /// A wait ends.
+    Woken(Box<Woken>),
+    /// The stack of the thread that ends another's wait for a lock.
+    Release(Sample<'a>),
+}
+
+/// The end of a wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Woken {
+    pub wake: Wake,
+    /// Kernel addresses of the waker, innermost first.
+    pub kernel: Vec<u64>,
 }
 
 /// One stack sample.
@@ -64,6 +79,9 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
         event_kind::EXEC => Ok(Event::Exec(read(record)?)),
         event_kind::STRANGER_EXEC => Ok(Event::StrangerExec(read(record)?)),
         event_kind::FILE_SEEN => Ok(Event::FileSeen(read(record)?)),
+        event_kind::LOCK_SEEN => Ok(Event::LockSeen(read(record)?)),
+        event_kind::WAKE => Ok(Event::Woken(Box::new(woken(record)?))),
+        event_kind::RELEASE_SAMPLE => Ok(Event::Release(sample(record, true)?)),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }
 }
@@ -84,6 +102,21 @@ fn sample(record: &[u8], on_cpu: bool) -> Result<Sample<'_>, DecodeError> {
     let stack = record.get(stack_at..stack_end).ok_or(short(stack_end))?;
     let kernel = frames.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
     Ok(Sample { header, on_cpu, kernel, stack })
+}
+
+/// header | kernel frames: `kernel_bytes` bytes
+fn woken(record: &[u8]) -> Result<Woken, DecodeError> {
+    let wake: Wake = read(record)?;
+    // A negative length is the helper's error: no kernel frames.
+    let bytes = usize::try_from(wake.kernel_bytes).unwrap_or(0);
+    if bytes > 8 * WAKER_FRAMES {
+        return Err(DecodeError::TooLong { what: "kernel frames", claimed: bytes });
+    }
+    let needed = size_of::<Wake>() + bytes;
+    let frames =
+        record.get(size_of::<Wake>()..needed).ok_or(DecodeError::Short { bytes: record.len(), needed })?;
+    let kernel = frames.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
+    Ok(Woken { wake, kernel })
 }
 
 fn read<T: Plain>(record: &[u8]) -> Result<T, DecodeError> {
@@ -110,6 +143,7 @@ mod tests {
         for word in [16_u32, 5, u32::MAX, 3, 2, 9] {
             record.extend(word.to_ne_bytes()); // kernel_bytes, stack_bytes, threshold, wait_seq, repeated_seq, repeats
         }
+        record.extend(0xabc_u64.to_ne_bytes()); // lock
         for frame in 0..KERNEL_FRAMES as u64 {
             record.extend((0xffff_0000 + frame).to_ne_bytes());
         }

@@ -7,7 +7,7 @@
 use profiler::analyze::Report;
 use profiler::collect::{Collector, Ending, World};
 use profiler::decode::{Event, decode};
-use profiler::recording::{Method, Module, StackEnd};
+use profiler::recording::{Method, Module, Place, StackEnd};
 use profiler::unwind::{Captured, Location, Unwound};
 use profiler_common::block_io::FileSeen;
 
@@ -38,6 +38,9 @@ impl World for Stacks {
     fn forked(&mut self, _: u32, _: u32, _: u64) {}
     fn ended(&mut self, _: u32) {}
     fn replaced(&mut self, _: u32, _: u64) {}
+    fn lock_place(&mut self, _: u32, address: u64) -> Place {
+        if address % 2 == 0 { Place::Heap } else { Place::Unknown }
+    }
     fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
         (seen.descriptor >= 0).then(|| seen.inode.to_string())
     }
@@ -72,6 +75,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         ended_at_ns: 5000,
         accounts,
         process_io: std::collections::HashMap::new(),
+        locks_followed: true,
+        kernel_locks: None,
         kernel_counters: [].into(),
         modules,
     };

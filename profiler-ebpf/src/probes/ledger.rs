@@ -2,23 +2,23 @@
 //!
 //! An account is charged whenever its thread changes state, so its totals cover its whole life without a gap.
 
-use core::ptr::NonNull;
+use core::{ffi::c_void, ptr::NonNull};
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     event_kind,
-    ledger::{ThreadEnd, ThreadRecord, flags},
+    ledger::{HISTORY, ThreadEnd, ThreadRecord, flags},
     stat::Stat,
     state,
 };
 
-use super::block_io;
+use super::{block_io, locks};
 use crate::{
     classify::classify,
     config,
     emit::{NO_WAKEUP, count},
     filter,
-    maps::{self, EVENTS, THREADS},
+    maps::{self, EVENTS, OWN_TIDS, THREADS},
     task::{FileMemory, Task, Wait},
 };
 
@@ -89,6 +89,9 @@ impl Account {
                 (*record).state_ns[state as usize] += passed;
                 (*record).state_count[state as usize] += 1;
             }
+            let changes = (*record).changes;
+            (*record).history[(changes as usize) & (HISTORY - 1)] = since << 6 | u64::from(state & 63);
+            (*record).changes = changes.wrapping_add(1);
             // In this order: a waker on another CPU that sees the new state must not charge from the old moment. Volatile
             // keeps the compiler to it, and x86_64 the CPU; aarch64 would need a barrier, which BPF has only since 5.12.
             core::ptr::write_volatile(&raw mut (*record).since_ns, now);
@@ -118,13 +121,20 @@ impl Account {
 
     /// A waker came. Counts only for a thread that is blocked: one that is still on its CPU either does not block at all
     /// or is caught by `entered_cpu`.
+    ///
+    /// # Safety
+    /// `context` is that of the program.
     #[inline(always)]
-    fn woken(self, task: Task, now: u64) {
+    unsafe fn woken(self, context: *mut c_void, task: Task, now: u64) {
         self.settle(task, now);
         let was = self.state();
         if state::is_blocked(was) {
             if config!(block_io) != 0 && block_io::may_wait_for_disk(was) {
                 block_io::on_wait_over(self, task, was, now);
+            }
+            if config!(locks) != 0 {
+                // SAFETY: by the caller's word.
+                unsafe { locks::on_wait_over(context, self, task, was, now) };
             }
             self.charge(was, state::RUNQ_WAKE, now);
         }
@@ -183,6 +193,9 @@ impl Account {
         // SAFETY: both pointers are valid for a whole record; the verifier knows their sizes.
         unsafe {
             (*self.record()).ended_ns = now;
+            if (*self.record()).own_tid != (*self.record()).tid {
+                let _ = OWN_TIDS.remove([(*self.record()).tgid, (*self.record()).own_tid]);
+            }
             if let Some(task) = task {
                 task.read_comm(&raw mut (*self.record()).comm);
             }
@@ -230,6 +243,12 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         (*record).state = opening.state;
         (*record).flags = opening.flags | if task.is_kernel_thread() { flags::KERNEL_THREAD } else { 0 };
         (*record).wait_seq = 1;
+        let own_tid = task.own_tid();
+        (*record).own_tid = own_tid;
+        if config!(locks) != 0 && own_tid != tid {
+            // Where there is no room, the holders of this thread's locks are not known.
+            let _ = OWN_TIDS.insert([(*record).tgid, own_tid], tid, 0);
+        }
         task.read_comm(&raw mut (*record).comm);
         core::ptr::write_volatile(&raw mut (*record).task, task.identity());
     }
@@ -293,11 +312,15 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
 }
 
 /// Somebody wakes `task`.
+///
+/// # Safety
+/// `context` is that of the program.
 #[inline(always)]
-pub fn on_waking(task: Task) -> Option<()> {
+pub unsafe fn on_waking(context: *mut c_void, task: Task) -> Option<()> {
     let account = Account::of(task, task.tid())?;
     if !maps::stopped() {
-        account.woken(task, now_ns());
+        // SAFETY: by the caller's word.
+        unsafe { account.woken(context, task, now_ns()) };
     }
     Some(())
 }

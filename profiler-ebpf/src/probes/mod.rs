@@ -2,6 +2,7 @@
 
 pub mod block_io;
 pub mod ledger;
+pub mod locks;
 pub mod offcpu;
 pub mod oncpu;
 pub mod process;

@@ -10,7 +10,10 @@ use profiler_common::{
     state,
 };
 
-use super::ledger::{Account, now_ns};
+use super::{
+    ledger::{Account, now_ns},
+    locks,
+};
 use crate::{
     config,
     emit::{count, emit_sample},
@@ -38,6 +41,7 @@ pub fn on_task(task: Task) -> Option<()> {
             return None;
         }
         (*counts).off_cpu += 1;
+        let _ = locks::tell_holder(account, task, pass, now_ns());
         let wait_seq = (*record).wait_seq;
         if (*record).sampled_seq == wait_seq {
             (*record).repeats += (*pass).weight_again;
@@ -105,6 +109,7 @@ unsafe fn fill(
         (*header).threshold = threshold;
         (*header).repeated_seq = (*record).sampled_seq;
         (*header).repeats = (*record).repeats;
+        (*header).lock = locks::waited_for(record, task);
         stack::read_user_part(sample, task, UserMemory::Of(task), config!(off_cpu_stack_bytes));
         stack::read_task_kernel_part(sample, task);
     }

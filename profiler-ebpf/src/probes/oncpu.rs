@@ -103,6 +103,7 @@ unsafe fn fill<const ROOM: usize>(
         (*header).wait_seq = 0;
         (*header).repeated_seq = 0;
         (*header).repeats = 0;
+        (*header).lock = (*account.record()).spin_lock;
         stack::read_user_part(sample, Task::current(), UserMemory::Current, stack_bytes);
         stack::read_kernel_part(sample, ctx.as_ptr());
     }

@@ -85,6 +85,11 @@ pub fn group(code: u32) -> Group {
     state::by_code(code).map_or(Group::Unknown, |state| state.group)
 }
 
+/// The name of a state; of one that a later version added, its code.
+pub fn state_name(code: u32) -> String {
+    state::by_code(code).map_or_else(|| format!("state_{code}"), |state| state.name.to_owned())
+}
+
 /// One thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadAccount {

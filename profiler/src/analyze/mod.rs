@@ -13,15 +13,27 @@ mod waits_in;
 mod stacks;
 mod hot;
 mod requests;
+mod kernel_paths;
+mod lock_kinds;
+mod locks;
+mod enders;
+mod wakers;
+mod verdict;
+pub mod numbers;
 pub mod flame;
 
 pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, why_unmeasured};
 pub use cross_check::CrossCheck;
+pub use enders::Ender;
 pub use hot::{Hot, HotFunction, HotList, HotStack};
-pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group};
+pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group, state_name};
+pub use lock_kinds::FutexKind;
+pub use locks::{Deadlock, FutexRow, Holder, KernelLockRow, LockReport, lock_name};
 pub use quality::{Loss, StackEnds, Trust};
 pub use requests::{DiskRow, Disks, PageCache, Quantiles};
 pub use stacks::{FunctionTime, StackTime, Stacks};
+pub use verdict::{Confidence, Verdict};
+pub use wakers::{Chain, Edge, Wakers};
 
 use self::shares::Shares;
 use crate::recording::Recording;
@@ -39,6 +51,9 @@ pub struct Report<'a> {
     pub stacks: Stacks,
     pub hot: Hot,
     pub disks: Disks<'a>,
+    pub locks: LockReport,
+    pub wakers: Wakers,
+    pub verdict: Verdict,
     pub trust: Trust,
     pub cost: CostRatios,
 }
@@ -50,19 +65,43 @@ impl<'a> Report<'a> {
         let ledger = Ledger::of(&threads);
         let shares = Shares::of(recording);
         let stacks = stacks::all(recording, &shares);
+        let hot = Hot::of(&stacks, &shares, |wanted| ledger.account.ns_where(wanted));
+        let (locks, wakers) = (LockReport::of(recording, &shares), Wakers::of(recording));
+        let (disks, trust, cross_check) =
+            (Disks::of(recording), Trust::of(recording), CrossCheck::of(recording));
+        let parts = verdict::Parts {
+            ledger: &ledger,
+            threads: &threads,
+            shares: &shares,
+            trust: &trust,
+            hot: &hot,
+            disks: &disks,
+            locks: &locks,
+            wakers: &wakers,
+            cross_check: cross_check.as_ref(),
+        };
+        let verdict = Verdict::of(&verdict::Facts::of(recording, &parts));
         Self {
             recording,
             processes: ledger::processes(recording, &threads),
-            cross_check: CrossCheck::of(recording),
             stacks: Stacks::of(recording, &stacks, &shares),
-            hot: Hot::of(&stacks, &shares, |wanted| ledger.account.ns_where(wanted)),
-            disks: Disks::of(recording),
-            ledger,
-            trust: Trust::of(recording),
             cost: CostRatios::of(recording),
             threads: ledger::busiest_first(threads),
+            cross_check,
+            ledger,
+            hot,
+            disks,
+            locks,
+            wakers,
+            verdict,
+            trust,
         }
     }
+}
+
+/// Adds, as far as that goes.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 /// `part / whole`, or none where there is nothing to divide by.

@@ -144,7 +144,7 @@ impl Quantiles {
     pub fn of(filled: impl Iterator<Item = (u32, u32)>) -> Self {
         let mut buckets: BTreeMap<u32, u64> = BTreeMap::new();
         for (bucket, count) in filled {
-            *buckets.entry(bucket).or_default() += u64::from(count);
+            super::add(buckets.entry(bucket).or_default(), u64::from(count));
         }
         let all: u64 = buckets.values().sum();
         let at = |share: f64| quantile(&buckets, share * all as f64);

@@ -79,6 +79,10 @@ pub struct Record {
     #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
     pub io: Switch,
 
+    /// Also look at who holds locks and who ends waits.
+    #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
+    pub locks: Switch,
+
     #[command(flatten)]
     pub outputs: Outputs,
 

@@ -1,6 +1,6 @@
 //! `profiler record`: records, names, writes.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
 
@@ -15,7 +15,7 @@ use crate::{
     doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
-    recording::{ProcessId, Recording},
+    recording::{Place, ProcessId, Recording},
     session::{self, Finished, Options},
     symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
 };
@@ -46,6 +46,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         budget_ratio: args.max_overhead,
         kernel_bytes: args.kernel_memory,
         block_io: args.io == Switch::On,
+        locks: args.locks == Switch::On,
         checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,
@@ -74,6 +75,27 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     Ok(command_code.map_or(if sampled { 0 } else { code::NOTHING_SAMPLED }, |code| code as u8))
 }
 
+/// Gives the locks that lie in a program's own data the names of their variables.
+fn name_locks(recording: &mut Recording, processes: &Processes) {
+    let mut by_module: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
+    for (row, lock) in recording.locks.locks.iter().enumerate() {
+        if let Place::Module { module, offset } = lock.place {
+            by_module.entry(module).or_default().push((row, offset));
+        }
+    }
+    for (module, rows) in by_module {
+        let image = processes.images().get(module as usize);
+        let Some(mapped) = image.and_then(|image| image.file.as_ref()).filter(|mapped| !mapped.has_changed())
+        else {
+            continue;
+        };
+        let offsets: Vec<u64> = rows.iter().map(|&(_, offset)| offset).collect();
+        for (&(row, _), name) in rows.iter().zip(symbolize::variables(mapped.file(), &offsets)) {
+            recording.locks.locks[row].name = name.unwrap_or_default();
+        }
+    }
+}
+
 /// Gives the frames their names, from the files that were mapped.
 fn name(
     recording: &mut Recording,
@@ -95,6 +117,7 @@ fn name(
     let perf_map = |process: ProcessId| maps.read(tgids[process as usize]);
     let mut sources = Sources::new(modules.collect(), kernel, Box::new(perf_map));
     sources.debuginfod = debuginfod.map(|found| Debuginfod::start(found, progress));
+    name_locks(recording, processes);
     symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
     recording.quality.skipped.extend(sources.sentences());
     recording.quality.skipped.extend(maps.sentence());

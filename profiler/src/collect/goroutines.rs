@@ -123,6 +123,7 @@ mod tests {
             wait_seq: 0,
             repeated_seq: 0,
             repeats: 0,
+            lock: 0,
         }
     }
 

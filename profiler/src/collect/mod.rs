@@ -6,6 +6,7 @@
 mod depths;
 mod goroutines;
 mod intern;
+mod locks;
 mod samples;
 mod threads;
 
@@ -15,17 +16,23 @@ use profiler_common::{
     block_io::FileSeen,
     go::GoOffsets,
     ledger::{COMM_BYTES, ThreadRecord},
+    lock::{KernelLockKey, KernelLockWaits, LockSeen, contention, waker},
     process::ProcessEvent,
+    state,
 };
 
 use crate::{
     decode::{self, Event},
-    recording::{KernelCounters, Method, Module, ProcessIo, Quality, Recording, StackEnd},
+    recording::{
+        KernelCounters, LockId, Method, Module, Party, Place, ProcessId, ProcessIo, Quality, Recording,
+        StackEnd, StackId,
+    },
     unwind::{Captured, Location, Registers, Unwound},
 };
 use depths::{Change, Depths};
 use goroutines::Goroutines;
 use intern::Stacks;
+use locks::{LockTables, stranger};
 use samples::Samples;
 use threads::Threads;
 
@@ -43,6 +50,8 @@ pub trait World {
     fn command_line(&mut self, tgid: u32) -> String;
     /// Path of the file behind a descriptor; none if it is closed by now, or another file's.
     fn file_path(&mut self, seen: &FileSeen) -> Option<String>;
+    /// Where in a process's memory a lock lies.
+    fn lock_place(&mut self, tgid: u32, address: u64) -> Place;
     /// Present name of a live thread.
     fn thread_comm(&mut self, tgid: u32, tid: u32) -> Option<String>;
 }
@@ -58,6 +67,7 @@ pub struct Collector {
     /// Paths of files that were waited for, by inode and device of the file system. At most as many as the kernel programs
     /// have room for.
     file_paths: HashMap<(u64, u32), String>,
+    locks: LockTables,
     /// Processes that are not recorded and have a new name, for whoever matches processes by name.
     stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
@@ -78,6 +88,10 @@ pub struct Ending {
     pub process_io: HashMap<u32, ProcessIo>,
     /// By index of [`crate::process::Processes::images`].
     pub modules: Vec<Module>,
+    /// Whether ends of waits and holders of locks were looked at.
+    pub locks_followed: bool,
+    /// Waits for locks of the kernel, if it tells of contention.
+    pub kernel_locks: Option<Vec<(KernelLockKey, KernelLockWaits)>>,
 }
 
 impl Default for Collector {
@@ -97,6 +111,7 @@ impl Collector {
             depths: Depths::default(),
             goroutines: Goroutines::default(),
             file_paths: HashMap::new(),
+            locks: LockTables::default(),
             stranger_execs: vec![],
             locations: vec![],
         }
@@ -119,6 +134,9 @@ impl Collector {
                     self.file_paths.entry((seen.inode, seen.file_system)).or_insert(path);
                 }
             }
+            Ok(Event::LockSeen(seen)) => self.take_lock(&seen, world),
+            Ok(Event::Woken(woken)) => self.take_wake(&woken, world),
+            Ok(Event::Release(sample)) => self.take_release(&sample, world),
             Err(_) => self.quality.malformed_records += 1,
         }
     }
@@ -129,6 +147,23 @@ impl Collector {
             self.quality.samples_over_limit += 1;
             return;
         };
+        let stack = self.unwound(sample, process, world);
+        let lock = self.lock_of(header.ns_tgid, process, header.lock, world);
+        let kept =
+            stack.is_some_and(|stack| self.samples.add((thread, stack, lock), sample, &mut self.quality));
+        if !kept {
+            self.quality.samples_over_limit += 1;
+        }
+    }
+
+    /// The stack of a sample; none if it is new and the tables are full.
+    fn unwound(
+        &mut self,
+        sample: &decode::Sample,
+        process: ProcessId,
+        world: &mut dyn World,
+    ) -> Option<StackId> {
+        let header = &sample.header;
         self.locations.clear();
         // A kernel thread has no user part at all.
         let how = if header.ip == 0 {
@@ -145,10 +180,69 @@ impl Collector {
         if sample.on_cpu {
             self.depths.saw(header.tid, header.stack_bytes, how.0);
         }
-        let stack = self.stacks.intern(process, &sample.kernel, &self.locations, how);
-        let kept = stack.is_some_and(|stack| self.samples.add(thread, sample, stack, &mut self.quality));
-        if !kept {
-            self.quality.samples_over_limit += 1;
+        self.stacks.intern(process, &sample.kernel, &self.locations, how)
+    }
+
+    /// The row of a lock by its address: of the kernel's half, or of the process's. None for the address 0.
+    fn lock_of(
+        &mut self,
+        tgid: u32,
+        process: ProcessId,
+        address: u64,
+        world: &mut dyn World,
+    ) -> Option<LockId> {
+        if address == 0 {
+            return None;
+        }
+        let process = (address >> 63 == 0).then_some(process);
+        self.locks.lock(process, address, 0, || world.lock_place(tgid, address))
+    }
+
+    fn take_lock(&mut self, seen: &LockSeen, world: &mut dyn World) {
+        let Some((waiter, process)) = self.threads.sampled(seen.tid, seen.ns_tgid, world) else { return };
+        let is_user = seen.lock_kind == contention::USER;
+        let lock = if is_user {
+            self.lock_of(seen.ns_tgid, process, seen.lock, world)
+        } else {
+            self.locks.lock(None, seen.lock, seen.lock_kind, || Place::Kernel)
+        };
+        let owner = match self.threads.known(seen.owner) {
+            _ if seen.owner == 0 => Party::Nobody,
+            Some(thread) => Party::Thread(thread),
+            None if is_user => Party::Nobody,
+            None => stranger(seen.owner_tgid, &seen.owner_comm, false),
+        };
+        if let Some(lock) = lock {
+            self.locks.seen(seen, waiter, lock, owner);
+        }
+    }
+
+    fn take_wake(&mut self, woken: &decode::Woken, world: &mut dyn World) {
+        let wake = &woken.wake;
+        let Some((waiter, process)) = self.threads.sampled(wake.tid, wake.ns_tgid, world) else { return };
+        let is_futex = matches!(wake.state, state::FUTEX_LOCK | state::FUTEX_WAIT | state::FUTEX_TIMED);
+        let address = if is_futex { wake.arguments[0] } else { 0 };
+        let lock = self.lock_of(wake.ns_tgid, process, address, world);
+        let known = (wake.waker & waker::MEMBER != 0).then(|| self.threads.known(wake.waker_tid)).flatten();
+        let party = match known {
+            _ if wake.waker_tid == 0 => Party::Nobody,
+            Some(thread) => Party::Thread(thread),
+            None => stranger(wake.waker_tgid, &wake.waker_comm, wake.waker & waker::KERNEL_THREAD != 0),
+        };
+        let how = (StackEnd::NoUserStack, Method::None);
+        match self.stacks.intern(process, &woken.kernel, &[], how) {
+            Some(stack) => self.locks.woken(wake, waiter, lock, party, stack),
+            None => self.locks.over_limit += 1,
+        }
+    }
+
+    fn take_release(&mut self, sample: &decode::Sample, world: &mut dyn World) {
+        let header = &sample.header;
+        let Some((holder, process)) = self.threads.sampled(header.tid, header.ns_tgid, world) else { return };
+        let stack = self.unwound(sample, process, world);
+        let lock = self.lock_of(header.ns_tgid, process, header.lock, world);
+        if let (Some(stack), Some(lock)) = (stack, lock) {
+            self.locks.released(header.wait_seq, header.at_ns, lock, holder, stack);
         }
     }
 
@@ -159,6 +253,7 @@ impl Collector {
             self.goroutines.ended(record.ns_tgid);
         }
         self.depths.thread_ended(record.tid);
+        self.locks.thread_ended(record.tid);
     }
 
     fn take_exec(&mut self, event: ProcessEvent, world: &mut dyn World) {
@@ -187,6 +282,11 @@ impl Collector {
         self.goroutines.take_changes()
     }
 
+    /// The first processes that were seen, some of which may be gone.
+    pub fn processes(&self) -> Vec<u32> {
+        self.threads.first_processes()
+    }
+
     /// Path of a file that was waited for, if it was found.
     pub fn file_path(&self, inode: u64, file_system: u32) -> Option<&str> {
         self.file_paths.get(&(inode, file_system)).map(String::as_str)
@@ -198,11 +298,14 @@ impl Collector {
     }
 
     /// Closes the accounts that are open, and hands over the tables.
-    pub fn finish(mut self, ending: Ending, world: &mut dyn World) -> Recording {
+    pub fn finish(mut self, mut ending: Ending, world: &mut dyn World) -> Recording {
         for account in &ending.accounts {
             self.samples.thread_ended(account, &mut self.quality);
             self.threads.open_at_end(account, &ending, world);
         }
+        self.quality.locks_over_limit += self.locks.over_limit;
+        let locks =
+            self.locks.into_tables(&ending.accounts, ending.kernel_locks.take(), ending.locks_followed);
         let (frames, stacks) = self.stacks.into_tables();
         let (processes, threads) = self.threads.into_tables(&ending);
         Recording {
@@ -212,6 +315,7 @@ impl Collector {
             frames,
             stacks,
             samples: self.samples.into_table(),
+            locks,
             quality: self.quality,
             ..Recording::default()
         }

@@ -7,13 +7,13 @@ use profiler_common::ledger::ThreadRecord;
 
 use crate::{
     decode,
-    recording::{Quality, Sample, StackId, ThreadId},
+    recording::{LockId, Quality, Sample, StackId, ThreadId},
 };
 
-/// Distinct (thread, state, stack) that are kept: about 80 bytes each, 20 MiB.
+/// Distinct (thread, state, stack, lock) that are kept: about 80 bytes each, 20 MiB.
 const MOST_SAMPLES: usize = 262_144;
 
-type Key = (ThreadId, u32, StackId);
+type Key = (ThreadId, u32, StackId, Option<LockId>);
 
 #[derive(Clone, Copy, Default)]
 struct Sum {
@@ -40,9 +40,8 @@ impl Samples {
     /// Adds one sample; false if it is of a new kind and the table is full.
     pub fn add(
         &mut self,
-        thread: ThreadId,
+        (thread, stack, lock): (ThreadId, StackId, Option<LockId>),
         sample: &decode::Sample,
-        stack: StackId,
         quality: &mut Quality,
     ) -> bool {
         let header = &sample.header;
@@ -50,7 +49,7 @@ impl Samples {
             self.add_repeats(header.tid, header.repeated_seq, header.repeats, quality);
             self.last.remove(&header.tid);
         }
-        let key = (thread, header.state, stack);
+        let key = (thread, header.state, stack, lock);
         if self.sums.len() >= MOST_SAMPLES && !self.sums.contains_key(&key) {
             return false;
         }
@@ -90,8 +89,14 @@ impl Samples {
 
     /// The table of a recording.
     pub fn into_table(self) -> Vec<Sample> {
-        let sample =
-            |((thread, state, stack), Sum { weight, count })| Sample { thread, state, stack, weight, count };
+        let sample = |((thread, state, stack, lock), Sum { weight, count })| Sample {
+            thread,
+            state,
+            stack,
+            lock,
+            weight,
+            count,
+        };
         self.sums.into_iter().map(sample).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use profiler_common::{
     event_kind,
-    ledger::{ThreadEnd, ThreadRecord, flags},
+    ledger::{HISTORY, ThreadEnd, ThreadRecord, flags},
     process::ProcessEvent,
     sample::{KERNEL_FRAMES, SampleHeader},
     state,
@@ -30,6 +30,10 @@ impl World for FakeWorld {
     fn ended(&mut self, tgid: u32) {
         self.ends.push(tgid);
     }
+    fn lock_place(&mut self, _: u32, address: u64) -> Place {
+        if address < 0x1000 { Place::Unknown } else { Place::Heap }
+    }
+
     fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
         Some(format!("/file/{}", seen.descriptor))
     }
@@ -66,6 +70,16 @@ fn account(tid: u32) -> ThreadRecord {
         file_at_ns: 0,
         file_descriptor: 0,
         file_kind: 0,
+        untold_ns: 0,
+        kernel_lock: 0,
+        kernel_lock_since_ns: 0,
+        spin_lock: 0,
+        spin_lock_since_ns: 0,
+        kernel_lock_kind: 0,
+        spin_lock_kind: 0,
+        own_tid: tid,
+        changes: 0,
+        history: [0; HISTORY],
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
         state_ns: [0; state::SLOTS],
         state_count: [0; state::SLOTS],
@@ -89,6 +103,7 @@ fn sample(kind: u32, tid: u32, ip: u64) -> SampleHeader {
         wait_seq: 0,
         repeated_seq: 0,
         repeats: 0,
+        lock: 0,
     }
 }
 
@@ -105,6 +120,8 @@ fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Recording {
         ended_at_ns: 5000,
         accounts,
         process_io: HashMap::new(),
+        locks_followed: true,
+        kernel_locks: None,
         kernel_counters: HashMap::new(),
         modules: vec![Module::default()],
     };

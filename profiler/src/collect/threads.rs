@@ -64,6 +64,17 @@ impl Threads {
         (is_known || self.threads.len() < MOST_ROWS).then(|| self.live(tid, tgid, world))
     }
 
+    /// The row of the thread that has this tid now, if it has one.
+    pub fn known(&self, tid: u32) -> Option<ThreadId> {
+        self.live.get(&tid).copied()
+    }
+
+    /// Ids of the first processes that were seen.
+    pub fn first_processes(&self) -> Vec<u32> {
+        const FIRST: usize = 64;
+        self.processes.iter().take(FIRST).map(|process| process.tgid).collect()
+    }
+
     fn live(&mut self, tid: u32, tgid: u32, world: &mut dyn World) -> (ThreadId, ProcessId) {
         let process = self.process(tgid, world);
         let next = self.threads.len() as ThreadId;

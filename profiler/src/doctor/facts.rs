@@ -87,11 +87,7 @@ pub fn healthy() -> Facts {
     Facts {
         release: "6.18.44".into(),
         architecture: "x86_64".into(),
-        types: Some(Ok(Types {
-            fields: Ok(()),
-            tracepoints: super::probes::EVENTS.iter().map(|&name| (name, true)).collect(),
-            maps_charged_to_cgroups: true,
-        })),
+        types: Some(Ok(Types { fields: Ok(()), maps_charged_to_cgroups: true })),
         capabilities: u64::MAX,
         executable: "/usr/bin/profiler".into(),
         no_new_privileges: false,
@@ -122,6 +118,7 @@ pub fn healthy() -> Facts {
                 seeder: Ok(()),
                 off_cpu: Ok(()),
                 block: Ok(()),
+                contention: Ok(()),
                 kernel_bytes: 11 << 20,
             }),
             mappings: Ok(()),

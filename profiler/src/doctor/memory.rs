@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_limit_of_locked_memory_binds_old_kernels_only() {
         let facts = |maps_charged_to_cgroups, locked_memory| {
-            let types = Types { fields: Ok(()), tracepoints: vec![], maps_charged_to_cgroups };
+            let types = Types { fields: Ok(()), maps_charged_to_cgroups };
             Facts { types: Some(Ok(types)), locked_memory, trial: None, capabilities: 0, ..healthy() }
         };
         let is = |facts: &Facts, verdict, words: &[&str]| check(facts, "locked memory", verdict, words);

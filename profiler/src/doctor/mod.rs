@@ -55,7 +55,7 @@ impl Outcome {
 impl Diagnosis {
     /// Looks at this machine, and tries each probe if the privileges are there.
     pub fn of_this_machine() -> Self {
-        Self::of(&read::facts(probes::EVENTS))
+        Self::of(&read::facts())
     }
 
     /// Judges facts.

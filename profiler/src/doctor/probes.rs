@@ -10,10 +10,8 @@ use crate::kernel::{Attached, Tried};
 /// At this rate the on-CPU sampler is tried: the one that recordings have if none is named.
 pub const SAMPLE_HZ: u32 = 99;
 
-/// Tracepoints of contended locks of the kernel, since 5.19.
-const CONTENTION: &[&str] = &["contention_begin", "contention_end"];
-/// All whose types are looked for.
-pub const EVENTS: &[&str] = &[CONTENTION[0], CONTENTION[1]];
+/// Tracepoints of contended locks of the kernel.
+const CONTENTION_SINCE: (u32, u32) = (5, 19);
 
 /// Sleepable iterators and `bpf_copy_from_user_task`.
 const OFF_CPU_SINCE: (u32, u32) = (5, 18);
@@ -29,7 +27,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         mappings(facts),
         run_time(facts),
         block(facts),
-        events(facts, "contention events", CONTENTION),
+        contention(facts),
     ]
 }
 
@@ -122,6 +120,16 @@ fn block(facts: &Facts) -> Finding {
     lost_if_refused(judge(facts, finding, tried, OLDEST), lost, None)
 }
 
+fn contention(facts: &Facts) -> Finding {
+    let finding = Finding::optional("contention events", "attached: waits for locks of the kernel");
+    let tried = attached(facts).map(|attached| &attached.contention);
+    lost_if_refused(
+        judge(facts, finding, tried, CONTENTION_SINCE),
+        "waits for locks of the kernel by lock",
+        None,
+    )
+}
+
 fn mappings(facts: &Facts) -> Finding {
     let finding = Finding::optional("mapping events", "attached: mappings and execs");
     let tried = facts.trial.as_ref().map(|trial| &trial.mappings);
@@ -157,22 +165,6 @@ fn lost_if_refused(finding: Finding, lost: &str, mend: Option<&str>) -> Finding 
     Finding { found, ..finding.clone() }.degraded(lost, &mend)
 }
 
-/// Tracepoints that recordings do not use: whether the kernel has them.
-fn events(facts: &Facts, name: &'static str, events: &[&str]) -> Finding {
-    let finding = Finding::unused(name, events.join(", ")).probe();
-    let Some(Ok(types)) = &facts.types else {
-        let why = "not known: the kernel's types cannot be read";
-        return Finding { found: String::new(), ..finding }.impossible(why, &[]);
-    };
-    let has = |event: &&str| types.tracepoints.iter().any(|&(name, there)| name == *event && there);
-    let absent: Vec<&str> = events.iter().copied().filter(|event| !has(event)).collect();
-    if absent.is_empty() {
-        return finding;
-    }
-    let why = format!("this kernel has no {}", absent.join(", "));
-    Finding { found: String::new(), ..finding }.impossible(why, &[])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +173,7 @@ mod tests {
             Answer, Diagnosis, Outcome,
             facts::{check, healthy},
         },
-        kernel::{Trial, Types},
+        kernel::Trial,
     };
 
     fn with(change: impl FnOnce(&mut Attached)) -> Facts {
@@ -281,11 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn events_that_nobody_uses_do_not_degrade() {
-        let tracepoints = vec![("contention_begin", true), ("contention_end", false)];
-        let types = Types { fields: Ok(()), tracepoints, maps_charged_to_cgroups: true };
-        let facts = Facts { types: Some(Ok(types)), ..healthy() };
-        check(&facts, "contention events", "impossible", &["no contention_end"]);
-        check_outcome(&facts, Outcome::Works);
+    fn a_kernel_without_contention_events_loses_its_own_locks() {
+        let mut facts = with(|attached| {
+            attached.contention = Err("this kernel has no tracepoint `contention_begin`".into());
+        });
+        facts.release = "5.15.0".into();
+        check(&facts, "contention events", "degraded", &["locks of the kernel", "Linux 5.19 or later"]);
+        check_outcome(&facts, Outcome::Degraded);
     }
 }

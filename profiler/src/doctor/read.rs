@@ -14,9 +14,9 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 const MOST_NAME: usize = 64;
 
 /// All facts, with a trial of the probes if the privileges are there.
-pub fn facts(tracepoints: &[&'static str]) -> Facts {
+pub fn facts() -> Facts {
     let mut facts = settings();
-    facts.types = Some(kernel::read_types(tracepoints));
+    facts.types = Some(kernel::read_types());
     facts.virtual_machine = kernel::is_virtual_machine();
     if probes::why_untried(&facts).is_none() {
         facts.trial = Some(kernel::try_probes(probes::SAMPLE_HZ));

@@ -12,7 +12,7 @@ use profiler_common::{config::Config, offsets::Offsets};
 use super::{
     Settings,
     btf::Btf,
-    offsets,
+    locks, offsets,
     requests::{self, Hooks},
 };
 
@@ -39,6 +39,8 @@ struct Facts {
     maps_charged_to_cgroups: bool,
     /// How requests to block devices are followed, or why they cannot be.
     requests: Result<Hooks, String>,
+    /// Whether the kernel tells of contention for its locks, or why not.
+    contention: Result<(), String>,
 }
 
 /// Whether the memory of maps is charged to a cgroup, and not to `RLIMIT_MEMLOCK` (Linux 5.11). The helper that is asked for
@@ -61,6 +63,7 @@ fn facts() -> Result<Facts> {
     let mut offsets = offsets::resolve(&btf)?;
     Ok(Facts {
         requests: Hooks::choose(&btf, &mut offsets).map_err(|error| format!("{error:#}")),
+        contention: locks::resolve(&btf, &mut offsets).map_err(|error| format!("{error:#}")),
         offsets,
         // (preempt, prev, next), and since 5.18 prev_state behind them (9c2136be0878c88c53dea26943ce40bb03ad8d8d).
         switch_has_state: switch_arguments >= 4,
@@ -76,6 +79,8 @@ pub struct Loaded {
     pub switch_has_state: bool,
     /// How requests to block devices are followed, or why they are not.
     pub requests: Result<Hooks, String>,
+    /// Whether the kernel tells of contention for its locks, or why not.
+    pub contention: Result<(), String>,
 }
 
 /// Loads the object with the constants of this run.
@@ -104,6 +109,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .override_global("OFFSETS", &facts.offsets, true)
         .map_max_entries("THREADS", settings.thread_capacity)
         .map_max_entries("TARGETS", settings.thread_capacity)
+        .map_max_entries("OWN_TIDS", if settings.config.locks == 0 { 1 } else { settings.thread_capacity })
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CPU_SCRATCH", cpus as u32);
     for &(map, entries) in requests::MAPS {
@@ -112,10 +118,15 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
             if hooks.is_some() { (entries >> settings.block_io_shift).max(24) } else { 1 },
         );
     }
+    let has_kernel_locks = settings.config.locks != 0 && facts.contention.is_ok();
+    for &(map, entries) in locks::MAPS.iter().filter(|_| !has_kernel_locks) {
+        loader.map_max_entries(map, entries.min(1));
+    }
     let ebpf = loader
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
         .map_err(|error| not_loaded(error, facts.maps_charged_to_cgroups))?;
-    Ok(Loaded { ebpf, switch_has_state: facts.switch_has_state, requests: facts.requests })
+    let Facts { switch_has_state, requests, contention, .. } = facts;
+    Ok(Loaded { ebpf, switch_has_state, requests, contention })
 }
 
 fn not_loaded(error: EbpfError, maps_charged_to_cgroups: bool) -> anyhow::Error {
@@ -152,6 +163,11 @@ pub fn tracepoint(ebpf: &mut Ebpf, types: &AyaBtf, (name, hook): (&str, &str)) -
 /// Attaches the hooks of requests to block devices, or says in one line why it cannot.
 pub fn requests(ebpf: &mut Ebpf, types: &AyaBtf, hooks: &Hooks) -> Result<(), String> {
     hooks.attach(ebpf, types).map_err(|error| brief(&format!("{error:#}")))
+}
+
+/// Attaches the hooks of contention for the kernel's locks, or says in one line why it cannot.
+pub fn contention(ebpf: &mut Ebpf, types: &AyaBtf) -> Result<(), String> {
+    locks::attach(ebpf, types).map_err(|error| brief(&format!("{error:#}")))
 }
 
 /// Most times that a program is loaded, as in libbpf (`PROG_LOAD_ATTEMPTS`): a signal that cannot be held back disturbs each.

@@ -7,6 +7,7 @@ mod btf;
 mod cost;
 mod iterate;
 mod keeper;
+mod locks;
 mod mappings;
 mod offsets;
 mod privileges;
@@ -25,7 +26,7 @@ pub use mappings::MappingEvents;
 pub use privileges::{
     Denied, NEEDED, WANTED, check as check_privileges, effective as effective_capabilities,
 };
-pub use requests::{NEEDED as BLOCK_TRACEPOINTS, RequestSums};
+pub use requests::RequestSums;
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use std::collections::BTreeSet;
@@ -39,11 +40,13 @@ use profiler_common::{
     config::{Config, Control, Pass, PassCounts, target_bits},
     go::GoOffsets,
     ledger::ThreadRecord,
+    lock::{KernelLockKey, KernelLockWaits},
     stat::Stat,
 };
 
 use attach::Loaded;
 use iterate::{Passes, Seeder};
+use locks::KernelLocks;
 use requests::Requests;
 use sampler::Sampler;
 
@@ -90,6 +93,8 @@ pub struct Kernel {
     sampler: Sampler,
     /// None where they are not followed.
     requests: Option<Requests>,
+    /// None where contention for the kernel's locks is not told.
+    kernel_locks: Option<KernelLocks>,
     skipped: Vec<String>,
 }
 
@@ -100,7 +105,7 @@ impl Kernel {
     /// What could not be loaded or attached, with the kernel's words.
     pub fn attach(settings: &Settings) -> Result<Self> {
         let _held = signals::Held::all().context("cannot hold back signals")?;
-        let Loaded { mut ebpf, switch_has_state, requests: hooks } = attach::load(settings)?;
+        let Loaded { mut ebpf, switch_has_state, requests: hooks, contention } = attach::load(settings)?;
         let types = attach::kernel_types()?;
         let mut skipped = Vec::from_iter(settings.too_small.clone());
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
@@ -132,7 +137,18 @@ impl Kernel {
                     None
                 }
             };
+        let contention = (settings.config.locks != 0).then_some(contention);
+        let kernel_locks =
+            match contention.map(|told| told.and_then(|()| attach::contention(&mut ebpf, &types))) {
+                None => None,
+                Some(Ok(())) => Some(KernelLocks::new(&mut ebpf)?),
+                Some(Err(why)) => {
+                    skipped.push(format!("contention for locks of the kernel is not followed: {why}"));
+                    None
+                }
+            };
         Ok(Self {
+            kernel_locks,
             requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
@@ -349,6 +365,31 @@ impl Kernel {
     /// The kernel refuses to read a map.
     pub fn request_sums(&self) -> Result<Option<RequestSums>> {
         self.requests.as_ref().map(Requests::sums).transpose()
+    }
+
+    /// Waits for locks of the kernel; none where it does not tell of contention.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn kernel_locks(&self) -> Result<Option<Vec<(KernelLockKey, KernelLockWaits)>>> {
+        self.kernel_locks.as_ref().map(KernelLocks::sums).transpose()
+    }
+
+    /// A thread's waits are told of each time that they add up to this much from now on.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn set_wake_period(&mut self, period_ns: u64) -> Result<()> {
+        self.update_control(|control| control.wake_period_ns = period_ns)
+    }
+
+    /// How many ends of waits were told so far, or would have been.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn wakes(&self) -> Result<u64> {
+        let counted = |stat: Stat| Ok::<u64, anyhow::Error>(self.stats.get(&(stat as u32), 0)?.iter().sum());
+        Ok(counted(Stat::Wakes)? + counted(Stat::WakesDropped)?)
     }
 
     /// What drives the on-CPU sampler.

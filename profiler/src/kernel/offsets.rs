@@ -103,6 +103,24 @@ pub fn resolve_requests(btf: &Btf, offsets: &mut Offsets) -> Result<()> {
     Ok(())
 }
 
+/// Adds the fields of locks. What is missing is not known of them: their names, or their owners.
+pub fn resolve_locks(btf: &Btf, offsets: &mut Offsets) {
+    let may = |name: &str, path: &str| btf.member(name, path).map_or(ABSENT, Member::bytes);
+    let mmap_lock = btf.member("mm_struct", "mmap_lock").or_else(|| btf.member("mm_struct", "mmap_sem"));
+    *offsets = Offsets {
+        mm_mmap_lock: mmap_lock.map_or(ABSENT, Member::bytes),
+        task_sighand: may("task_struct", "sighand"),
+        sighand_siglock: may("sighand_struct", "siglock"),
+        mutex_owner: may("mutex", "owner"),
+        rwsem_owner: may("rw_semaphore", "owner"),
+        sock_num: may("sock", "__sk_common.skc_num"),
+        sock_dport: may("sock", "__sk_common.skc_dport"),
+        sock_daddr: may("sock", "__sk_common.skc_daddr"),
+        sock_v6_daddr: may("sock", "__sk_common.skc_v6_daddr"),
+        ..*offsets
+    };
+}
+
 /// A bit field as byte and bit; absent if the kernel does not have it.
 fn bit(btf: &Btf, struct_name: &str, path: &str) -> (u32, u32) {
     btf.member(struct_name, path).map_or((ABSENT, ABSENT), |member| (member.bits / 8, member.bits % 8))

@@ -22,7 +22,7 @@ pub const MAPS: &[(&str, u32)] = &[
 ];
 
 /// The tracepoints without which a request cannot be followed.
-pub const NEEDED: &[&str] = &["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
+const NEEDED: &[&str] = &["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
 
 /// Which variants of the programs fit this kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -49,6 +49,8 @@ pub struct Attached {
     pub off_cpu: Tried,
     /// The hooks of requests to block devices.
     pub block: Tried,
+    /// Those of contention for locks of the kernel.
+    pub contention: Tried,
     /// Kernel memory of all that, in bytes.
     pub kernel_bytes: u64,
 }
@@ -71,6 +73,7 @@ fn load(sample_hz: u32) -> Result<Loaded> {
         stack_bytes: DEFAULT_STACK_BYTES,
         off_cpu_stack_bytes: MOST_STACK_BYTES,
         captures_per_pass: 1,
+        locks: 1,
         ..Config::default()
     };
     let settings = Settings {
@@ -93,7 +96,7 @@ fn load(sample_hz: u32) -> Result<Loaded> {
 }
 
 fn attach_each(loaded: Loaded, sample_hz: u32) -> Attached {
-    let Loaded { mut ebpf, switch_has_state, requests } = loaded;
+    let Loaded { mut ebpf, switch_has_state, requests, contention } = loaded;
     let types = attach::kernel_types().map_err(|error| words(&error));
     let mut with_types = |attach: &dyn Fn(&mut Ebpf, &aya::Btf) -> Result<()>| {
         attach(&mut ebpf, types.as_ref().map_err(Clone::clone)?).map_err(|error| words(&error))
@@ -107,10 +110,14 @@ fn attach_each(loaded: Loaded, sample_hz: u32) -> Attached {
         let hooks = requests.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
         attach::requests(ebpf, types, hooks).map_err(|why| anyhow::anyhow!("{why}"))
     });
+    let contention = with_types(&|ebpf, types| {
+        let attached = contention.clone().and_then(|()| attach::contention(ebpf, types));
+        attached.map_err(|why| anyhow::anyhow!("{why}"))
+    });
     let on_cpu = Sampler::attach(&mut ebpf, sample_hz, None).map(|sampler| sampler.source());
     let on_cpu = on_cpu.map_err(|error| words(&error));
     let kernel_bytes = MapMemory::read().map_or(0, |memory| memory.bytes);
-    Attached { scheduler, on_cpu, seeder, off_cpu, block, kernel_bytes }
+    Attached { scheduler, on_cpu, seeder, off_cpu, block, contention, kernel_bytes }
 }
 
 /// What the kernel's published types say; any user may read them.
@@ -118,8 +125,6 @@ fn attach_each(loaded: Loaded, sample_hz: u32) -> Attached {
 pub struct Types {
     /// Each field that the programs read is there.
     pub fields: Tried,
-    /// Each of the tracepoints that were asked for, and whether the kernel has it.
-    pub tracepoints: Vec<(&'static str, bool)>,
     /// Memory of maps is charged to a cgroup, not to `RLIMIT_MEMLOCK` (Linux 5.11).
     pub maps_charged_to_cgroups: bool,
 }
@@ -128,17 +133,13 @@ pub struct Types {
 ///
 /// # Errors
 /// There are none, or they cannot be understood; says which.
-pub fn read_types(tracepoints: &[&'static str]) -> Tried<Types> {
+pub fn read_types() -> Tried<Types> {
     let bytes = fs::read(attach::KERNEL_BTF)
         .with_context(|| format!("cannot read {}", attach::KERNEL_BTF))
         .map_err(|error| words(&error))?;
     let btf = Btf::parse(&bytes).map_err(|error| words(&error.into()))?;
     Ok(Types {
         fields: offsets::resolve(&btf).map(drop).map_err(|error| words(&error)),
-        tracepoints: tracepoints
-            .iter()
-            .map(|&name| (name, btf.tracepoint_arguments(name).is_some()))
-            .collect(),
         maps_charged_to_cgroups: attach::are_maps_charged_to_cgroups(&btf),
     })
 }

@@ -12,6 +12,7 @@ mod layout;
 mod maps;
 mod open;
 mod perf_maps;
+mod places;
 mod spaces;
 mod stamp;
 
@@ -32,10 +33,11 @@ pub use maps::{MapsLine, parse_line};
 use open::Owner;
 pub use open::descriptor_path;
 pub use perf_maps::PerfMaps;
+use places::Found;
 use spaces::{SpaceId, Spaces};
 pub use stamp::{Stamp, Watched};
 
-use crate::recording::{Broken, Method, StackEnd};
+use crate::recording::{Broken, Method, Place, StackEnd};
 use crate::unwind::{Captured, Location, Mapping, Unwound};
 
 /// Longest line of `/proc/PID/maps` that is read: a path has up to 4096 bytes, of which each may be escaped.
@@ -193,6 +195,26 @@ impl Processes {
     /// Every image seen; [`Location::File`] counts them in this order.
     pub fn images(&self) -> &[ImageInfo] {
         self.images.infos()
+    }
+
+    /// Where in a process's memory something lies, as it is now.
+    pub fn data_place(&mut self, tgid: u32, address: u64) -> Place {
+        let Ok(text) = std::fs::read(format!("/proc/{tgid}/maps")) else { return Place::Unknown };
+        let lines: Vec<_> = text.split(|&byte| byte == b'\n').filter_map(parse_line).collect();
+        match places::find(&lines, address) {
+            None => Place::Unknown,
+            Some(Found::Heap) => Place::Heap,
+            Some(Found::Stack) => Place::Stack,
+            Some(Found::Anonymous) => Place::Anonymous,
+            Some(Found::Shared) => Place::Shared,
+            Some(Found::File { code, offset }) => {
+                let owner = Owner { tgid, parent: self.parents.get(&tgid).map(|parent| parent.tgid) };
+                match self.images.backing(owner, code) {
+                    Backing::Image(module) => Place::Module { module, offset },
+                    Backing::Memory => Place::Shared,
+                }
+            }
+        }
     }
 
     /// The names that the processes wrote of the code that they made.

@@ -4,9 +4,13 @@
 //! [`crate::capture`] saves. Times are nanoseconds; `*_at_ns` are CLOCK_MONOTONIC.
 
 mod block_io;
+mod locks;
+mod machine;
 mod validate;
 
 pub use block_io::{BlockIo, Device, DiskCounters, DiskWait, FileWait, ProcessIo, RequestShare, Requests};
+pub use locks::{Held, KernelWaits, Lock, LockId, Locks, OpenWait, Party, Peer, Place, Release, Wake};
+pub use machine::{CpuTime, Group, Machine, MemoryEvents, OtherProcess, Pressure};
 pub use validate::Invalid;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,8 @@ pub struct Recording {
     pub stacks: Vec<Stack>,
     pub samples: Vec<Sample>,
     pub block_io: BlockIo,
+    pub locks: Locks,
+    pub machine: Machine,
     pub quality: Quality,
     pub cost: Cost,
 }
@@ -201,6 +207,8 @@ pub struct Sample {
     /// `profiler_common::state` code.
     pub state: u32,
     pub stack: StackId,
+    /// The lock that the thread waited for, or on which it spun.
+    pub lock: Option<LockId>,
     /// Ticks that these samples stand for. Says how the ledger's time in `state` is shared out, not a time itself.
     pub weight: f64,
     /// Stacks really taken.
@@ -223,6 +231,8 @@ pub struct Quality {
     pub malformed_records: u64,
     /// Repeats of a wait whose sample was lost.
     pub repeats_without_sample: u64,
+    /// Rows about locks and the ends of waits left out because a table of the recording was full.
+    pub locks_over_limit: u64,
     /// Samples left out because a table of the recording was full.
     pub samples_over_limit: u64,
     /// What is off or degraded on this machine, and why, as sentences.
@@ -280,7 +290,7 @@ pub enum Detail {
     HalfRate,
     /// A quarter of the on-CPU samples, passes at each fourth tick at most.
     QuarterRate,
-    /// The same, and what is not needed for times and stacks rests: requests to block devices.
+    /// The same, and what is not needed for times and stacks rests: requests to block devices, locks, and the ends of waits.
     NoOptionalProbes,
     /// The same, passes at each twentieth tick at most.
     FewOffCpuStacks,

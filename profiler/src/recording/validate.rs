@@ -1,6 +1,6 @@
 //! Checks that the tables of a recording fit together, so that nothing after it has to.
 
-use super::{Frame, Recording};
+use super::{Frame, Party, Place, Recording};
 
 /// What is wrong with a recording that did not come from this program as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +43,11 @@ impl Recording {
         for (row, sample) in self.samples.iter().enumerate() {
             check("sample", row, "thread", sample.thread, self.threads.len())?;
             check("sample", row, "stack", sample.stack, self.stacks.len())?;
+            if let Some(lock) = sample.lock {
+                check("sample", row, "lock", lock, self.locks.locks.len())?;
+            }
         }
+        self.validate_locks()?;
         let devices = self.block_io.devices.len();
         for (row, requests) in self.block_io.requests.iter().enumerate() {
             check("requests", row, "device", requests.device, devices)?;
@@ -55,6 +59,52 @@ impl Recording {
             if let Some(device) = wait.device {
                 check("disk wait", row, "device", device, devices)?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Recording {
+    fn validate_locks(&self) -> Result<(), Invalid> {
+        let tables = &self.locks;
+        let (threads, locks) = (self.threads.len(), tables.locks.len());
+        let party = |table, row, party: &Party| match *party {
+            Party::Thread(thread) => check(table, row, "thread", thread, threads),
+            _ => Ok(()),
+        };
+        for (row, lock) in tables.locks.iter().enumerate() {
+            if let Some(process) = lock.process {
+                check("lock", row, "process", process, self.processes.len())?;
+            }
+            if let Place::Module { module, .. } = lock.place {
+                check("lock", row, "module", module, self.modules.len())?;
+            }
+        }
+        for (row, waits) in tables.kernel_waits.iter().enumerate() {
+            check("kernel lock", row, "lock", waits.lock, locks)?;
+        }
+        for (row, held) in tables.held.iter().enumerate() {
+            check("held lock", row, "thread", held.waiter, threads)?;
+            check("held lock", row, "lock", held.lock, locks)?;
+            party("held lock", row, &held.owner)?;
+        }
+        for (row, wake) in tables.wakes.iter().enumerate() {
+            check("wake", row, "thread", wake.waiter, threads)?;
+            check("wake", row, "stack", wake.stack, self.stacks.len())?;
+            if let Some(lock) = wake.lock {
+                check("wake", row, "lock", lock, locks)?;
+            }
+            party("wake", row, &wake.waker)?;
+        }
+        for (row, release) in tables.releases.iter().enumerate() {
+            check("release", row, "lock", release.lock, locks)?;
+            check("release", row, "thread", release.holder, threads)?;
+            check("release", row, "stack", release.stack, self.stacks.len())?;
+        }
+        for (row, open) in tables.open.iter().enumerate() {
+            check("open wait", row, "thread", open.waiter, threads)?;
+            check("open wait", row, "lock", open.lock, locks)?;
+            party("open wait", row, &open.owner)?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Times are seconds. A ratio that has nothing to divide by is null.
 
 mod block_io;
+mod locks;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,6 +14,8 @@ use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 use self::block_io::BlockIoJson;
+use self::locks::LocksJson;
+use self::verdict::{MachineJson, VerdictJson};
 use super::frame_text::is_unsafe;
 use super::{Render, state_name};
 use crate::analyze::{
@@ -106,10 +110,11 @@ struct Document<'a> {
     threads: Vec<ThreadJson<'a>>,
     stacks: StacksJson<'a>,
     block_io: BlockIoJson<'a>,
+    locks: LocksJson<'a>,
+    machine: MachineJson<'a>,
     quality: QualityJson<'a>,
     cost: CostJson<'a>,
-    /// Reserved for the verdict; always null in this version.
-    verdict: (),
+    verdict: VerdictJson<'a>,
 }
 
 #[derive(Serialize)]
@@ -208,6 +213,7 @@ struct QualityJson<'a> {
     malformed_records: u64,
     repeats_without_sample: u64,
     samples_over_limit: u64,
+    locks_over_limit: u64,
     recursion_misses: u64,
     skipped: &'a [String],
     debuginfod: Debuginfod,
@@ -272,9 +278,11 @@ impl<'a> Document<'a> {
             threads: report.threads.iter().map(|thread| ThreadJson::of(report, thread)).collect(),
             stacks: StacksJson::of(&report.stacks, &report.ledger.account),
             block_io: BlockIoJson::of(report),
+            locks: LocksJson::of(report),
+            machine: MachineJson::of(report),
             quality: QualityJson::of(report),
             cost: CostJson::of(report),
-            verdict: (),
+            verdict: VerdictJson::of(&report.verdict),
         }
     }
 }
@@ -392,6 +400,7 @@ impl<'a> QualityJson<'a> {
             malformed_records: quality.malformed_records,
             repeats_without_sample: quality.repeats_without_sample,
             samples_over_limit: quality.samples_over_limit,
+            locks_over_limit: quality.locks_over_limit,
             recursion_misses: quality.recursion_misses,
             skipped: &quality.skipped,
             debuginfod: quality.debuginfod,

@@ -9,7 +9,6 @@ pub mod svg;
 mod escape;
 pub(crate) mod frame_text;
 mod function_name;
-mod numbers;
 #[cfg(test)]
 mod golden;
 
@@ -21,9 +20,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use profiler_common::state;
-
 use crate::analyze::Report;
+pub(crate) use crate::analyze::{numbers, state_name};
 
 /// One way to write a report.
 pub trait Render {
@@ -75,11 +73,6 @@ impl Format {
         row.map(|&(_, format)| format)
             .ok_or_else(|| UnknownFormat { name: name.to_string_lossy().into_owned() })
     }
-}
-
-/// The name of a state; of one that a later version added, its code.
-fn state_name(code: u32) -> String {
-    state::by_code(code).map_or_else(|| format!("state_{code}"), |state| state.name.to_owned())
 }
 
 fn known() -> String {

@@ -84,6 +84,8 @@ impl Session {
         let (budget_ratio, steps) = self.governor.finish();
         let sums = self.kernel.request_sums()?;
         let block_io = self.disks.finish(sums, |inode, device| self.collector.file_path(inode, device));
+        let kernel_locks = self.kernel.kernel_locks()?;
+        let machine = self.machine.since(&self.collector.processes());
         let process_io = self.process_io(&books.accounts);
         let ending = Ending {
             started_at_ns: self.meta.started_at_ns,
@@ -92,11 +94,14 @@ impl Session {
             accounts: books.accounts,
             kernel_counters: books.kernel_counters,
             process_io,
+            kernel_locks,
+            locks_followed: self.options.locks,
             modules: self.world.processes.images().iter().map(module).collect(),
         };
         let mut recording = mem::take(&mut self.collector).finish(ending, &mut self.world);
         recording.meta = self.meta.clone();
         recording.block_io = block_io;
+        recording.machine = machine;
         recording.cost = Cost {
             own_cpu_ns: books.own_cpu_ns,
             rss_bytes: books.rss_bytes,

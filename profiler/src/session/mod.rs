@@ -13,6 +13,7 @@ mod disks;
 mod governor;
 mod host;
 mod life;
+mod machine;
 mod memory;
 mod online;
 mod options;
@@ -22,6 +23,7 @@ mod progress;
 mod target;
 mod ticks;
 mod usage;
+mod wakes;
 mod world;
 
 pub use checkpoint::Save;
@@ -56,6 +58,7 @@ use counters::Counters;
 use disks::Disks;
 use governor::Governor;
 use life::Lives;
+use machine::MachineReads;
 use online::Online;
 use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
@@ -64,6 +67,7 @@ use progress::Progress;
 use target::Resolved;
 use ticks::{Tick, Ticks};
 use usage::{Meter, Usage};
+use wakes::WakePacing;
 use world::LiveWorld;
 
 /// What a recording leaves behind.
@@ -123,6 +127,8 @@ struct Session {
     counters: Counters,
     reads: ProcessReads,
     disks: Disks,
+    wakes: WakePacing,
+    machine: MachineReads,
     usage: Usage,
     meta: Meta,
     seeded_at_ns: u64,
@@ -174,6 +180,10 @@ impl Session {
         let disks = Disks::now();
         let started_at_ns = host::monotonic_ns();
         let meta = Meta { started_at_ns, sample_hz: options.sample_hz, ..host::meta(&options.target) };
+        let wakes = WakePacing::new(target.threads_now());
+        if options.locks {
+            kernel.set_wake_period(wakes.period_ns())?;
+        }
         kernel.start()?;
         let seeded_at_ns = host::monotonic_ns();
         let startup_ns = options.program_start.elapsed().as_nanos() as u64;
@@ -191,6 +201,8 @@ impl Session {
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
+        let machine =
+            MachineReads::now(&[listed.as_slice(), command.as_ref().map(Command::id).as_slice()].concat());
         let reads = ProcessReads::of(&listed);
         let counters = Counters::read(listed);
         Ok(Self {
@@ -210,6 +222,8 @@ impl Session {
             counters,
             reads,
             disks,
+            wakes,
+            machine,
             usage,
             meta,
             seeded_at_ns,
@@ -335,6 +349,12 @@ impl Session {
         let Some(cost_ratio) = self.meter.tick(&self.kernel)? else { return Ok(()) };
         self.online.look();
         self.disks.look();
+        self.machine.look(&self.collector.processes());
+        if self.options.locks
+            && let Some(period_ns) = self.wakes.observe(self.kernel.wakes()?)
+        {
+            self.kernel.set_wake_period(period_ns)?;
+        }
         let at_ns = host::monotonic_ns().saturating_sub(self.meta.started_at_ns);
         let Some(detail) = self.governor.observe(cost_ratio, at_ns) else { return Ok(()) };
         self.kernel.thin_out(detail.has_stacks().then(|| detail.on_cpu_thinning()))?;

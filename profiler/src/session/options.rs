@@ -34,6 +34,8 @@ pub struct Options {
     pub kernel_bytes: u64,
     /// Requests to block devices are followed too.
     pub block_io: bool,
+    /// Ends of waits and holders of locks are looked at too.
+    pub locks: bool,
     /// What is saved while the recording goes on, in case that it does not come to its end.
     pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
@@ -69,6 +71,7 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         tell_every_exec: u32::from(target.follows_names()),
         own_tgid: host::initial_tgid(),
         captures_per_pass: pacing::MOST_CAPTURES,
+        locks: u32::from(options.locks),
         ..Config::default()
     };
     let demand = Demand {

@@ -9,6 +9,7 @@ use crate::{
     collect::World,
     kernel::MappingEvents,
     process::Processes,
+    recording::Place,
     unwind::{Captured, Location, Unwound},
 };
 
@@ -97,6 +98,10 @@ impl World for LiveWorld {
         // The number of the device is not compared: file systems like btrfs show another one than their own.
         let is_same = fs::metadata(&descriptor).is_ok_and(|file| file.ino() == seen.inode);
         is_same.then(|| path.to_string_lossy().into_owned())
+    }
+
+    fn lock_place(&mut self, tgid: u32, address: u64) -> Place {
+        self.processes.data_place(tgid, address)
     }
 
     fn thread_comm(&mut self, tgid: u32, tid: u32) -> Option<String> {

@@ -10,6 +10,7 @@ mod debug_files;
 mod debuginfod;
 mod blazesym;
 pub mod cut_files;
+mod data_symbols;
 mod demangle;
 mod qualified;
 mod kallsyms;
@@ -23,6 +24,7 @@ mod fixed;
 #[cfg(test)]
 mod fixture;
 
+pub use self::data_symbols::variables;
 pub use self::debuginfod::{Debuginfod, Settings as DebuginfodSettings};
 pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    BlockIo, Broken, Cost, Debuginfod, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
-    KernelCounters, Meta, Method, Module, Name, Process, ProcessIo, ProgramCost, Quality, Recording,
-    RequestShare, Requests, Sample, Stack, StackEnd, Thread,
+    BlockIo, Broken, Cost, CpuTime, Debuginfod, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait,
+    Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents, Meta, Method,
+    Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo, ProgramCost,
+    Quality, Recording, Release, RequestShare, Requests, Sample, Stack, StackEnd, Thread, Wake,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -31,7 +32,12 @@ pub fn any_recording() -> impl Strategy<Value = Recording> {
                 let names = vec(vec(name(), 0..3), if named { frames.len() } else { 0 });
                 (names, vec(stack(frames.len()), 1..6)).prop_flat_map(move |(names, stacks)| {
                     let (base, threads, frames) = (base.clone(), threads.clone(), frames.clone());
-                    vec(sample(threads.len(), stacks.len()), 0..12).prop_map(move |samples| Recording {
+                    let (processes, modules) = (base.processes.len(), base.modules.len());
+                    let locks = any_locks(processes, modules, threads.len(), stacks.len());
+                    let samples = vec(sample(threads.len(), stacks.len()), 0..12);
+                    (samples, locks, any_machine()).prop_map(move |(samples, locks, machine)| Recording {
+                        locks,
+                        machine,
                         threads: threads.clone(),
                         frames: frames.clone(),
                         names: names.clone(),
@@ -154,12 +160,13 @@ fn stack(frames: usize) -> impl Strategy<Value = Stack> {
 
 fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
     let weight = proptest::num::f64::NORMAL | proptest::num::f64::NEGATIVE | proptest::num::f64::ZERO;
-    (index(threads), 0_u32..60, index(stacks), weight, any::<u32>())
-        .prop_map(|(thread, state, stack, weight, count)| Sample { thread, state, stack, weight, count })
+    (index(threads), 0_u32..60, index(stacks), weight, any::<u32>()).prop_map(
+        |(thread, state, stack, weight, count)| Sample { thread, state, stack, lock: None, weight, count },
+    )
 }
 
 fn quality() -> impl Strategy<Value = Quality> {
-    (vec((text(), any::<u64>()), 0..4), any::<[u64; 13]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
+    (vec((text(), any::<u64>()), 0..4), any::<[u64; 14]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
         |(kernel_counts, numbers, threads_unseen, skipped)| Quality {
             kernel_counts,
             threads_unseen,
@@ -171,6 +178,7 @@ fn quality() -> impl Strategy<Value = Quality> {
             skipped,
             recursion_misses: numbers[5],
             samples_over_limit: numbers[6],
+            locks_over_limit: numbers[13],
             debuginfod: Debuginfod {
                 asked: numbers[7],
                 cached: numbers[8],
@@ -327,4 +335,166 @@ fn file_wait() -> impl Strategy<Value = FileWait> {
             blocked_ns,
         },
     )
+}
+
+fn party(threads: usize) -> impl Strategy<Value = Party> {
+    prop_oneof![
+        Just(Party::Nobody),
+        index(threads).prop_map(Party::Thread),
+        (any::<u32>(), text(), any::<bool>()).prop_map(|(tgid, comm, kernel)| Party::Stranger {
+            tgid,
+            comm,
+            kernel
+        }),
+    ]
+}
+
+fn any_locks(
+    processes: usize,
+    modules: usize,
+    threads: usize,
+    stacks: usize,
+) -> impl Strategy<Value = Locks> {
+    let place = prop_oneof![
+        Just(Place::Unknown),
+        Just(Place::Heap),
+        Just(Place::Kernel),
+        (index(modules), any::<u64>()).prop_map(|(module, offset)| Place::Module { module, offset }),
+    ];
+    let lock = (option::of(index(processes)), any::<u64>(), any::<u32>(), place, text());
+    let lock =
+        lock.prop_map(|(process, address, kind, place, name)| Lock { process, address, kind, place, name });
+    (vec(lock, 1..4), any::<(bool, bool)>()).prop_flat_map(move |(locks, (followed, kernel_followed))| {
+        let rows = locks.len();
+        let kernel = (index(rows), any::<u32>(), any::<[u64; 3]>()).prop_map(|(lock, kind, numbers)| {
+            KernelWaits { lock, kind, count: numbers[0], waited_ns: numbers[1], longest_ns: numbers[2] }
+        });
+        let held =
+            (index(threads), index(rows), party(threads), option::of(0_u32..60), any::<u64>()).prop_map(
+                |(waiter, lock, owner, owner_state, ticks)| Held { waiter, lock, owner, owner_state, ticks },
+            );
+        let peer = option::of(any::<([u8; 4], u16, u16)>()).prop_map(|peer| {
+            peer.map(|(address, port, local_port)| Peer { address: address.into(), port, local_port })
+        });
+        let wake = (
+            (
+                index(threads),
+                0_u32..60,
+                option::of(index(rows)),
+                party(threads),
+                any::<bool>(),
+                index(stacks),
+            ),
+            peer,
+            (any::<u64>(), proptest::num::f64::NORMAL, any::<u32>(), vec((0_u32..60, any::<u64>()), 0..3)),
+        )
+            .prop_map(
+                |(
+                    (waiter, state, lock, waker, interrupted, stack),
+                    peer,
+                    (weight_ns, waits, count, meanwhile),
+                )| Wake {
+                    waiter,
+                    state,
+                    lock,
+                    waker,
+                    interrupted,
+                    stack,
+                    peer,
+                    weight_ns,
+                    waits,
+                    count,
+                    meanwhile,
+                },
+            );
+        let release = (index(rows), index(threads), index(stacks), any::<u64>())
+            .prop_map(|(lock, holder, stack, weight_ns)| Release { lock, holder, stack, weight_ns });
+        let open = (index(threads), index(rows), party(threads), any::<u64>())
+            .prop_map(|(waiter, lock, owner, since_ns)| OpenWait { waiter, lock, owner, since_ns });
+        (vec(kernel, 0..3), vec(held, 0..4), vec(wake, 0..5), vec(release, 0..3), vec(open, 0..4)).prop_map(
+            move |(kernel_waits, held, wakes, releases, open)| Locks {
+                followed,
+                kernel_followed,
+                locks: locks.clone(),
+                kernel_waits,
+                held,
+                wakes,
+                releases,
+                open,
+            },
+        )
+    })
+}
+
+fn any_machine() -> impl Strategy<Value = Machine> {
+    fn pressure(numbers: [u64; 6]) -> Pressure {
+        Pressure {
+            elapsed_ns: numbers[0],
+            cpu_some_ns: numbers[1],
+            io_some_ns: numbers[2],
+            memory_some_ns: numbers[3],
+            io_full_ns: numbers[4],
+            memory_full_ns: numbers[5],
+        }
+    }
+    let group = (
+        text(),
+        any::<[u64; 8]>(),
+        option::of(proptest::num::f64::POSITIVE),
+        option::of(any::<u64>()),
+        option::of(any::<[u64; 6]>()),
+    )
+        .prop_map(|(path, numbers, cpu_limit, memory_limit_bytes, pressures)| Group {
+            path,
+            elapsed_ns: numbers[0],
+            cpu_limit,
+            periods: numbers[1],
+            throttled_periods: numbers[2],
+            throttled_ns: numbers[3],
+            memory_limit_bytes,
+            memory_bytes: numbers[4],
+            memory_limit_hits: numbers[5],
+            oom_kills: numbers[6],
+            pressure: pressures.map(pressure),
+        });
+    let cpu = option::of(any::<[u32; 5]>());
+    let memory = option::of(any::<[u64; 6]>());
+    let other = (any::<u32>(), text(), any::<u64>()).prop_map(|(tgid, comm, cpu_ns)| OtherProcess {
+        tgid,
+        comm,
+        cpu_ns,
+    });
+    (
+        cpu,
+        option::of(any::<[u64; 6]>()),
+        memory,
+        option::of(any::<u32>()),
+        vec(group, 0..3),
+        vec(any::<u16>(), 0..3),
+        vec(other, 0..3),
+    )
+        .prop_map(|(cpu, pressures, memory, allowed_cpus, groups, listening_ports, busiest_others)| {
+            Machine {
+                cpu: cpu.map(|numbers| CpuTime {
+                    elapsed_ns: u64::from(numbers[0]),
+                    busy_ns: u64::from(numbers[1]),
+                    idle_ns: u64::from(numbers[2]),
+                    iowait_ns: u64::from(numbers[3]),
+                    steal_ns: u64::from(numbers[4]),
+                }),
+                pressure: pressures.map(pressure),
+                memory: memory.map(|numbers| MemoryEvents {
+                    scanned_directly: numbers[0],
+                    swapped_in: numbers[1],
+                    swapped_out: numbers[2],
+                    refaults: numbers[3],
+                    dirty_pages: numbers[4],
+                    dirty_limit_pages: numbers[5],
+                }),
+                allowed_cpus,
+                groups,
+                listening_ports,
+                busiest_others,
+            }
+        })
 }

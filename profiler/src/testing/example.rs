@@ -15,9 +15,9 @@ use profiler_common::{
 };
 
 use crate::recording::{
-    BlockIo, Broken, Cost, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
-    KernelCounters, Meta, Method, Module, Name, Process, ProcessIo, ProgramCost, Quality, Recording,
-    RequestShare, Requests, Sample, Stack, StackEnd, Thread,
+    BlockIo, Broken, Cost, CpuTime, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
+    KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process, ProcessIo, ProgramCost,
+    Quality, Recording, RequestShare, Requests, Sample, Stack, StackEnd, Thread,
 };
 
 const MS: u64 = 1_000_000;
@@ -47,6 +47,8 @@ pub fn example() -> Recording {
         stacks: stacks(),
         samples: samples(),
         block_io: block_io(),
+        locks: Locks { followed: true, kernel_followed: true, ..Locks::default() },
+        machine: machine(),
         quality: quality(),
         cost: cost(),
     }
@@ -163,7 +165,8 @@ fn stacks() -> Vec<Stack> {
 }
 
 fn samples() -> Vec<Sample> {
-    let sample = |thread, state, stack, weight, count| Sample { thread, state, stack, weight, count };
+    let sample =
+        |thread, state, stack, weight, count| Sample { thread, state, stack, lock: None, weight, count };
     vec![
         sample(0, state::ON_CPU, 0, 300.0, 300),
         sample(0, state::ON_CPU, 1, 100.0, 100),
@@ -295,5 +298,21 @@ fn block_io() -> BlockIo {
             count: 300,
             blocked_ns: 3_000 * MS,
         }],
+    }
+}
+
+/// Half of the machine's CPU time was used; a disk was waited for in a third of the time.
+fn machine() -> Machine {
+    Machine {
+        cpu: Some(CpuTime {
+            elapsed_ns: 10_000 * MS,
+            busy_ns: 20_000 * MS,
+            idle_ns: 18_000 * MS,
+            iowait_ns: 2_000 * MS,
+            steal_ns: 0,
+        }),
+        pressure: Some(Pressure { elapsed_ns: 10_000 * MS, io_some_ns: 3_300 * MS, ..Pressure::default() }),
+        allowed_cpus: Some(4),
+        ..Machine::default()
     }
 }

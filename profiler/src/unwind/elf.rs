@@ -88,6 +88,8 @@ pub struct Image {
     /// The file has unwind tables, but they did not fit into the budget.
     pub over_budget: bool,
     executable: Vec<Segment>,
+    /// The lowest address that the file gives itself, at the beginning of its page.
+    pub first_svma: u64,
     /// Where a process that is started with this file, or its dynamic linker, begins.
     entry: u64,
     /// Functions of Go's runtime that have no caller on their stack, sorted.
@@ -148,6 +150,8 @@ pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image,
     let segments: Vec<ProgramHeader64<LE>> = read_array(source, size, header.e_phoff.get(LE), count)?;
     let build_id = build_id(source, size, &segments);
     let mut image = Image { build_id, entry: header.e_entry.get(LE), ..Image::default() };
+    let loaded = segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD);
+    image.first_svma = loaded.map(|segment| segment.p_vaddr(LE)).min().unwrap_or(0) & !0xfff;
     for segment in &segments {
         let flags = segment.p_flags(LE);
         if segment.p_type(LE) == elf::PT_LOAD && flags & elf::PF_X == elf::PF_X {

@@ -18,7 +18,7 @@ pub(crate) fn small_recording() -> Recording {
     let mut io = thread("io", 8);
     io.state_ns[state::TIMER as usize] = 10 * SECOND;
     let user = |file_offset| Frame::User { module: 0, file_offset };
-    let sample = |state, stack, weight| Sample { thread: 0, state, stack, weight, count: 1 };
+    let sample = |state, stack, weight| Sample { thread: 0, state, stack, lock: None, weight, count: 1 };
     Recording {
         processes: vec![Process { tgid: 7, comm: "db".to_owned(), ..Process::default() }],
         threads: vec![main, io],
@@ -161,7 +161,7 @@ fn any_recording() -> impl Strategy<Value = Recording> {
         let count = recording.threads.len();
         let sample = |(thread, state, stack, weight): (prop::sample::Index, u32, u32, f64)| {
             let thread = thread.index(count) as ThreadId;
-            Sample { thread, state, stack, weight, count: 1 }
+            Sample { thread, state, stack, lock: None, weight, count: 1 }
         };
         recording.samples = samples.into_iter().map(sample).collect();
         recording

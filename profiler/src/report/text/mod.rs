@@ -1,14 +1,16 @@
 //! The report for a terminal: at most 100 columns, to be understood in ten seconds.
 //!
-//! The order is that of an operator's questions: who, where did the time go, which thread, which code, how sure, at
+//! The order is that of an operator's questions: who, what is wrong, where did the time go, which thread, which code, how sure, at
 //! what cost. Each doubt stands with the numbers that it affects.
 
 mod data;
 mod disks;
 mod head;
 mod ledger;
+mod locks;
 mod stacks;
 mod threads;
+mod verdict;
 
 use std::io;
 
@@ -18,6 +20,8 @@ use crate::analyze::Report;
 
 /// Width of the longest line.
 const COLUMNS: usize = 100;
+/// Columns of a label before sentences.
+const LABEL: usize = 7;
 
 /// How a report may look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,10 +41,12 @@ impl Render for Text {
         let scale = Scale::for_total(report.ledger.account.elapsed_ns);
         let mut page = Page { style: self.style, scale, text: String::new() };
         head::write(report, &mut page);
+        verdict::write(report, &mut page);
         if !report.threads.is_empty() {
             ledger::write(report, &mut page);
             threads::write(report, &mut page);
             stacks::write(report, &mut page);
+            locks::write(report, &mut page);
             disks::write(report, &mut page);
         }
         data::write(report, &mut page);
@@ -85,6 +91,14 @@ impl Page {
     fn note(&mut self, note: &str) {
         for line in wrapped(note, COLUMNS - 2) {
             self.line(&format!("  {line}"));
+        }
+    }
+
+    /// A sentence behind a label that stands once, wrapped.
+    fn labelled(&mut self, label: &str, sentence: &str) {
+        for (index, line) in wrapped(sentence, COLUMNS - LABEL - 3).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            self.line(&format!("  {} {line}", left(label, LABEL)));
         }
     }
 

@@ -58,6 +58,11 @@ pub fn duration(ns: f64) -> String {
     }
 }
 
+/// A time of a recording.
+pub fn seconds(ns: u64) -> String {
+    duration(ns as f64)
+}
+
 /// The length of a recording: as [`duration`], but from a second on with one decimal, `10.0 s`.
 pub fn length(ns: u64) -> String {
     if ns < 1_000_000_000 { duration(ns as f64) } else { format!("{:.1} s", ns as f64 / 1e9) }

@@ -1,0 +1,108 @@
+//! `CPU_BOUND`: the threads run nearly all the time.
+
+use super::finding::Finding;
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::numbers::percent;
+
+/// Of the working time on the CPU, at least.
+pub const SHARE: f64 = 0.7;
+/// Of the working threads' whole time, at least: with less there is room left.
+const BUSY: f64 = 0.7;
+/// A function that is on the CPU for this share of it is worth looking at.
+const HOT: f64 = 0.1;
+
+pub struct CpuBound;
+
+impl Rule for CpuBound {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let share = facts.share(facts.work.on_cpu_ns);
+        let busy = facts.work.on_cpu_ns as f64 / facts.work.elapsed_ns.max(1) as f64;
+        if share < SHARE || busy < BUSY {
+            return Outcome::Clear;
+        }
+        let (hot, spins) = hottest(facts);
+        let mut evidence = vec![
+            format!("{} threads run for {} of their time", facts.working.len(), percent(busy)),
+            format!("{:.2} of {} CPUs used", facts.cpus_used(), facts.allowed_cpus),
+        ];
+        evidence.extend(hot.iter().cloned());
+        let mut counter_evidence = vec![];
+        counter_evidence.extend(spins.clone());
+        if let Some(steal) = facts.steal().filter(|steal| *steal > 0.05) {
+            counter_evidence.push(format!("the hypervisor took {} of the CPUs' time", percent(steal)));
+        }
+        let next = if spins.is_some() {
+            "the time is spent in waiting for a lock by spinning: who holds it is not running or holds it for long".to_owned()
+        } else {
+            "the stacks on the CPU below, and the flamegraph (`-o cpu.svg --view cpu`), show what to make cheaper".to_owned()
+        };
+        Outcome::Found(Finding {
+            id: "CPU_BOUND",
+            share,
+            sentence: format!(
+                "the threads that work are on the CPU for {} of their working time",
+                percent(share)
+            ),
+            evidence,
+            counter_evidence,
+            next_steps: vec![next],
+            max_gain: hot_gain(facts),
+            agreement: agreement(facts),
+            samples: Some(facts.trust.on_cpu_samples).filter(|samples| *samples > 0),
+            is_plain: true,
+            ..Finding::default()
+        })
+    }
+}
+
+/// What other sources say of time on the CPU.
+pub fn agreement(facts: &Facts<'_>) -> Vec<Agreement> {
+    let checked = facts.cross_check.filter(|check| check.schedstat_run_ns > 0.0);
+    let difference =
+        checked.map(|check| (check.on_cpu_ns - check.schedstat_run_ns).abs() / check.schedstat_run_ns);
+    let schedstat = Agreement::by(difference.map(|difference| 1.0 - difference), 0.9, 0.7);
+    // Who runs all the time keeps that many CPUs busy.
+    let used = facts.cpus_used() / f64::from(facts.recording.meta.cpus.max(1));
+    let machine = Agreement::by(facts.machine_busy().map(|busy| busy - 0.9 * used), 0.0, -0.2);
+    [schedstat, machine].into_iter().flatten().collect()
+}
+
+/// The function with the most time, and whether it only spins.
+pub fn hottest(facts: &Facts<'_>) -> (Option<String>, Option<String>) {
+    let hot = facts
+        .hot
+        .on_cpu
+        .rows
+        .first()
+        .filter(|row| row.ns as f64 >= HOT * facts.hot.on_cpu.total_ns.max(1) as f64);
+    let Some(row) = hot else { return (None, None) };
+    let name = row
+        .kernel
+        .clone()
+        .or_else(|| row.user.first().map(|function| function.name.clone()))
+        .unwrap_or_default();
+    let share = row.ns as f64 / facts.hot.on_cpu.total_ns.max(1) as f64;
+    let callers: Vec<&str> = row.user.iter().take(4).map(|function| function.name.as_str()).collect();
+    let is_spin = callers.iter().chain([&name.as_str()]).any(|name| spins(name));
+    let sentence = format!("the hottest stack has {} of it: {}", percent(share), callers.join(" ← "));
+    (
+        Some(sentence),
+        is_spin
+            .then(|| format!("{} of the time on the CPU is spent in `{name}`, which spins", percent(share))),
+    )
+}
+
+/// By its name.
+fn spins(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("spin_lock")
+        || name.contains("spinlock")
+        || name.contains("pthread_spin")
+        || name.contains("spin_loop")
+}
+
+/// By how much it gets faster at the most if the hottest stack costs nothing.
+fn hot_gain(facts: &Facts<'_>) -> Option<f64> {
+    let row = facts.hot.on_cpu.rows.first()?;
+    super::finding::gain(facts.share(row.ns).min(0.95))
+}

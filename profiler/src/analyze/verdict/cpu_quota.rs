@@ -1,0 +1,77 @@
+//! `CPU_QUOTA`: the control group has used up its CPU time, and its threads wait for the next period.
+
+use super::finding::{Finding, gain};
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::numbers::percent;
+
+/// Share of periods in which the limit was met, or of the time for which the group stood still.
+const PERIODS: f64 = 0.1;
+const TIME: f64 = 0.05;
+/// The threads wait for a CPU for at least this share of their time: a limit that nobody feels is none.
+const FELT: f64 = 0.1;
+/// With so much of the machine idle, nothing else explains the wait for a CPU.
+const ROOM: f64 = 0.2;
+
+pub struct CpuQuota;
+
+impl Rule for CpuQuota {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let throttled = facts.machine.groups.iter().filter(|group| {
+            let periods = group.throttled_periods as f64 / group.periods.max(1) as f64;
+            let time = group.throttled_ns as f64 / group.elapsed_ns.max(1) as f64;
+            group.cpu_limit.is_some() && (group.periods >= 5 && periods >= PERIODS || time >= TIME)
+        });
+        let Some(group) = throttled
+            .min_by(|a, b| a.cpu_limit.partial_cmp(&b.cpu_limit).unwrap_or(std::cmp::Ordering::Equal))
+        else {
+            return Outcome::Clear;
+        };
+        let share = facts.share(facts.work.run_queue_ns);
+        if share < FELT {
+            return Outcome::Clear;
+        }
+        let limit = group.cpu_limit.unwrap_or(0.0);
+        let used = facts.cpus_used();
+        let busy = facts.machine_busy();
+        let mut counter_evidence = vec![];
+        if let Some(busy) = busy.filter(|busy| *busy > 1.0 - ROOM) {
+            counter_evidence.push(format!(
+                "the machine itself is {} busy, so the wait for a CPU has another cause too",
+                percent(busy)
+            ));
+        }
+        let agreement = [
+            Some(Agreement::Agrees),
+            Agreement::by(busy.map(|busy| 1.0 - busy), ROOM, 0.05),
+            // The group's use is near its limit; the target may be a part of the group only.
+            Agreement::by(Some(used / limit.max(1e-9)), 0.7, 0.0),
+        ];
+        Outcome::Found(Finding {
+            id: "CPU_QUOTA",
+            share,
+            sentence: format!(
+                "the control group {} may use {limit:.2} CPUs, and met that limit in {} of its periods: its threads wait for {} of their working time",
+                group.path,
+                percent(group.throttled_periods as f64 / group.periods.max(1) as f64),
+                percent(share)
+            ),
+            evidence: vec![
+                format!("{} of {} periods throttled", group.throttled_periods, group.periods),
+                format!("{used:.2} CPUs used by the target, {limit:.2} allowed"),
+            ],
+            counter_evidence,
+            next_steps: vec![
+                format!(
+                    "raise or remove the limit of {}: `cpu.max` (version 2) or `cpu.cfs_quota_us` (version 1)",
+                    group.path
+                ),
+                "or use fewer threads, so that the time does not run out early in each period".to_owned(),
+            ],
+            max_gain: gain(share),
+            agreement: agreement.into_iter().flatten().collect(),
+            explains: &["CPU_SATURATED", "CPU_BOUND", "CPU_SINGLE_THREAD"],
+            precedence: 0.5,
+            ..Finding::default()
+        })
+    }
+}

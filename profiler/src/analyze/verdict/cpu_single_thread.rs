@@ -1,0 +1,67 @@
+//! `CPU_SINGLE_THREAD`: one thread runs nearly all the time, the others hardly, and there are CPUs left.
+
+use super::finding::Finding;
+use super::{Facts, Outcome, Rule, cpu_bound};
+use crate::analyze::numbers::percent;
+
+/// Of the thread's own time on the CPU, or ready for one.
+const BUSY: f64 = 0.8;
+/// All others together, as a share of one CPU.
+const OTHERS: f64 = 0.3;
+
+pub struct CpuSingleThread;
+
+impl Rule for CpuSingleThread {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let Some(busiest) = facts.busiest() else { return Outcome::Clear };
+        let times = &busiest.times;
+        let elapsed = facts.elapsed_ns.max(1) as f64;
+        let own = times.on_cpu_ns as f64 / elapsed;
+        let others = facts.cpus_used() - own;
+        let share = facts.share(facts.work.on_cpu_ns);
+        if own < BUSY || others > OTHERS || facts.allowed_cpus < 1.5 || share < 0.5 {
+            return Outcome::Clear;
+        }
+        let name = facts.thread_name(busiest.thread);
+        let (hot, spins) = cpu_bound::hottest(facts);
+        let mut evidence = vec![
+            format!("{name} is on the CPU for {} of the recording", percent(own)),
+            format!("all others use {others:.2} CPUs; {} are allowed", facts.allowed_cpus),
+        ];
+        evidence.extend(hot);
+        let mut counter_evidence = vec![];
+        counter_evidence.extend(spins);
+        if facts.recording.threads.len() > 1 {
+            let waits_for_it = facts
+                .edges(|_| true)
+                .filter(|edge| edge.ender == crate::analyze::Ender::Thread(busiest.thread));
+            let waited: u64 = waits_for_it.fold(0, |sum, edge| sum.saturating_add(edge.waited_ns));
+            if waited > 0 {
+                evidence.push(format!(
+                    "others' waits of {} were ended by it",
+                    crate::analyze::numbers::seconds(waited)
+                ));
+            }
+        }
+        Outcome::Found(Finding {
+            id: "CPU_SINGLE_THREAD",
+            share,
+            sentence: format!(
+                "one thread is the limit: {name} runs for {} of the time, and {:.0} CPUs stay unused",
+                percent(own),
+                (facts.allowed_cpus - facts.cpus_used()).max(1.0)
+            ),
+            evidence,
+            counter_evidence,
+            next_steps: vec![format!(
+                "make what {name} does cheaper, or share it out over more threads; the stacks on the CPU below are its"
+            )],
+            max_gain: Some(facts.allowed_cpus.max(1.0)),
+            agreement: cpu_bound::agreement(facts),
+            samples: Some(facts.trust.on_cpu_samples).filter(|samples| *samples > 0),
+            explains: &["CPU_BOUND"],
+            precedence: 0.01,
+            is_plain: true,
+        })
+    }
+}

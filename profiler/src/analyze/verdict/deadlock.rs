@@ -1,0 +1,40 @@
+//! `DEADLOCK`: threads wait for each other in a circle.
+
+use super::finding::Finding;
+use super::{Facts, Outcome, Rule};
+use crate::analyze::locks::lock_name;
+use crate::analyze::numbers::seconds;
+
+pub struct Deadlock;
+
+impl Rule for Deadlock {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let Some(deadlock) = facts.locks.deadlocks.first() else { return Outcome::Clear };
+        let step = |&(thread, lock): &(u32, u32)| {
+            format!("{} waits for {}", facts.thread_name(thread), lock_name(facts.recording, lock))
+        };
+        let circle: Vec<String> = deadlock.steps.iter().map(step).collect();
+        let first = deadlock.steps.first().map_or(String::new(), |&(thread, _)| facts.thread_name(thread));
+        let since = seconds(facts.recording.meta.ended_at_ns.saturating_sub(deadlock.since_ns));
+        Outcome::Found(Finding {
+            id: "DEADLOCK",
+            share: 1.0,
+            sentence: format!(
+                "{} threads wait for each other in a circle, for {since} or longer",
+                deadlock.steps.len()
+            ),
+            evidence: vec![format!("{}, which {first} holds", circle.join(", which the next one holds; "))],
+            counter_evidence: vec![],
+            next_steps: vec![
+                "take these locks in the same order everywhere; the stacks below show where each is taken"
+                    .to_owned(),
+            ],
+            max_gain: None,
+            // The owners are the locks' own word, and nobody who could release them runs.
+            agreement: vec![super::Agreement::Agrees],
+            explains: &["LOCK_USER", "LOCK_KERNEL", "LOCK_HELD_ACROSS_IO"],
+            precedence: 1.0,
+            ..Finding::default()
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! `DISK_READ_BOUND` and `DISK_WRITE_BOUND`: threads wait for a disk.
+
+use profiler_common::block_io::{ended_by, operation};
+use profiler_common::state;
+
+use super::finding::{Finding, gain};
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::kernel_paths::Path;
+use crate::analyze::numbers::{bytes, duration, percent};
+use crate::recording::RequestShare;
+
+const SHARE: f64 = 0.2;
+/// A part of the request's time that decides what is slow.
+const SLOW_DEVICE: f64 = 0.7;
+const QUEUED: f64 = 0.5;
+/// Somebody else's share of the bytes that makes him a neighbour worth naming.
+const NEIGHBOUR: f64 = 0.5;
+
+pub struct DiskRead;
+pub struct DiskWrite;
+
+impl Rule for DiskRead {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let ns = facts.work.disk_read_ns.saturating_add(facts.work.page_fault_io_ns);
+        let states: &[u32] = &[
+            state::DISK_READ,
+            state::PAGE_FAULT_IO,
+            state::AIO,
+            state::IO_URING,
+            state::DISK_OTHER,
+            state::EXEC,
+        ];
+        check(facts, "DISK_READ_BOUND", "read", ns, states)
+    }
+}
+
+impl Rule for DiskWrite {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        // Calls on files that do not wait for the device wait for a lock of the file system, mostly that of a writer.
+        let ns = facts.work.disk_write_ns.saturating_add(facts.work.file_wait_ns);
+        check(facts, "DISK_WRITE_BOUND", "write", ns, &[state::DISK_WRITE, state::FILE_WAIT])
+    }
+}
+
+fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32]) -> Outcome {
+    let share = facts.share(ns);
+    if share < SHARE || facts.busyness() < 0.3 {
+        return Outcome::Clear;
+    }
+    let mut evidence = vec![];
+    let mut next_steps = vec![];
+    let (blocked, queue, device) = requests(facts, states);
+    if blocked > 0 {
+        let (in_queue, in_device) = (queue as f64 / blocked as f64, device as f64 / blocked as f64);
+        evidence.push(format!(
+            "of the waits for requests {} was in the device, {} in its queue",
+            percent(in_device),
+            percent(in_queue)
+        ));
+        if in_device >= SLOW_DEVICE {
+            next_steps.push(
+                "the device itself is what takes the time: a faster one, or fewer and larger requests"
+                    .to_owned(),
+            );
+        } else if in_queue >= QUEUED {
+            next_steps.push("requests queue up: fewer at once, or a device that takes more".to_owned());
+        }
+    }
+    // The operation that the waits were for, at the device where it took the most time.
+    let wanted = |row: &&crate::analyze::DiskRow| {
+        (row.operation == operation::READ) == (id == "DISK_READ_BOUND") && row.of_target > 0
+    };
+    if let Some(row) = facts.disks.rows.iter().find(wanted) {
+        let name = facts.recording.block_io.devices.get(row.device).map_or("", |device| device.name.as_str());
+        evidence.push(format!(
+            "{name}: {} {}s of {}, {} at the median and {} at p99",
+            row.count,
+            operation::NAMES.get(row.operation as usize).copied().unwrap_or(what),
+            bytes(row.bytes / row.count.max(1)),
+            duration(row.total.p50),
+            duration(row.total.p99)
+        ));
+    }
+    let files =
+        facts.disks.files.iter().filter(|file| states.contains(&file.state) && !file.path.is_empty()).take(2);
+    evidence.extend(files.map(|file| format!("{} is waited for", file.path)));
+    for (path, ns) in &facts.waiting_paths {
+        if matches!(path, Path::RequestTag | Path::IoThrottle | Path::QueueFreeze) && facts.share(*ns) >= 0.05
+        {
+            evidence.push(format!("{}: {} of the working time", path.words(), percent(facts.share(*ns))));
+            if *path == Path::IoThrottle {
+                next_steps.insert(
+                    0,
+                    "a limit on I/O holds it up: `io.max`, `io.cost` or writeback throttling".to_owned(),
+                );
+            }
+        }
+    }
+    let mut counter_evidence = vec![];
+    if let Some((name, part)) = neighbour(facts) {
+        counter_evidence.push(format!(
+            "{name} has {} of the bytes at the disks: the device may be slow because of it",
+            percent(part)
+        ));
+        next_steps.insert(0, format!("move {name} to another disk, or limit it"));
+    }
+    if next_steps.is_empty() {
+        next_steps.push("a larger page cache, read-ahead, or more requests at once; the files and stacks below show whose".to_owned());
+    }
+    let agreement = [
+        Agreement::by(facts.ended_by_disk(|code| states.contains(&code)), 0.5, 0.1),
+        Agreement::by(facts.pressure(|pressure| pressure.io_some_ns), 0.05, 0.002),
+    ];
+    Outcome::Found(Finding {
+        id,
+        share,
+        sentence: format!("threads wait for a disk to {what}, for {} of their working time", percent(share)),
+        evidence,
+        counter_evidence,
+        next_steps,
+        max_gain: gain(share),
+        agreement: agreement.into_iter().flatten().collect(),
+        is_plain: true,
+        ..Finding::default()
+    })
+}
+
+/// Of the waits that requests have ended: all, in the queue, in the device.
+fn requests(facts: &Facts<'_>, states: &[u32]) -> (u64, u64, u64) {
+    let waits = facts.recording.block_io.waits.iter();
+    let by_requests = waits.filter(|wait| {
+        states.contains(&wait.state)
+            && matches!(wait.ended_by, ended_by::OWN_REQUEST | ended_by::OTHERS_REQUEST)
+    });
+    by_requests.fold((0, 0, 0), |(blocked, queue, device): (u64, u64, u64), wait| {
+        (
+            blocked.saturating_add(wait.blocked_ns),
+            queue.saturating_add(wait.queue_ns),
+            device.saturating_add(wait.device_ns),
+        )
+    })
+}
+
+/// Who else, not recorded, moves most of the bytes.
+fn neighbour(facts: &Facts<'_>) -> Option<(String, f64)> {
+    let all: u64 = facts.disks.processes.iter().fold(0, |sum, share| sum.saturating_add(share.bytes));
+    let mut by_process: std::collections::HashMap<u64, (u64, &RequestShare)> =
+        std::collections::HashMap::new();
+    for share in facts.disks.processes.iter().filter(|share| !share.of_target) {
+        let sum = by_process.entry(share.id).or_insert((0, share));
+        sum.0 = sum.0.saturating_add(share.bytes);
+    }
+    let (bytes, share) = by_process.into_values().max_by_key(|(bytes, _)| *bytes)?;
+    let part = bytes as f64 / all.max(1) as f64;
+    (part >= NEIGHBOUR).then(|| (format!("{} (pid {})", share.name, share.id), part))
+}

@@ -1,0 +1,86 @@
+//! `FSYNC_BOUND`: threads wait until what they have written is on the device.
+
+use profiler_common::block_io::operation;
+use profiler_common::state;
+
+use super::finding::{Finding, gain};
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::kernel_paths::Path;
+use crate::analyze::numbers::{duration, percent};
+
+const SHARE: f64 = 0.15;
+
+pub struct FsyncBound;
+
+impl Rule for FsyncBound {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let work = &facts.work;
+        let journal = facts.waiting_paths.get(&Path::Journal).copied().unwrap_or(0);
+        // Other calls on files wait for the journal too.
+        let ns = work.fsync_ns.max(
+            journal.min(work.fsync_ns.saturating_add(work.file_wait_ns).saturating_add(work.disk_write_ns)),
+        );
+        let share = facts.share(ns);
+        if share < SHARE || facts.busyness() < 0.3 {
+            return Outcome::Clear;
+        }
+        let count = facts.ledger.account.state(state::FSYNC).count;
+        let each =
+            if count > 0 { facts.ledger.account.state(state::FSYNC).ns as f64 / count as f64 } else { 0.0 };
+        let per_second = count as f64 / (facts.elapsed_ns.max(1) as f64 / 1e9);
+        let mut evidence =
+            vec![format!("{per_second:.0} waits a second in fsync and its like, {} each", duration(each))];
+        if journal > 0 {
+            evidence.push(format!(
+                "waiting for the file system's journal: {} of the working time",
+                percent(facts.share(journal))
+            ));
+        }
+        let flushes = facts
+            .disks
+            .rows
+            .iter()
+            .filter(|row| matches!(row.operation, operation::DEVICE_FLUSH | operation::WRITE_THROUGH));
+        if let Some(row) = flushes.max_by_key(|row| row.total_ns) {
+            evidence.push(format!(
+                "the device takes {} at the median and {} at p99 for a {}",
+                duration(row.in_device.p50),
+                duration(row.in_device.p99),
+                operation::NAMES[row.operation as usize]
+            ));
+        }
+        let files: Vec<_> = facts
+            .disks
+            .files
+            .iter()
+            .filter(|file| file.state == state::FSYNC && !file.path.is_empty())
+            .take(2)
+            .collect();
+        evidence.extend(files.iter().map(|file| format!("{} is waited for", file.path)));
+        let ended = facts.ended_by_disk(|code| code == state::FSYNC);
+        let by_kernel = facts.recording.block_io.waits.iter().any(|wait| {
+            wait.state == state::FSYNC && wait.ended_by == profiler_common::block_io::ended_by::KERNEL_THREAD
+        });
+        let agreement = [
+            Agreement::by(facts.pressure(|pressure| pressure.io_some_ns), 0.05, 0.005),
+            if by_kernel { Some(Agreement::Agrees) } else { Agreement::by(ended, 0.5, 0.1) },
+        ];
+        Outcome::Found(Finding {
+            id: "FSYNC_BOUND",
+            share,
+            sentence: format!("threads wait until their writes are on the device, for {} of their working time", percent(share)),
+            evidence,
+            counter_evidence: vec![],
+            next_steps: vec![
+                "fewer calls: commit several changes together; or a device whose write cache need not be flushed".to_owned(),
+                "the stacks in `fsync` below show which call it is".to_owned(),
+            ],
+            max_gain: gain(share),
+            agreement: agreement.into_iter().flatten().collect(),
+            explains: &["DISK_WRITE_BOUND"],
+            precedence: 0.1,
+            is_plain: true,
+            ..Finding::default()
+        })
+    }
+}

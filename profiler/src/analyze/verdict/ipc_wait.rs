@@ -1,0 +1,64 @@
+//! `IPC_WAIT`: threads wait for another thread or process on this machine, by pipe, Unix socket, eventfd or message queue.
+
+use profiler_common::state::Group;
+
+use super::finding::{Finding, gain};
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::ledger::group;
+use crate::analyze::numbers::{percent, seconds};
+
+const SHARE: f64 = 0.2;
+
+pub struct IpcWait;
+
+impl Rule for IpcWait {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let share = facts.share(facts.work.ipc_ns);
+        if share < SHARE {
+            return Outcome::Clear;
+        }
+        let is_ipc = |code: u32| group(code) == Group::Ipc;
+        let mut partners: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+        for edge in facts.edges(is_ipc) {
+            let sum = partners.entry(facts.ender_name(&edge.ender)).or_default();
+            *sum = sum.saturating_add(edge.waited_ns);
+        }
+        let mut partners: Vec<(String, u64)> = partners.into_iter().collect();
+        partners.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+        let known: u64 = partners.iter().fold(0, |sum, (_, ns)| sum.saturating_add(*ns));
+        let mut evidence = vec![];
+        if !partners.is_empty() {
+            let names: Vec<String> =
+                partners.iter().take(3).map(|(name, ns)| format!("{name} ({})", seconds(*ns))).collect();
+            evidence.push(format!("the waits were ended by {}", names.join(", ")));
+        }
+        if let Some(chain) = facts.wakers.chains.iter().find(|chain| chain.in_circle) {
+            let names: Vec<String> = chain.steps.iter().map(|edge| facts.thread_name(edge.waiter)).collect();
+            evidence.push(format!("they take turns: {}", names.join(", ")));
+        }
+        let agreement = [
+            Agreement::by(Some(known as f64 / facts.work.ipc_ns.max(1) as f64), 0.3, 0.0),
+            partners.first().map(|(_, ns)| {
+                if *ns as f64 >= 0.3 * known as f64 { Agreement::Agrees } else { Agreement::Silent }
+            }),
+        ];
+        let partner = partners.first().map_or("the other side".to_owned(), |(name, _)| name.clone());
+        Outcome::Found(Finding {
+            id: "IPC_WAIT",
+            share,
+            sentence: format!(
+                "threads wait for each other or for another process, for {} of their working time",
+                percent(share)
+            ),
+            evidence,
+            counter_evidence: vec![],
+            next_steps: vec![format!(
+                "look at what {partner} does meanwhile; pass on more at a time, so that fewer turns are needed"
+            )],
+            max_gain: gain(share),
+            agreement: agreement.into_iter().flatten().collect(),
+            is_plain: true,
+            ..Finding::default()
+        })
+    }
+}

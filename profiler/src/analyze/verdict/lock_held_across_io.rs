@@ -1,0 +1,113 @@
+//! `LOCK_HELD_ACROSS_IO`: threads wait for a lock whose holder waits for something else.
+//!
+//! Where the holder waits for a CPU, that is the cause, and it is told as such.
+
+use profiler_common::state::Group;
+
+use super::finding::{Finding, gain};
+use super::{Agreement, Facts, Outcome, Rule, lock_user};
+use crate::analyze::ledger::group;
+use crate::analyze::locks::lock_name;
+use crate::analyze::numbers::percent;
+use crate::analyze::state_name;
+
+const SHARE: f64 = 0.1;
+/// The holder's time while others wait that it spends in waiting itself.
+const HELD: f64 = 0.5;
+
+pub struct LockHeldAcrossIo;
+
+impl Rule for LockHeldAcrossIo {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let share = facts.share(facts.work.lock_ns);
+        let Some(row) = lock_user::top(facts).filter(|row| share >= SHARE && lock_user::is_contended(row))
+        else {
+            return Outcome::Clear;
+        };
+        let part = |wanted: &[Group]| -> f64 {
+            row.holder
+                .meanwhile
+                .iter()
+                .filter(|(code, _)| wanted.contains(&group(*code)))
+                .map(|(_, part)| part)
+                .sum()
+        };
+        let name = lock_name(facts.recording, row.lock);
+        let waits = part(&[Group::Disk, Group::Net, Group::Ipc]);
+        let ready = part(&[Group::RunQueue]);
+        let samples = Agreement::by(Some(row.holder.known_ratio), 0.6, 0.2);
+        if ready >= HELD {
+            return Outcome::Found(Finding {
+                id: "CPU_SATURATED",
+                share,
+                sentence: format!(
+                    "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
+                    row.kind.words(),
+                    percent(share)
+                ),
+                evidence: lock_user::holder(facts, row).into_iter().collect(),
+                counter_evidence: vec![format!(
+                    "the lock itself is waited for during {} of the working time",
+                    percent(share)
+                )],
+                next_steps: vec![
+                    "give the holder a CPU: more CPUs, fewer threads, or a higher priority for it".to_owned(),
+                ],
+                max_gain: gain(share),
+                agreement: [
+                    samples,
+                    Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
+                explains: &["LOCK_USER", "CPU_SATURATED"],
+                precedence: 0.35,
+                ..Finding::default()
+            });
+        }
+        if waits < HELD {
+            return Outcome::Clear;
+        }
+        let main = row
+            .holder
+            .meanwhile
+            .iter()
+            .find(|(code, _)| matches!(group(*code), Group::Disk | Group::Net | Group::Ipc));
+        let what =
+            main.map_or_else(String::new, |&(code, part)| format!("{} {}", state_name(code), percent(part)));
+        let mut evidence =
+            vec![format!("{} of the working time waits for {} {name}", percent(share), row.kind.words())];
+        evidence.extend(lock_user::holder(facts, row));
+        if !row.released_in.is_empty() {
+            evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
+        }
+        Outcome::Found(Finding {
+            id: "LOCK_HELD_ACROSS_IO",
+            share,
+            sentence: format!(
+                "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
+                row.kind.words(),
+                percent(share)
+            ),
+            evidence,
+            counter_evidence: if row.holder.observed {
+                vec![]
+            } else {
+                vec!["the holder is inferred from who ended the waits".to_owned()]
+            },
+            next_steps: vec![
+                "do not wait for I/O while holding the lock: let go of it before, or make that I/O faster"
+                    .to_owned(),
+            ],
+            max_gain: gain(share),
+            agreement: [samples, Some(if waits >= 0.7 { Agreement::Agrees } else { Agreement::Silent })]
+                .into_iter()
+                .flatten()
+                .collect(),
+            explains: &["LOCK_USER", "FSYNC_BOUND", "DISK_WRITE_BOUND", "DISK_READ_BOUND"],
+            precedence: 0.3,
+            ..Finding::default()
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! `LOCK_KERNEL`: threads wait for a lock of the kernel, asleep or spinning.
+
+use super::finding::{Finding, gain};
+use super::lock_user::sentence;
+use super::{Agreement, Facts, Outcome, Rule};
+use crate::analyze::KernelLockRow;
+use crate::analyze::locks::lock_name;
+use crate::analyze::numbers::{count, percent};
+
+const SHARE: f64 = 0.1;
+const TOP: f64 = 0.5;
+
+pub struct LockKernel;
+
+impl Rule for LockKernel {
+    fn check(&self, facts: &Facts<'_>) -> Outcome {
+        let locks = &facts.recording.locks;
+        let ns = facts
+            .locks
+            .kernel
+            .iter()
+            .fold(0_u64, |sum, row| sum.saturating_add(row.slept_ns).saturating_add(row.spun_ns));
+        let share = facts.share(ns).min(1.0);
+        if !locks.kernel_followed {
+            let suspected =
+                facts.share(facts.work.memory_ns.saturating_add(facts.work.file_wait_ns)) >= 2.0 * SHARE;
+            return if suspected {
+                Outcome::NotEnoughData("locks of the kernel were not followed, so the waits in page faults, memory maps and files have no lock".to_owned())
+            } else {
+                Outcome::Clear
+            };
+        }
+        let Some(row) = facts.locks.kernel.first().filter(|_| share >= SHARE) else { return Outcome::Clear };
+        let own = row.slept_ns.saturating_add(row.spun_ns);
+        let part = own as f64 / ns.max(1) as f64;
+        let name = describe(facts, row);
+        let mut evidence = vec![format!(
+            "{name}: {} of the waits for locks of the kernel, {} of them, asleep for {} of the time and spinning for {}",
+            percent(part),
+            count(row.count),
+            percent(row.slept_ns as f64 / own.max(1) as f64),
+            percent(row.spun_ns as f64 / own.max(1) as f64)
+        )];
+        evidence.extend(sentence(facts, &row.holder));
+        evidence.extend(row.waited_in.as_ref().map(|function| format!("asked for in `{function}`")));
+        let counter_evidence = if part < TOP {
+            vec![format!("the first lock has only {} of these waits", percent(part))]
+        } else {
+            vec![]
+        };
+        let is_mmap =
+            facts.recording.locks.locks.get(row.lock as usize).is_some_and(|lock| lock.name == "mmap_lock");
+        let next = if is_mmap {
+            "threads of one process change its address space (mmap, munmap, mprotect) or fault in pages at once: do so less often, in larger pieces, or in several processes"
+        } else {
+            "the kernel function that asks for the lock shows which system call does it: call it less often, or from fewer threads at once"
+        };
+        Outcome::Found(Finding {
+            id: "LOCK_KERNEL",
+            share,
+            sentence: format!(
+                "threads wait for {name} in the kernel, for {} of their working time",
+                percent(share)
+            ),
+            evidence,
+            counter_evidence,
+            next_steps: vec![next.to_owned()],
+            max_gain: gain(share),
+            agreement: vec![
+                if part >= TOP { Agreement::Agrees } else { Agreement::Silent },
+                // The kernel itself has told each of these waits.
+                Agreement::Agrees,
+            ],
+            explains: &["DISK_WRITE_BOUND"],
+            precedence: 0.1,
+            ..Finding::default()
+        })
+    }
+}
+
+/// `the rwsem mmap_lock`
+fn describe(facts: &Facts<'_>, row: &KernelLockRow) -> String {
+    let lock = facts.recording.locks.locks.get(row.lock as usize);
+    match lock {
+        Some(lock) if !lock.name.is_empty() => format!("the {} `{}`", row.kind, lock.name),
+        _ => match &row.waited_in {
+            Some(function) => format!("the {} that `{function}` asks for", row.kind),
+            None => format!("the {} {}", row.kind, lock_name(facts.recording, row.lock)),
+        },
+    }
+}

@@ -1,0 +1,284 @@
+//! The verdict: what the bottleneck is, how sure that is, what speaks against it, what to look at next, and what mending it can gain
+//! at the most. docs/verdicts.md has each rule in words.
+//!
+//! In: [`Facts`]. Out: one [`Verdict`]. A rule is a file; it sees plain data and may answer that there is not enough of it. That nothing
+//! is wrong is a good answer, and so is that it cannot be told.
+
+mod facts;
+mod finding;
+mod deadlock;
+mod cpu_quota;
+mod cpu_saturated;
+mod cpu_bound;
+mod cpu_single_thread;
+mod memory_pressure;
+mod writeback_throttled;
+mod fsync_bound;
+mod disk_bound;
+mod lock_user;
+mod lock_kernel;
+mod lock_held_across_io;
+mod downstream_wait;
+mod ipc_wait;
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Facts, Parts};
+pub use finding::{Agreement, Confidence, Finding};
+
+use crate::analyze::numbers::{percent, seconds};
+
+/// What a rule says.
+pub enum Outcome {
+    Found(Finding),
+    Clear,
+    /// Its cause may be there, but what would tell is missing.
+    NotEnoughData(String),
+}
+
+/// One cause.
+pub trait Rule: Sync {
+    /// Looks for it.
+    fn check(&self, facts: &Facts<'_>) -> Outcome;
+}
+
+/// Each rule. Of two findings that explain the same time, the first one in this order stands.
+const RULES: &[&dyn Rule] = &[
+    &deadlock::Deadlock,
+    &cpu_quota::CpuQuota,
+    &memory_pressure::MemoryPressure,
+    &lock_held_across_io::LockHeldAcrossIo,
+    &lock_user::LockUser,
+    &lock_kernel::LockKernel,
+    &writeback_throttled::WritebackThrottled,
+    &fsync_bound::FsyncBound,
+    &disk_bound::DiskRead,
+    &disk_bound::DiskWrite,
+    &cpu_saturated::CpuSaturated,
+    &cpu_single_thread::CpuSingleThread,
+    &cpu_bound::CpuBound,
+    &downstream_wait::DownstreamWait,
+    &ipc_wait::IpcWait,
+];
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub id: &'static str,
+    pub confidence: Confidence,
+    /// From 0 to 1.
+    pub score: f64,
+    /// What it is, with its numbers.
+    pub sentence: String,
+    pub evidence: Vec<String>,
+    pub counter_evidence: Vec<String>,
+    pub next_steps: Vec<String>,
+    /// So many times as fast, if the cause were gone and nothing else came in its place: an upper bound.
+    pub max_gain: Option<f64>,
+    /// Other causes that were found, the largest first: identifier, share of the working time.
+    pub also: Vec<(&'static str, f64)>,
+}
+
+/// Above this share of losses nothing is said.
+const LOST_LIMIT: f64 = 0.01;
+/// Below this share of blocked time with a reason.
+const CLASSIFIED_LIMIT: f64 = 0.8;
+/// Above this residual.
+const RESIDUAL_LIMIT: f64 = 0.05;
+/// Shorter recordings are not judged: a second of a service says little, and the kernel's counters have a grain of 10 ms.
+const SHORTEST_NS: u64 = 900_000_000;
+/// Two causes whose shares are this near are told as a mixture.
+const NEAR: f64 = 0.05;
+/// All threads together do less than this, as a share of the recording's length: nobody waits for them.
+const IDLE: f64 = 0.05;
+
+impl Verdict {
+    /// Judges.
+    pub fn of(facts: &Facts<'_>) -> Self {
+        if let Some(verdict) = insufficient(facts) {
+            return verdict;
+        }
+        let mut missing = Vec::new();
+        let mut found: Vec<Finding> = Vec::new();
+        for rule in RULES {
+            match rule.check(facts) {
+                Outcome::Found(finding) => found.push(finding),
+                Outcome::Clear => {}
+                Outcome::NotEnoughData(why) => missing.push(why),
+            }
+        }
+        choose(facts, found, &missing)
+    }
+}
+
+/// Why nothing can be said at all.
+fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
+    let trust = facts.trust;
+    let mut why = Vec::new();
+    let mut next = Vec::new();
+    if facts.elapsed_ns < SHORTEST_NS {
+        why.push(format!("the recording is only {} long", seconds(facts.elapsed_ns)));
+        next.push("record for longer: `-d 10`".to_owned());
+    }
+    if facts.recording.threads.is_empty() {
+        why.push("no thread was seen".to_owned());
+    }
+    if trust.lost_ratio > LOST_LIMIT {
+        why.push(format!("{} of what happened was lost", percent(trust.lost_ratio)));
+        if let Some(worst) = trust.losses.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio())) {
+            next.push(format!("try: {}", worst.advice));
+        }
+    }
+    let classified = facts.ledger.classified_ratio();
+    if classified < CLASSIFIED_LIMIT && facts.ledger.unknown_ns as f64 > IDLE * facts.elapsed_ns as f64 {
+        why.push(format!("only {} of the blocked time has a reason", percent(classified)));
+    }
+    if facts.ledger.residual_ratio() > RESIDUAL_LIMIT {
+        why.push(format!("the books do not close by {}", percent(facts.ledger.residual_ratio())));
+    }
+    if why.is_empty() {
+        return None;
+    }
+    let sentence = format!("not enough data for a verdict: {}", why.join("; "));
+    Some(Verdict {
+        id: "INSUFFICIENT_DATA",
+        confidence: Confidence::Low,
+        score: 0.0,
+        sentence,
+        evidence: why,
+        counter_evidence: vec![],
+        next_steps: next,
+        max_gain: None,
+        also: vec![],
+    })
+}
+
+/// The one that counts, of those that were found.
+fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict {
+    let mut left: Vec<Finding> = Vec::new();
+    for finding in found {
+        // What another one explains already is no cause of its own.
+        if !left.iter().any(|other| other.explains.contains(&finding.id)) {
+            left.push(finding);
+        }
+    }
+    left.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    let mut left = left.into_iter();
+    let Some(first) = left.next() else { return nothing(facts, missing) };
+    let others: Vec<Finding> = left.collect();
+    let also = others.iter().map(|other| (other.id, other.share)).collect();
+    if let Some(second) = others.first().filter(|second| is_mixture(&first, second)) {
+        return mixture(facts, &first, second, also);
+    }
+    let score = finding::score(facts, &first);
+    let mut counter_evidence = first.counter_evidence;
+    for other in &others {
+        counter_evidence.push(format!("{} has {} of the working time", other.id, percent(other.share)));
+    }
+    Verdict {
+        id: first.id,
+        confidence: Confidence::of(score),
+        score,
+        sentence: first.sentence,
+        evidence: first.evidence,
+        counter_evidence,
+        next_steps: first.next_steps,
+        max_gain: first.max_gain,
+        also,
+    }
+}
+
+fn is_mixture(first: &Finding, second: &Finding) -> bool {
+    (first.share - second.share).abs() < NEAR && first.is_plain && second.is_plain
+}
+
+fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'static str, f64)>) -> Verdict {
+    let score = finding::score(facts, first).min(finding::score(facts, second));
+    let evidence = [first, second].map(|finding| format!("{}: {}", finding.id, finding.sentence)).to_vec();
+    Verdict {
+        id: "MIXED",
+        confidence: Confidence::of(score.min(0.79)),
+        score: score.min(0.79),
+        sentence: format!(
+            "no single cause: {} has {} of the working time, {} {}",
+            first.id,
+            percent(first.share),
+            second.id,
+            percent(second.share)
+        ),
+        evidence,
+        counter_evidence: vec![],
+        next_steps: first.next_steps.iter().chain(&second.next_steps).cloned().collect(),
+        max_gain: first.max_gain.zip(second.max_gain).map(|(a, b)| a.max(b)),
+        also: [(first.id, first.share)].into_iter().chain(also).collect(),
+    }
+}
+
+/// No rule has found anything.
+fn nothing(facts: &Facts<'_>, missing: &[String]) -> Verdict {
+    let active = facts.all_active_ns as f64 / facts.elapsed_ns.max(1) as f64;
+    let threads = facts.recording.threads.len();
+    let coverage = finding::coverage(facts);
+    let cpus = facts.cpus_used();
+    if facts.working.is_empty() && active < IDLE * (threads.max(1) as f64).min(4.0) {
+        return Verdict {
+            id: "IDLE",
+            confidence: Confidence::of(coverage),
+            score: coverage,
+            sentence: format!(
+                "nothing to mend: the threads wait for work, and do something for {} of one thread's time",
+                percent(active)
+            ),
+            evidence: vec![format!(
+                "{} threads, of which none does something for a fifth of its time",
+                threads
+            )],
+            counter_evidence: missing.to_vec(),
+            next_steps: vec!["record while it has work to do".to_owned()],
+            max_gain: None,
+            also: vec![],
+        };
+    }
+    let mut evidence = vec![format!("{cpus:.2} of {} CPUs used", facts.allowed_cpus)];
+    if facts.working.is_empty() {
+        evidence.push("no thread does something for a fifth of its time".to_owned());
+    } else {
+        evidence.push(format!(
+            "{} of {} threads do something, for {} of their time; {} of that on the CPU",
+            facts.working.len(),
+            threads,
+            percent(facts.busyness()),
+            percent(facts.share(facts.work.on_cpu_ns))
+        ));
+    }
+    // The threads have something to do all the time, and yet no cause has a fifth of it.
+    if facts.busyness() > 0.7 && !facts.working.is_empty() {
+        let score = coverage.min(0.59);
+        return Verdict {
+            id: "MIXED",
+            confidence: Confidence::of(score),
+            score,
+            sentence: "no single cause has a fifth of the working time".to_owned(),
+            evidence,
+            counter_evidence: missing.to_vec(),
+            next_steps: vec!["look at the ledger and at the largest stacks below".to_owned()],
+            max_gain: None,
+            also: vec![],
+        };
+    }
+    let score = coverage.min(if missing.is_empty() { 1.0 } else { 0.7 });
+    Verdict {
+        id: "NO_BOTTLENECK",
+        confidence: Confidence::of(score),
+        score,
+        sentence: format!(
+            "nothing limits it: there is room left ({cpus:.2} of {} CPUs used)",
+            facts.allowed_cpus
+        ),
+        evidence,
+        counter_evidence: missing.to_vec(),
+        next_steps: vec!["record under the load that is too slow".to_owned()],
+        max_gain: None,
+        also: vec![],
+    }
+}

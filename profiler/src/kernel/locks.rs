@@ -1,0 +1,72 @@
+//! Locks: attaches the kernel's own account of contention, where it has one, and reads what the programs sum up.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    maps::{HashMap, MapData},
+};
+use profiler_common::{
+    lock::{KernelLockKey, KernelLockWaits, contention, lock_name},
+    offsets::Offsets,
+};
+
+use super::{attach, btf::Btf, offsets, take_map};
+
+/// The tracepoints of contention, since Linux 5.19 (16edd9b511a13e7760ed4b92ba4e39bacda5c86f).
+const NEEDED: &[&str] = &["contention_begin", "contention_end"];
+
+/// Maps that are of no use without these probes, with their usual capacities: those of the kernel crate.
+pub const MAPS: &[(&str, u32)] = &[("KERNEL_LOCKS", 1024)];
+
+/// Adds the offsets that the probes need.
+///
+/// # Errors
+/// The kernel does not tell of contention.
+pub fn resolve(btf: &Btf, offsets: &mut Offsets) -> Result<()> {
+    offsets::resolve_locks(btf, offsets);
+    for hook in NEEDED {
+        btf.tracepoint_arguments(hook)
+            .with_context(|| format!("this kernel has no tracepoint `{hook}` (Linux 5.19)"))?;
+    }
+    Ok(())
+}
+
+/// Attaches the programs. The end first: who is seen to begin is then also seen to end.
+///
+/// # Errors
+/// The kernel refuses one.
+pub fn attach(ebpf: &mut Ebpf, types: &AyaBtf) -> Result<()> {
+    ["contention_end", "contention_begin"]
+        .into_iter()
+        .try_for_each(|hook| attach::tracepoint(ebpf, types, (hook, hook)))
+}
+
+/// What the programs have summed up.
+pub struct KernelLocks(HashMap<MapData, KernelLockKey, KernelLockWaits>);
+
+impl KernelLocks {
+    /// Takes the map out of the object, and makes the places for locks that will have none of their own.
+    ///
+    /// # Errors
+    /// The object has no such map, or the kernel refuses its change.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut map: HashMap<_, _, _> = take_map(ebpf, "KERNEL_LOCKS")?.try_into()?;
+        for kind in 0..=contention::MASK {
+            map.insert(
+                KernelLockKey { lock: 0, kind, name: lock_name::NONE },
+                KernelLockWaits::default(),
+                0,
+            )?;
+        }
+        Ok(Self(map))
+    }
+
+    /// Waits by lock so far.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn sums(&self) -> Result<Vec<(KernelLockKey, KernelLockWaits)>> {
+        let all = self.0.iter().filter(|entry| entry.as_ref().map_or(true, |(_, waits)| waits.count > 0));
+        all.collect::<Result<_, _>>().context("cannot read the waits for locks of the kernel")
+    }
+}
