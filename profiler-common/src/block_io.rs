@@ -73,6 +73,9 @@ pub const fn major_minor(device: u32) -> (u32, u32) {
     (device >> 20, device & 0xf_ffff)
 }
 
+/// Length of a disk's name in the kernel, with its final zero (`DISK_NAME_LEN`).
+pub const DISK_NAME_BYTES: usize = 32;
+
 /// Key of the map `REQUEST_TOTALS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +110,14 @@ pub struct RequestTotals {
     pub issued: u64,
     /// The sector behind the last one that arrived.
     pub next_sector: u64,
+    /// Name of the disk: some have none in `/proc/diskstats` (a path of a multipath nvme).
+    pub disk_name: [u8; DISK_NAME_BYTES],
     pub queue: [u32; BUCKETS],
     pub device: [u32; BUCKETS],
     pub total: [u32; BUCKETS],
 }
 
-const _: () = assert!(size_of::<RequestTotals>() == 72 + 12 * BUCKETS, "kernel/user ABI");
+const _: () = assert!(size_of::<RequestTotals>() == 72 + DISK_NAME_BYTES + 12 * BUCKETS, "kernel/user ABI");
 
 /// Key of the map `REQUEST_SHARES`: whose requests.
 #[repr(C)]
@@ -174,10 +179,14 @@ pub struct Completion {
     pub operation: u32,
     /// Bits of [`submitter`].
     pub submitter: u32,
+    /// The thread that was on the CPU, in the initial PID namespace: the one that was interrupted, or that completes.
+    pub current: u32,
+    /// Zero.
+    pub reserved: u32,
     pub comm: [u8; COMM_BYTES],
 }
 
-const _: () = assert!(size_of::<Completion>() == 40 + COMM_BYTES, "kernel/user ABI");
+const _: () = assert!(size_of::<Completion>() == 48 + COMM_BYTES, "kernel/user ABI");
 
 /// Key of the map `DISK_WAITS`: waits of recorded threads for disks and files, by what ended them.
 #[repr(C)]

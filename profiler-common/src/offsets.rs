@@ -75,6 +75,7 @@ offsets! {
     queue_disk "`request_queue.disk`, since 5.15";
     disk_major "`gendisk.major`";
     disk_first_minor "`gendisk.first_minor`";
+    disk_name "`gendisk.disk_name`";
     bio_blkg "`bio.bi_blkg`";
     bio_pages "`bio.bi_io_vec`";
     page_mapping "`page.mapping`";

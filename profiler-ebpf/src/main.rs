@@ -72,6 +72,20 @@ mod entry {
         0
     }
 
+    /// Before Linux 6.5, which has no `block_io_start`.
+    #[btf_tracepoint(function = "block_rq_insert")]
+    pub fn block_rq_insert(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_insert(Request::new(ctx.arg(0)));
+        0
+    }
+
+    /// Before Linux 5.11 the request is the second argument.
+    #[btf_tracepoint(function = "block_rq_insert")]
+    pub fn block_rq_insert_with_queue(ctx: BtfTracePointContext) -> i32 {
+        let _ = block_io::on_insert(Request::new(ctx.arg(1)));
+        0
+    }
+
     #[btf_tracepoint(function = "block_rq_issue")]
     pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
         let _ = block_io::on_issue(Request::new(ctx.arg(0)));

@@ -3,9 +3,9 @@
 //! Like a task, a request comes as a BTF-typed argument, so its fields are loaded directly; a load through a pointer that is
 //! stale or null reads zero. What lies behind untyped pointers is read by the helper.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as probe_read_raw};
 use profiler_common::{
-    block_io::{device, operation},
+    block_io::{DISK_NAME_BYTES, device, operation},
     offsets::ABSENT,
 };
 
@@ -54,15 +54,36 @@ impl Request {
         self.0 as u64
     }
 
-    /// The disk that it goes to; 0 if there is none.
     #[inline(always)]
-    pub fn disk(self) -> u32 {
-        let disk: *const u8 = if offset!(request_disk) == ABSENT {
+    fn disk_struct(self) -> *const u8 {
+        if offset!(request_disk) == ABSENT {
             load(load(self.0, offset!(request_queue)), offset!(queue_disk))
         } else {
             load(self.0, offset!(request_disk))
-        };
+        }
+    }
+
+    /// The disk that it goes to; 0 if there is none.
+    #[inline(always)]
+    pub fn disk(self) -> u32 {
+        let disk = self.disk_struct();
         device(load(disk, offset!(disk_major)), load(disk, offset!(disk_first_minor)))
+    }
+
+    /// Copies the disk's name.
+    ///
+    /// # Safety
+    /// `to` points to `DISK_NAME_BYTES` writable bytes.
+    #[inline(always)]
+    pub unsafe fn read_disk_name(self, to: *mut [u8; DISK_NAME_BYTES]) {
+        if offset!(disk_name) == ABSENT {
+            return;
+        }
+        // SAFETY: the destination by the caller's word; the helper checks the source.
+        unsafe {
+            let from = self.disk_struct().add(offset!(disk_name) as usize);
+            probe_read_raw(to.cast(), DISK_NAME_BYTES as u32, from.cast());
+        }
     }
 
     /// What it does, as a code of [`operation`]; none for one that is passed through to the device.

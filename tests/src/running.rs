@@ -53,6 +53,11 @@ impl Workload {
         self.pids[0]
     }
 
+    /// All processes that said so.
+    pub fn pids(&self) -> &[u32] {
+        &self.pids
+    }
+
     /// The process that was started.
     pub fn id(&self) -> u32 {
         self.child.id()

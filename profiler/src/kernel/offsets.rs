@@ -89,6 +89,7 @@ pub fn resolve_requests(btf: &Btf, offsets: &mut Offsets) -> Result<()> {
         queue_disk: if request_disk == ABSENT { need("request_queue", "disk")? } else { ABSENT },
         disk_major: need("gendisk", "major")?,
         disk_first_minor: need("gendisk", "first_minor")?,
+        disk_name: may("gendisk", "disk_name"),
         // Where one of these is missing (a kernel without cgroups for block devices), nothing is charged to cgroups or files.
         bio_blkg: may("bio", "bi_blkg"),
         bio_pages: may("bio", "bi_io_vec"),

@@ -22,7 +22,7 @@ pub const MAPS: &[(&str, u32)] = &[
 ];
 
 /// The tracepoints without which a request cannot be followed.
-const NEEDED: &[&str] = &["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
+const NEEDED: &[&str] = &["block_rq_insert", "block_rq_issue", "block_rq_requeue", "block_rq_complete"];
 
 /// Which variants of the programs fit this kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +66,10 @@ impl Hooks {
     /// # Errors
     /// The kernel refuses one.
     pub fn attach(&self, ebpf: &mut Ebpf, types: &AyaBtf) -> Result<()> {
-        let (issue, requeue) = if self.with_queue {
-            ("block_rq_issue_with_queue", "block_rq_requeue_with_queue")
+        let [insert, issue, requeue] = if self.with_queue {
+            ["block_rq_insert_with_queue", "block_rq_issue_with_queue", "block_rq_requeue_with_queue"]
         } else {
-            ("block_rq_issue", "block_rq_requeue")
+            ["block_rq_insert", "block_rq_issue", "block_rq_requeue"]
         };
         // Completions first: a request that is seen to arrive is then also seen to end.
         let mut rows = vec![
@@ -77,9 +77,11 @@ impl Hooks {
             (issue, "block_rq_issue"),
             (requeue, "block_rq_requeue"),
         ];
-        if self.has_io_start {
-            rows.push(("block_io_start", "block_io_start"));
-        }
+        rows.push(if self.has_io_start {
+            ("block_io_start", "block_io_start")
+        } else {
+            (insert, "block_rq_insert")
+        });
         rows.into_iter().try_for_each(|row| attach::tracepoint(ebpf, types, row))
     }
 }

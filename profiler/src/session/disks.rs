@@ -118,6 +118,9 @@ impl Disks {
         let mut rows = Rows::of(self, monotonic_ns().saturating_sub(self.started_at_ns));
         let mut block_io = BlockIo { followed: sums.is_some(), ..BlockIo::default() };
         if let Some(sums) = sums {
+            for (key, totals) in &sums.totals {
+                rows.name(key.device, &totals.disk_name);
+            }
             let cgroups = CgroupPaths::of(
                 sums.shares.iter().filter(|(key, _)| key.kind == share::CGROUP).map(|(key, _)| key.id),
             );
@@ -231,6 +234,15 @@ impl Rows {
             }
         }
         rows
+    }
+
+    /// Gives a device its name, if `/proc/diskstats` has none for it.
+    fn name(&mut self, device: u32, name: &[u8]) {
+        let row = self.row(device) as usize;
+        if self.devices[row].name.is_empty() {
+            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            self.devices[row].name = String::from_utf8_lossy(&name[..end]).into_owned();
+        }
     }
 
     fn row(&mut self, device: u32) -> u32 {

@@ -9,6 +9,7 @@ mod storm;
 mod own;
 mod growth;
 mod stacks;
+mod verdicts;
 mod rounds;
 mod interval;
 mod usage;
@@ -46,16 +47,17 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
+    Benchmark { name: "verdicts", document: "docs/verdicts.md", run: verdicts::verdicts },
 ];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: overhead, storm, self, growth, stacks; without a name all of them
+    /// Which: overhead, storm, self, growth, stacks, verdicts; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Only the workloads (overhead) and the programs (stacks) whose name contains this; the documents stay as they are
+    /// Only the workloads (overhead), the programs (stacks) and the cases (verdicts) whose name contains this; the documents stay as they are
     #[arg(long)]
     only: Option<String>,
     /// Measure this program, not the release build; the documents stay as they are
@@ -136,9 +138,9 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     }
     let find = |name: &String| {
         let known = BENCHMARKS.iter().find(|known| known.name == name);
-        known
-            .copied()
-            .with_context(|| format!("no benchmark `{name}`\n  try: overhead, storm, self, growth or stacks"))
+        known.copied().with_context(|| {
+            format!("no benchmark `{name}`\n  try: overhead, storm, self, growth, stacks or verdicts")
+        })
     };
     names.iter().map(find).collect()
 }

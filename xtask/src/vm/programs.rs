@@ -58,6 +58,7 @@ const SLOW_FORKS: &str = "an emulated CPU forks too slowly for it";
 
 /// Tests that do not run in a guest: `PROGRAM::TEST`.
 const NOT_RUN: &[(&str, &str)] = &[
+    ("live_block_io::requests_are_as_many_as_the_kernel_counts", "the guest has no loop devices"),
     ("live_stacks::a_command_of_50_ms_has_whole_stacks", NO_COMPILER),
     ("live_stacks::short_lived_children_have_whole_stacks", NO_COMPILER),
     ("live_stacks::a_library_that_replaces_another_in_memory_has_its_own_names", NO_COMPILER),
@@ -118,7 +119,6 @@ const KERNEL_INDEPENDENT: &[&str] = &[
 /// The tests of every change: the ledger's states and its check against the kernel, stacks on and off the CPU, targets, what is
 /// given up and what can be done without root, block devices, the loading of programs, and that nothing stays.
 const ESSENTIAL: &[&str] = &[
-    "live_block_io::requests_are_as_many_as_the_kernel_counts",
     "live_block_io::direct_reads_wait_for_their_own_requests",
     "live_cpu::more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says",
     "live_cpu::stacks_show_the_functions_that_run_and_wait",

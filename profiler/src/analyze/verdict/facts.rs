@@ -177,7 +177,7 @@ impl<'a> Facts<'a> {
 
     /// Share of the working threads' active time.
     pub fn share(&self, ns: u64) -> f64 {
-        ns as f64 / self.work.active_ns.max(1) as f64
+        if self.work.active_ns == 0 { 0.0 } else { ns as f64 / self.work.active_ns as f64 }
     }
 
     /// How much of their time the working threads do something or want to.

@@ -78,8 +78,9 @@ impl Confidence {
 }
 
 impl Finding {
+    /// Decides which of several stands first: what others contradict weighs less.
     pub(super) fn weight(&self) -> f64 {
-        self.share + self.precedence
+        (self.share + self.precedence) * (0.5 + 0.5 * agreement(&self.agreement))
     }
 }
 

@@ -9,6 +9,8 @@ use crate::analyze::numbers::{count, percent};
 
 const SHARE: f64 = 0.1;
 const TOP: f64 = 0.5;
+/// All waits together, as a share of the recording's length: below it they are of no weight, whatever else there is.
+const LEAST: f64 = 0.05;
 
 pub struct LockKernel;
 
@@ -20,7 +22,8 @@ impl Rule for LockKernel {
             .kernel
             .iter()
             .fold(0_u64, |sum, row| sum.saturating_add(row.slept_ns).saturating_add(row.spun_ns));
-        let share = facts.share(ns).min(1.0);
+        let is_small = (ns as f64) < LEAST * facts.elapsed_ns as f64;
+        let share = if is_small { 0.0 } else { facts.share(ns).min(1.0) };
         if !locks.kernel_followed {
             let suspected =
                 facts.share(facts.work.memory_ns.saturating_add(facts.work.file_wait_ns)) >= 2.0 * SHARE;

@@ -138,7 +138,8 @@ impl Load for Nginx {
     }
 }
 
-fn configuration(port: &str, folder: &str) -> String {
+/// Of an nginx that serves one folder.
+pub fn configuration(port: &str, folder: &str) -> String {
     let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let places = places.map(|name| format!("{name}_temp_path {folder}/{name};")).join(" ");
     format!(

@@ -1,0 +1,139 @@
+//! Locks, their holders, and the verdict, on workloads whose bottleneck is known. The whole scorecard is `cargo xtask bench verdicts`.
+
+use profiler_tests::harness::Live;
+use profiler_tests::report::{Report, check_closed, check_near};
+use serde_json::Value;
+
+/// Records a case of the workload `verdict` for three seconds.
+#[track_caller]
+fn record(live: &Live, case: &str) -> Report {
+    let disk = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk");
+    let workload = live.workload("verdict", &[case, &disk.path().to_string_lossy()]);
+    let report = live.record(&["-p", &workload.pid().to_string(), "-d", "3"]);
+    check_closed(&report);
+    report
+}
+
+#[track_caller]
+fn check_verdict(report: &Report, id: &str) {
+    assert_eq!(
+        report.0["verdict"]["id"], id,
+        "{:#}\n{:#}",
+        report.0["verdict"], report.0["ledger"]["states"]
+    );
+}
+
+/// The futex that was waited for the longest.
+#[track_caller]
+fn first_futex(report: &Report) -> &Value {
+    report.0["locks"]["futexes"].get(0).unwrap_or_else(|| panic!("no futex in {:#}", report.0["locks"]))
+}
+
+/// The share of the holder's time, while others waited, in states for which `wanted` holds.
+fn meanwhile(lock: &Value, wanted: impl Fn(&str) -> bool) -> f64 {
+    let states = lock["holder"]["meanwhile"].as_array().map_or(&[][..], Vec::as_slice);
+    let wanted = states.iter().filter(|state| wanted(state["state"].as_str().unwrap_or_default()));
+    wanted.map(|state| state["ratio"].as_f64().expect("a ratio")).sum()
+}
+
+/// Four threads want one mutex of the C library: it has a name, its word says who holds it, and the waits of the lock are the
+/// ledger's, ±5 %: some waits are too short for a sample.
+#[test]
+fn a_hot_mutex_is_named_and_its_owner_observed() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "mutex_hot");
+    if report.lacks_off_cpu_stacks() {
+        return;
+    }
+    check_verdict(&report, "LOCK_USER");
+    let lock = first_futex(&report);
+    assert_eq!(lock["kind"], "mutex", "{lock:#}");
+    assert!(lock["lock"]["name"].as_str().is_some_and(|name| name.ends_with("HOT_LOCK")), "{lock:#}");
+    assert_eq!(lock["holder"]["how"], "observed", "{lock:#}");
+    assert_eq!(lock["waiters"].as_array().map(Vec::len), Some(4), "{lock:#}");
+    let (seconds, ledger) = (lock["seconds"].as_f64().expect("seconds"), report.seconds("futex_lock"));
+    check_near("waits for the lock", seconds, ledger, 0.05 * ledger);
+}
+
+/// The holder of the mutex writes and waits for the device all the time.
+#[test]
+fn a_mutex_held_across_fsync_is_told_with_what_its_holder_waits_for() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "mutex_across_fsync");
+    if report.lacks_off_cpu_stacks() {
+        return;
+    }
+    check_verdict(&report, "LOCK_HELD_ACROSS_IO");
+    let in_fsync = meanwhile(first_futex(&report), |state| state == "fsync");
+    assert!(in_fsync > 0.5, "{in_fsync} in fsync: {:#}", first_futex(&report));
+}
+
+/// A mutex of Rust has no owner's word.
+#[test]
+fn the_holder_of_a_lock_without_an_owner_is_inferred() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "rust_mutex_hot");
+    check_verdict(&report, "LOCK_USER");
+    let lock = first_futex(&report);
+    assert_eq!(lock["holder"]["how"], "inferred", "{lock:#}");
+    let running =
+        meanwhile(lock, |state| state == "on_cpu" || state.starts_with("runq") || state == "futex_lock");
+    assert!(running > 0.9, "{running} on the CPU, ready or waiting for its own turn: {lock:#}");
+}
+
+/// Two threads hold one lock each and wait for the other's.
+#[test]
+fn a_deadlock_is_told_with_its_threads_and_locks() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "deadlock");
+    if report.lacks_off_cpu_stacks() {
+        return;
+    }
+    check_verdict(&report, "DEADLOCK");
+    let steps = report.0["locks"]["deadlocks"][0]["steps"].as_array().expect("steps");
+    let mut told: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            (step["thread"]["comm"].as_str().unwrap_or_default(), step["waits_for"]["name"].to_string())
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].0 == "left" && told[0].1.contains("SECOND_LOCK"), "{told:?}");
+    assert!(told[1].0 == "right" && told[1].1.contains("FIRST_LOCK"), "{told:?}");
+}
+
+/// Threads that wait for work are no problem, whatever they wait with.
+#[test]
+fn idle_threads_are_idle() {
+    let Some(live) = Live::start() else { return };
+    for case in ["idle_condition_variable", "idle_pipe", "timers"] {
+        check_verdict(&record(&live, case), "IDLE");
+    }
+}
+
+/// The client waits for a server that takes 10 ms for each answer.
+#[test]
+fn waiting_for_a_server_names_it() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "downstream");
+    check_verdict(&report, "DOWNSTREAM_WAIT");
+    assert!(report.0["verdict"]["evidence"].to_string().contains("127.0.0.1:"), "{:#}", report.0["verdict"]);
+}
+
+/// Four threads map and unmap memory of one process: the kernel's own events tell of the lock of its address space.
+#[test]
+fn the_lock_of_the_address_space_is_named() {
+    let Some(live) = Live::start() else { return };
+    let report = record(&live, "address_space");
+    if report.0["locks"]["kernel_followed"] == false {
+        assert!(report.0["quality"]["skipped"].to_string().contains("contention for locks of the kernel"));
+        return;
+    }
+    check_verdict(&report, "LOCK_KERNEL");
+    assert_eq!(
+        report.0["locks"]["kernel"][0]["lock"]["name"], "mmap_lock",
+        "{:#}",
+        report.0["locks"]["kernel"]
+    );
+}

@@ -1,0 +1,358 @@
+//! The cases: what is run, what is recorded, and what the verdict has to be.
+
+use std::any::Any;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use profiler_tests::running::{Running, Workload};
+use profiler_tests::servers::{Postgres, command, free_port, process_and_children, program, wait_for_port};
+
+use super::places::Group;
+use crate::bench::Bench;
+use crate::command::on_path;
+
+/// A case.
+pub struct Case {
+    pub name: &'static str,
+    /// Verdicts that are right; every other one is wrong.
+    pub right: &'static [&'static str],
+    pub start: fn(&Bench) -> Result<Scene>,
+    /// So long it runs before it is recorded.
+    pub settle_ms: u64,
+    /// The children of what is started are recorded too.
+    pub children: bool,
+}
+
+/// What runs, and the processes of it that are recorded. It ends when this is dropped.
+pub struct Scene {
+    pub pids: Vec<u32>,
+    _held: Vec<Box<dyn Any>>,
+}
+
+impl Scene {
+    fn of(workload: Workload) -> Self {
+        Self { pids: workload.pids().to_vec(), _held: vec![Box::new(workload)] }
+    }
+
+    fn command(command: Command) -> Result<Self> {
+        let running = Running::start(command)?;
+        Ok(Self { pids: vec![running.pid()], _held: vec![Box::new(running)] })
+    }
+
+    fn and(mut self, held: impl Any) -> Self {
+        // Dropped in this order: what depends on another thing comes before it.
+        self._held.push(Box::new(held));
+        self
+    }
+}
+
+const CPU: &[&str] = &["CPU_BOUND"];
+const ONE_CPU: &[&str] = &["CPU_SINGLE_THREAD", "CPU_BOUND"];
+const SATURATED: &[&str] = &["CPU_SATURATED"];
+const READS: &[&str] = &["DISK_READ_BOUND"];
+const SYNCS: &[&str] = &["FSYNC_BOUND"];
+const LOCK: &[&str] = &["LOCK_USER"];
+const IDLE: &[&str] = &["IDLE"];
+const ROOM: &[&str] = &["NO_BOTTLENECK", "IDLE"];
+const IPC: &[&str] = &["IPC_WAIT"];
+
+/// One of the workload `verdict`.
+macro_rules! own {
+    ($name:literal, $case:literal, $right:expr) => {
+        Case {
+            name: $name,
+            right: $right,
+            start: |bench| Ok(Scene::of(bench.workload("verdict", &[$case, &disk(bench)?])?)),
+            settle_ms: 300,
+            children: false,
+        }
+    };
+}
+
+/// Another program.
+macro_rules! program {
+    ($name:literal, $right:expr, $start:expr) => {
+        Case { name: $name, right: $right, start: $start, settle_ms: 1500, children: true }
+    };
+}
+
+/// A directory on the disk to which this was built: `/tmp` may be in memory.
+fn disk(bench: &Bench) -> Result<String> {
+    let path = bench.directory.join("verdict-cases");
+    fs::create_dir_all(&path)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn installed(name: &str, package: &str) -> Result<()> {
+    ensure!(on_path(name), "`{name}` (package `{package}`) is not installed");
+    Ok(())
+}
+
+pub const CASES: &[Case] = &[
+    own!("two threads compute on two CPUs", "spin_two", CPU),
+    own!("one thread computes", "spin_one", ONE_CPU),
+    own!("one thread computes among seven that wait on a condition variable", "spin_among_idle", ONE_CPU),
+    own!("six threads compute on two CPUs", "spin_six", SATURATED),
+    Case {
+        name: "one thread computes on a CPU that two neighbours use too",
+        right: SATURATED,
+        start: |bench| {
+            let neighbours = [
+                bench.workload("verdict", &["spin_on_cpu_0"])?,
+                bench.workload("verdict", &["spin_on_cpu_0"])?,
+            ];
+            Ok(Scene::of(bench.workload("verdict", &["spin_on_cpu_0"])?).and(neighbours))
+        },
+        settle_ms: 300,
+        children: false,
+    },
+    Case {
+        name: "one thread computes in a control group with 0.3 CPUs",
+        right: &["CPU_QUOTA"],
+        start: |bench| {
+            let workload = bench.workload("verdict", &["spin_one"])?;
+            let group = Group::with_cpu_limit("profiler-verdict-cpu", 300)?;
+            group.add(workload.pid())?;
+            Ok(Scene::of(workload).and(group))
+        },
+        settle_ms: 500,
+        children: false,
+    },
+    own!("two threads spin for a lock of their own", "spin_lock", &["CPU_BOUND", "LOCK_USER"]),
+    own!("a thread computes for 3 of each 10 ms", "duty_cycle_30", &["NO_BOTTLENECK"]),
+    own!("one thread reads past the page cache", "direct_read", READS),
+    own!("four threads read past the page cache", "direct_read_four", READS),
+    own!("one thread writes past the page cache", "direct_write", &["DISK_WRITE_BOUND"]),
+    Case {
+        name: "page faults on a file that is not in memory",
+        right: READS,
+        start: |bench| Ok(Scene::of(bench.workload("page_faults", &[&disk(bench)?])?)),
+        settle_ms: 300,
+        children: false,
+    },
+    Case {
+        name: "one thread appends and calls fdatasync",
+        right: SYNCS,
+        start: |bench| Ok(Scene::of(bench.workload("fsync_loop", &[&disk(bench)?])?)),
+        settle_ms: 300,
+        children: false,
+    },
+    own!("four threads append and call fdatasync", "fsync_four", SYNCS),
+    own!("writes with O_DSYNC", "synchronous_write", &["FSYNC_BOUND", "DISK_WRITE_BOUND"]),
+    Case {
+        name: "pages are dirtied faster than the disk takes them",
+        right: &["WRITEBACK_THROTTLED", "DISK_WRITE_BOUND"],
+        start: |bench| {
+            let limit = DirtyLimit::set(16 << 20)?;
+            Ok(Scene::of(bench.workload("verdict", &["dirty", &disk(bench)?])?).and(limit))
+        },
+        settle_ms: 1500,
+        children: false,
+    },
+    Case {
+        name: "64 MiB are read again and again in a control group with 32 MiB",
+        right: &["MEMORY_PRESSURE"],
+        start: |bench| {
+            let workload = bench.workload("verdict", &["read_again", &disk(bench)?])?;
+            let group = Group::with_memory_limit("profiler-verdict-memory", 32 << 20)?;
+            group.add(workload.pid())?;
+            Ok(Scene::of(workload).and(group).and(Forget::of_page_cache()))
+        },
+        settle_ms: 1500,
+        children: false,
+    },
+    own!("a hot mutex of the C library", "mutex_hot", LOCK),
+    own!("a hot mutex with priority inheritance", "mutex_inheriting", LOCK),
+    own!("a hot mutex of Rust", "rust_mutex_hot", LOCK),
+    own!("a mutex that is held across fdatasync", "mutex_across_fsync", &["LOCK_HELD_ACROSS_IO"]),
+    own!("a mutex that is held across a sleep", "mutex_across_sleep", LOCK),
+    Case {
+        name: "a mutex whose holder waits for a CPU",
+        right: SATURATED,
+        start: |bench| {
+            let neighbours: Vec<Workload> =
+                (0..3).map(|_| bench.workload("verdict", &["spin_on_cpu_0"])).collect::<Result<_>>()?;
+            Ok(Scene::of(bench.workload("verdict", &["mutex_without_cpu"])?).and(neighbours))
+        },
+        settle_ms: 500,
+        children: false,
+    },
+    own!("a read-write lock of the C library", "read_write_lock", LOCK),
+    own!("a read-write lock of Rust", "rust_read_write_lock", LOCK),
+    own!("four threads map and unmap memory", "address_space", &["LOCK_KERNEL"]),
+    own!("two threads in a deadlock", "deadlock", &["DEADLOCK"]),
+    own!("sixteen threads wait on a condition variable", "idle_condition_variable", IDLE),
+    own!("four threads wait in epoll", "idle_epoll", IDLE),
+    own!("two threads wait for input from pipes", "idle_pipe", IDLE),
+    own!("two threads wait for clients", "idle_accept", IDLE),
+    own!("eight threads sleep for 10 ms at a time", "timers", IDLE),
+    own!("a queue with little to do for four workers", "light_queue", ROOM),
+    Case {
+        name: "two processes take turns by pipe",
+        right: IPC,
+        start: |bench| Ok(Scene::of(bench.workload("pipe_pingpong", &["1"])?)),
+        settle_ms: 300,
+        children: false,
+    },
+    own!("two threads take turns by Unix socket", "unix_pingpong", IPC),
+    own!("a client of a server that takes 10 ms for an answer", "downstream", &["DOWNSTREAM_WAIT"]),
+    program!("perf bench sched pipe", IPC, |_| {
+        installed("perf", "linux-perf")?;
+        Scene::command(command("perf", &["bench", "sched", "pipe", "-l", "100000000"]))
+    }),
+    program!("perf bench sched messaging", &["IPC_WAIT", "CPU_SATURATED"], |_| {
+        installed("perf", "linux-perf")?;
+        Scene::command(command("perf", &["bench", "sched", "messaging", "-l", "1000000"]))
+    }),
+    program!("perf bench futex hash", &["CPU_BOUND", "CPU_SATURATED"], |_| {
+        installed("perf", "linux-perf")?;
+        Scene::command(command("perf", &["bench", "futex", "hash", "-r", "60"]))
+    }),
+    program!("perf bench mem memcpy", ONE_CPU, |_| {
+        installed("perf", "linux-perf")?;
+        Scene::command(command("perf", &["bench", "mem", "memcpy", "-s", "64MB", "-l", "100000"]))
+    }),
+    program!("fio, random reads, one at a time", READS, |bench| fio(
+        bench,
+        &["--ioengine=psync", "--rw=randread"]
+    )),
+    program!("fio, random reads by libaio, 8 at a time", READS, |bench| {
+        fio(bench, &["--ioengine=libaio", "--rw=randread", "--iodepth=8"])
+    }),
+    program!("fio, writes with fdatasync", SYNCS, |bench| {
+        fio(bench, &["--ioengine=psync", "--rw=write", "--direct=0", "--fdatasync=1"])
+    }),
+    program!("stress-ng --cpu 2", &["CPU_BOUND", "CPU_SATURATED"], |_| {
+        installed("stress-ng", "stress-ng")?;
+        Scene::command(command("stress-ng", &["--cpu", "2", "--timeout", "60"]))
+    }),
+    program!("sysbench, mutex", &["LOCK_USER", "CPU_BOUND", "CPU_SATURATED"], |_| {
+        installed("sysbench", "sysbench")?;
+        Scene::command(command(
+            "sysbench",
+            &["mutex", "--threads=4", "--mutex-locks=100000000", "--mutex-num=1", "run"],
+        ))
+    }),
+    program!("postgres, four clients of pgbench", &["CPU_SATURATED", "FSYNC_BOUND"], |bench| postgres(
+        bench, None
+    )),
+    program!("postgres, eight clients change the same row", LOCK, |bench| {
+        postgres(bench, Some("UPDATE pgbench_branches SET bbalance = bbalance + 1 WHERE bid = 1;\n"))
+    }),
+    program!("redis without a client", IDLE, |bench| redis(bench, false)),
+    program!("redis under redis-benchmark", &["CPU_SINGLE_THREAD", "CPU_BOUND", "CPU_SATURATED"], |bench| {
+        redis(bench, true)
+    }),
+    program!("nginx without a client", IDLE, |bench| nginx(bench, false)),
+    program!("nginx under wrk", &["CPU_SINGLE_THREAD", "CPU_BOUND", "CPU_SATURATED"], |bench| nginx(
+        bench, true
+    )),
+];
+
+fn fio(bench: &Bench, options: &[&str]) -> Result<Scene> {
+    installed("fio", "fio")?;
+    let file = format!("--filename={}/fio", disk(bench)?);
+    let usual = [
+        "--name=case",
+        "--size=64M",
+        "--bs=4k",
+        "--direct=1",
+        "--runtime=60",
+        "--time_based",
+        "--thread",
+        &file,
+    ];
+    Scene::command(command("fio", &[&usual, options].concat()))
+}
+
+fn postgres(bench: &Bench, script: Option<&str>) -> Result<Scene> {
+    let data = std::path::PathBuf::from(disk(bench)?).join("postgres");
+    let _ = fs::remove_dir_all(&data);
+    let server = Postgres::start(data.clone());
+    let mut load = Command::new(program("pgbench", "postgresql-contrib"));
+    load.args(["-h", &data.to_string_lossy(), "-U", "postgres", "-n", "-T", "60"]);
+    let file = bench.path("hot-row.sql");
+    match script {
+        Some(script) => {
+            fs::write(&file, script)?;
+            load.args(["-c", "8", "-j", "1", "-f", &file, "postgres"]);
+        }
+        None => {
+            load.args(["-c", "4", "postgres"]);
+        }
+    }
+    let load = Running::start(load)?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let pids = process_and_children(server.pid());
+    Ok(Scene { pids, _held: vec![Box::new(load), Box::new(server)] })
+}
+
+fn redis(bench: &Bench, busy: bool) -> Result<Scene> {
+    installed("redis-server", "redis-server")?;
+    let port = free_port();
+    let options = [
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        &bench.path(""),
+    ];
+    let server = Running::start(command("redis-server", &options))?;
+    wait_for_port(&port);
+    let pids = vec![server.pid()];
+    let load = ["-p", &port, "-t", "set,get", "-n", "1000000", "-P", "16", "-l", "-q"];
+    let load = if busy { Some(Running::start(command("redis-benchmark", &load))?) } else { None };
+    Ok(Scene { pids, _held: vec![Box::new(load), Box::new(server)] })
+}
+
+fn nginx(bench: &Bench, busy: bool) -> Result<Scene> {
+    let (port, folder) = (free_port(), bench.path(if busy { "verdict-nginx" } else { "verdict-nginx-idle" }));
+    fs::create_dir_all(&folder)?;
+    fs::write(format!("{folder}/index.html"), "<p>one page</p>\n")?;
+    fs::write(format!("{folder}/nginx.conf"), crate::bench::overhead::configuration(&port, &folder))?;
+    let options = ["-p", &folder, "-c", "nginx.conf", "-e", "error.log"];
+    let server = Running::start(command(&program("nginx", "nginx-light"), &options))?;
+    wait_for_port(&port);
+    let address = format!("http://127.0.0.1:{port}/index.html");
+    let load = ["-t", "1", "-c", "16", "-d", "60", &address];
+    let load = if busy { Some(Running::start(command("wrk", &load))?) } else { None };
+    Ok(Scene { pids: process_and_children(server.pid()), _held: vec![Box::new(load), Box::new(server)] })
+}
+
+/// How much may be dirty; as before when it is dropped.
+struct DirtyLimit(Vec<(&'static str, String)>);
+
+impl DirtyLimit {
+    fn set(bytes: u64) -> Result<Self> {
+        let files = ["/proc/sys/vm/dirty_ratio", "/proc/sys/vm/dirty_background_ratio"];
+        let before =
+            files.into_iter().map(|file| Ok((file, fs::read_to_string(file)?))).collect::<Result<_>>()?;
+        fs::write("/proc/sys/vm/dirty_background_bytes", (bytes / 2).to_string())?;
+        fs::write("/proc/sys/vm/dirty_bytes", bytes.to_string())?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for DirtyLimit {
+    fn drop(&mut self) {
+        for (file, value) in &self.0 {
+            let _ = fs::write(file, value.trim());
+        }
+    }
+}
+
+/// What is in the page cache belongs to whoever read it first: of those pages the group would not be charged.
+struct Forget;
+
+impl Forget {
+    fn of_page_cache() -> Self {
+        let _ = fs::write("/proc/sys/vm/drop_caches", "1");
+        Self
+    }
+}
