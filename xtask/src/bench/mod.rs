@@ -47,7 +47,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
-    Benchmark { name: "verdicts", document: "docs/verdicts.md", run: verdicts::verdicts },
+    Benchmark { name: "verdicts", document: "docs/verdicts.md", run: |bench| Ok(verdicts::verdicts(bench)) },
 ];
 
 #[derive(clap::Args)]

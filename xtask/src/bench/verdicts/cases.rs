@@ -27,22 +27,22 @@ pub struct Case {
 /// What runs, and the processes of it that are recorded. It ends when this is dropped.
 pub struct Scene {
     pub pids: Vec<u32>,
-    _held: Vec<Box<dyn Any>>,
+    held: Vec<Box<dyn Any>>,
 }
 
 impl Scene {
     fn of(workload: Workload) -> Self {
-        Self { pids: workload.pids().to_vec(), _held: vec![Box::new(workload)] }
+        Self { pids: workload.pids().to_vec(), held: vec![Box::new(workload)] }
     }
 
     fn command(command: Command) -> Result<Self> {
         let running = Running::start(command)?;
-        Ok(Self { pids: vec![running.pid()], _held: vec![Box::new(running)] })
+        Ok(Self { pids: vec![running.pid()], held: vec![Box::new(running)] })
     }
 
     fn and(mut self, held: impl Any) -> Self {
         // Dropped in this order: what depends on another thing comes before it.
-        self._held.push(Box::new(held));
+        self.held.push(Box::new(held));
         self
     }
 }
@@ -285,7 +285,7 @@ fn postgres(bench: &Bench, script: Option<&str>) -> Result<Scene> {
     let load = Running::start(load)?;
     std::thread::sleep(std::time::Duration::from_secs(1));
     let pids = process_and_children(server.pid());
-    Ok(Scene { pids, _held: vec![Box::new(load), Box::new(server)] })
+    Ok(Scene { pids, held: vec![Box::new(load), Box::new(server)] })
 }
 
 fn redis(bench: &Bench, busy: bool) -> Result<Scene> {
@@ -308,7 +308,7 @@ fn redis(bench: &Bench, busy: bool) -> Result<Scene> {
     let pids = vec![server.pid()];
     let load = ["-p", &port, "-t", "set,get", "-n", "1000000", "-P", "16", "-l", "-q"];
     let load = if busy { Some(Running::start(command("redis-benchmark", &load))?) } else { None };
-    Ok(Scene { pids, _held: vec![Box::new(load), Box::new(server)] })
+    Ok(Scene { pids, held: vec![Box::new(load), Box::new(server)] })
 }
 
 fn nginx(bench: &Bench, busy: bool) -> Result<Scene> {
@@ -322,7 +322,7 @@ fn nginx(bench: &Bench, busy: bool) -> Result<Scene> {
     let address = format!("http://127.0.0.1:{port}/index.html");
     let load = ["-t", "1", "-c", "16", "-d", "60", &address];
     let load = if busy { Some(Running::start(command("wrk", &load))?) } else { None };
-    Ok(Scene { pids: process_and_children(server.pid()), _held: vec![Box::new(load), Box::new(server)] })
+    Ok(Scene { pids: process_and_children(server.pid()), held: vec![Box::new(load), Box::new(server)] })
 }
 
 /// How much may be dirty; as before when it is dropped.
