@@ -39,7 +39,7 @@ impl World for Stacks {
     fn ended(&mut self, _: u32) {}
     fn replaced(&mut self, _: u32, _: u64) {}
     fn lock_place(&mut self, _: u32, address: u64) -> Place {
-        if address % 2 == 0 { Place::Heap } else { Place::Unknown }
+        if address.is_multiple_of(2) { Place::Heap } else { Place::Unknown }
     }
     fn file_path(&mut self, seen: &FileSeen) -> Option<String> {
         (seen.descriptor >= 0).then(|| seen.inode.to_string())

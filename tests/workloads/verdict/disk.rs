@@ -50,7 +50,7 @@ fn unnamed(directory: &Path, name: &str, flags: i32) -> File {
 }
 
 fn append(file: &mut File, number: u64, bytes: &[u8]) {
-    if number % WRITES == 0 {
+    if number.is_multiple_of(WRITES) {
         file.rewind().expect("a file has a beginning");
     }
     file.write_all(bytes).expect("written");
@@ -89,7 +89,7 @@ pub fn dirty(directory: &Path) -> Threads {
     vec![thread_named("dirty", move || {
         let piece = vec![7; 1 << 20];
         for number in 0_u64.. {
-            if number % PIECES == 0 {
+            if number.is_multiple_of(PIECES) {
                 file.rewind().expect("a file has a beginning");
             }
             file.write_all(&piece).expect("written");
