@@ -176,6 +176,11 @@ impl Session {
             kernel.skip(format!("mappings are read from /proc only, some too late ({error:#})"));
         }
         let mut processes = Processes::new(Limits::default());
+        // What takes time is read before the recording begins: once it has, samples wait to be looked at.
+        let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
+        let machine =
+            MachineReads::now(&[listed.as_slice(), command.as_ref().map(Command::id).as_slice()].concat());
+        let reads = ProcessReads::of(&listed);
         let usage = Usage::now()?;
         let disks = Disks::now();
         let started_at_ns = host::monotonic_ns();
@@ -200,10 +205,6 @@ impl Session {
         look_at_goroutines(&mut kernel, &mut collector)?;
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
-        let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
-        let machine =
-            MachineReads::now(&[listed.as_slice(), command.as_ref().map(Command::id).as_slice()].concat());
-        let reads = ProcessReads::of(&listed);
         let counters = Counters::read(listed);
         Ok(Self {
             pacing: Pacing::new(),
