@@ -93,10 +93,11 @@ impl Rule for CpuSaturated {
             counter_evidence,
             next_steps,
             max_gain: gain(share),
-            agreement: agreement.into_iter().flatten().collect(),
             explains: &["CPU_BOUND", "CPU_SINGLE_THREAD"],
-            // It is told before what the threads do when they run.
-            precedence: 0.3,
+            // It is told before what the threads do when they run, but not where the CPUs were not busy: there it is what
+            // each wake-up takes.
+            precedence: if agreement.contains(&Some(Agreement::Contradicts)) { 0.0 } else { 0.3 },
+            agreement: agreement.into_iter().flatten().collect(),
             ..Finding::default()
         })
     }
