@@ -29,7 +29,7 @@ pub use hot::{Hot, HotFunction, HotList, HotStack};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group, state_name};
 pub use lock_kinds::FutexKind;
 pub use locks::{Deadlock, FutexRow, Holder, KernelLockRow, LockReport, lock_name};
-pub use quality::{Loss, StackEnds, Trust};
+pub use quality::{Loss, StackEnds, Trust, counted};
 pub use requests::{DiskRow, Disks, PageCache, Quantiles};
 pub use stacks::{FunctionTime, StackTime, Stacks};
 pub use verdict::{Confidence, Verdict};

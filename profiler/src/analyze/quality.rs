@@ -110,7 +110,7 @@ impl Trust {
 }
 
 /// The number that the kernel programs counted for one cause.
-fn counted(recording: &Recording, stat: Stat) -> u64 {
+pub fn counted(recording: &Recording, stat: Stat) -> u64 {
     let counts = recording.quality.kernel_counts.iter().filter(|(name, _)| name == stat.name());
     counts.fold(0, |sum, &(_, count)| sum.saturating_add(count))
 }
@@ -137,6 +137,32 @@ fn losses(recording: &Recording) -> Vec<Loss> {
             arrived: recording.threads.len() as u64,
             about_time: true,
             advice: "fewer targets: -p rather than -a, or no --children",
+        },
+        Loss {
+            what: "requests to disks",
+            lost: sum(&[Stat::RequestsFull, Stat::RequestTotalsFull]),
+            arrived: recording
+                .block_io
+                .requests
+                .iter()
+                .fold(0, |sum: u64, part| sum.saturating_add(part.count)),
+            about_time: false,
+            advice: "more memory in the kernel (--kernel-memory), or --io off",
+        },
+        Loss {
+            what: "ends of waits",
+            lost: counted(recording, Stat::WakesDropped),
+            arrived: counted(recording, Stat::Wakes),
+            about_time: false,
+            advice: "fewer targets, or --locks off",
+        },
+        Loss {
+            what: "waits for locks seen",
+            lost: counted(recording, Stat::LocksDropped),
+            arrived: counted(recording, Stat::LocksSeen)
+                .saturating_sub(counted(recording, Stat::LocksDropped)),
+            about_time: false,
+            advice: "fewer targets, or --locks off",
         },
         Loss {
             what: "kernel events",

@@ -323,7 +323,7 @@ impl Collector {
 }
 
 /// A name as the kernel keeps it: up to the first zero, any bytes.
-fn text(comm: &[u8; COMM_BYTES]) -> String {
+pub fn text(comm: &[u8; COMM_BYTES]) -> String {
     let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into_owned()
 }

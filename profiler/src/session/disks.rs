@@ -4,13 +4,11 @@
 
 use std::{collections::HashMap, fs};
 
-use profiler_common::{
-    block_io::{self as border, major_minor, share, submitter},
-    ledger::COMM_BYTES,
-};
+use profiler_common::block_io::{self as border, major_minor, share, submitter};
 
 use super::{cgroup_paths::CgroupPaths, host::monotonic_ns};
 use crate::{
+    collect::text,
     kernel::RequestSums,
     process::read_text,
     recording::{BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests},
@@ -56,6 +54,7 @@ struct Disk {
 /// All disks of the machine.
 pub struct Disks {
     by_device: HashMap<u32, Disk>,
+    partitions: HashMap<u32, bool>,
     started_at_ns: u64,
     interval_ns: u64,
     next_ns: u64,
@@ -77,8 +76,10 @@ impl Disks {
             };
             (device, disk)
         };
+        let mut partitions = HashMap::new();
         Self {
-            by_device: whole_disks().into_iter().map(disk).collect(),
+            by_device: whole_disks(&mut partitions).into_iter().map(disk).collect(),
+            partitions,
             started_at_ns: now,
             interval_ns: FIRST_INTERVAL_NS,
             next_ns: now + FIRST_INTERVAL_NS,
@@ -91,7 +92,7 @@ impl Disks {
         if now < self.next_ns {
             return;
         }
-        for (device, name, line) in whole_disks() {
+        for (device, name, line) in whole_disks(&mut self.partitions) {
             let disk = self.by_device.entry(device).or_insert_with(|| Disk {
                 name,
                 stacked: is_stacked(device),
@@ -210,8 +211,10 @@ struct Rows {
 
 impl Rows {
     fn of(disks: &Disks, elapsed_ns: u64) -> Self {
-        let after: HashMap<u32, Line> =
-            whole_disks().into_iter().map(|(device, _, line)| (device, line)).collect();
+        let after: HashMap<u32, Line> = whole_disks(&mut disks.partitions.clone())
+            .into_iter()
+            .map(|(device, _, line)| (device, line))
+            .collect();
         let mut known: Vec<(&u32, &Disk)> = disks.by_device.iter().collect();
         known.sort_by_key(|(device, _)| **device);
         let mut rows = Self { devices: vec![], by_device: HashMap::new() };
@@ -287,16 +290,14 @@ fn filled(histogram: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-fn text(comm: &[u8; COMM_BYTES]) -> String {
-    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into_owned()
-}
-
-/// Device, name and counters of each whole disk.
-fn whole_disks() -> Vec<(u32, String, Line)> {
+/// Device, name and counters of each whole disk. `partitions` remembers which devices are none.
+fn whole_disks(partitions: &mut HashMap<u32, bool>) -> Vec<(u32, String, Line)> {
     let text = read_text("/proc/diskstats").unwrap_or_default();
     let parsed = text.lines().filter_map(parse);
-    parsed.filter(|(device, _, _)| !is_partition(*device)).take(MOST_DISKS).collect()
+    let is_whole = |(device, _, _): &(u32, String, Line)| {
+        !*partitions.entry(*device).or_insert_with(|| is_partition(*device))
+    };
+    parsed.filter(is_whole).take(MOST_DISKS).collect()
 }
 
 fn is_partition(device: u32) -> bool {

@@ -25,7 +25,8 @@ pub struct MachineReads {
     pressure: Option<Pressure>,
     memory: Option<MemoryEvents>,
     groups: BTreeMap<String, (u64, Group)>,
-    listening_ports: Vec<u16>,
+    /// None until a process is known: a table of sockets may be long, so it is read once.
+    listening_ports: Option<Vec<u16>>,
     allowed_cpus: Option<u32>,
     /// CPU time of each process.
     processes: BTreeMap<u32, u64>,
@@ -50,7 +51,7 @@ impl MachineReads {
             pressure: pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok()),
             memory: read("/proc/vmstat", memory_events),
             groups: BTreeMap::new(),
-            listening_ports: vec![],
+            listening_ports: None,
             allowed_cpus: None,
             processes: cpu_of_processes().map(|(tgid, _, ns)| (tgid, ns)).collect(),
             mounts,
@@ -70,8 +71,8 @@ impl MachineReads {
             }
         }
         self.allowed_cpus = self.allowed_cpus.or_else(|| allowed_cpus(tgids));
-        if let (Some(tgid), true) = (tgids.first(), self.listening_ports.is_empty()) {
-            self.listening_ports = listening_ports(*tgid);
+        if let (Some(tgid), None) = (tgids.first(), &self.listening_ports) {
+            self.listening_ports = Some(listening_ports(*tgid));
         }
     }
 
@@ -97,7 +98,7 @@ impl MachineReads {
                 .map(|(before, after)| memory_since(before, after)),
             allowed_cpus: allowed_cpus(tgids).or(self.allowed_cpus),
             groups: groups.collect(),
-            listening_ports: self.listening_ports.clone(),
+            listening_ports: self.listening_ports.clone().unwrap_or_default(),
             busiest_others: self.busiest_others(tgids),
         }
     }

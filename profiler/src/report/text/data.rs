@@ -1,14 +1,31 @@
 //! How good the data is, and what it cost.
 
+use profiler_common::stat::Stat;
+
 use super::Page;
 use crate::analyze::label::broken_reason;
-use crate::analyze::{CrossCheck, Report, StackEnds, Trust, why_unmeasured};
+use crate::analyze::{CrossCheck, Report, StackEnds, Trust, counted, why_unmeasured};
 use crate::recording::{Debuginfod, Detail, DetailStep};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
 
 /// Programs named in the line of costs.
 const PROGRAMS: usize = 3;
+/// What makes tables of disks and locks coarser or incomplete, as the end of a sentence that begins with its number.
+const COARSER: &[(Stat, &str)] = &[
+    (
+        Stat::RequestSharesFull,
+        "requests to disks are not among those of processes, cgroups and files, for lack of room.",
+    ),
+    (Stat::DiskWaitsFull, "waits for disks are not told by what ended them, for lack of room."),
+    (Stat::FileWaitsFull, "waits for files are not told by file, for lack of room."),
+    (Stat::FileNamesDropped, "files have no path, because the ring was full."),
+    (
+        Stat::LocksOverLimit,
+        "waits for locks passed over at ticks with many; shares of holders are coarser, times exact.",
+    ),
+    (Stat::KernelLocksFull, "waits for locks of the kernel are told by kind alone, for lack of room."),
+];
 /// Changes of the detail that are told.
 const STEPS: usize = 6;
 /// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
@@ -41,6 +58,18 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         let repeats = plural(quality.repeats_without_sample, "repeat");
         page.note(&format!(
             "Off-CPU stacks: {repeats} of waits whose stack was lost; shares are coarser, times exact."
+        ));
+    }
+    for (stat, what) in COARSER {
+        let number = counted(report.recording, *stat);
+        if number > 0 {
+            page.note(&format!("{} {what}", count(number)));
+        }
+    }
+    if quality.locks_over_limit > 0 {
+        let rows = plural(quality.locks_over_limit, "row");
+        page.note(&format!(
+            "Locks: {rows} about locks and ends of waits left out because there were too many kinds."
         ));
     }
     if let Some(servers) = debuginfod(quality.debuginfod) {
@@ -77,7 +106,7 @@ fn step_sentence(step: &DetailStep) -> String {
         Detail::Full => "full detail again",
         Detail::HalfRate => "half of the samples",
         Detail::QuarterRate => "a quarter of the samples",
-        Detail::NoOptionalProbes => "a quarter of the samples, and no requests to disks",
+        Detail::NoOptionalProbes => "a quarter of the samples, and nothing of disks and locks",
         Detail::FewOffCpuStacks => "a quarter of the samples on the CPU, few off it",
         Detail::LedgerOnly => "times only, no stacks",
         Detail::Detached => {
