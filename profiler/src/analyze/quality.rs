@@ -253,6 +253,12 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_no_map_had_room_for_are_lost() {
+        // 450 were summed up.
+        check(|r| r.quality.kernel_counts.push(("requests_full".into(), 50)), 0.1, false);
+    }
+
+    #[test]
     fn passes_that_came_too_late_lose_nothing_but_resolution() {
         check(|r| r.quality.offcpu_passes_missed = 990, 4.0 / 504.0, true);
     }
