@@ -124,14 +124,14 @@ mod entry {
     #[btf_tracepoint(function = "contention_begin")]
     pub fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         let lock: *const u8 = ctx.arg(0);
-        let _ = locks::on_contention_begin(lock as u64, ctx.arg(1), ledger::now_ns);
+        let _ = locks::on_contention_begin(lock as u64, ctx.arg(1));
         0
     }
 
     #[btf_tracepoint(function = "contention_end")]
     pub fn contention_end(ctx: BtfTracePointContext) -> i32 {
         let lock: *const u8 = ctx.arg(0);
-        let _ = locks::on_contention_end(lock as u64, ledger::now_ns);
+        let _ = locks::on_contention_end(lock as u64);
         0
     }
 

@@ -3,13 +3,16 @@
 //! Like a task, a request comes as a BTF-typed argument, so its fields are loaded directly; a load through a pointer that is
 //! stale or null reads zero. What lies behind untyped pointers is read by the helper.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as probe_read_raw};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel as probe_read_raw;
 use profiler_common::{
     block_io::{DISK_NAME_BYTES, device, operation},
     offsets::ABSENT,
 };
 
-use crate::{config, offset};
+use crate::{
+    config, offset,
+    task::{self, load},
+};
 
 /// Low bits of `request.cmd_flags`: the operation (`REQ_OP_MASK`, include/linux/blk_types.h).
 const OPERATION_MASK: u32 = 0xff;
@@ -26,19 +29,10 @@ const OP_PASSED_THROUGH: core::ops::RangeInclusive<u32> = 32..=35;
 #[derive(Clone, Copy)]
 pub struct Request(*const u8);
 
-#[inline(always)]
-fn load<T: Copy>(base: *const u8, offset: u32) -> T {
-    // SAFETY: `base` is typed by BTF, so the verifier checks the load and the kernel survives a bad address.
-    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
-}
-
+/// As [`task::probe`], of what may be null or may lack the field.
 #[inline(always)]
 fn probe<T: Copy>(base: u64, offset: u32) -> Option<T> {
-    if base == 0 || offset == ABSENT {
-        return None;
-    }
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+    if base == 0 || offset == ABSENT { None } else { task::probe(base, offset) }
 }
 
 impl Request {

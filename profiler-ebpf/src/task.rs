@@ -54,8 +54,9 @@ pub struct Task {
     is_current: bool,
 }
 
+/// Loads a field through a pointer that the verifier knows by its BTF type.
 #[inline(always)]
-fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+pub(crate) fn load<T: Copy>(base: *const u8, offset: u32) -> T {
     // SAFETY: `base` is typed by BTF, so the verifier checks the load and the kernel survives a bad address.
     // Volatile, so that LLVM does not merge two loads into one that crosses a field's border.
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }

@@ -89,9 +89,11 @@ impl Account {
                 (*record).state_ns[state as usize] += passed;
                 (*record).state_count[state as usize] += 1;
             }
-            let changes = (*record).changes;
-            (*record).history[(changes as usize) & (HISTORY - 1)] = since << 6 | u64::from(state & 63);
-            (*record).changes = changes.wrapping_add(1);
+            if config!(locks) != 0 {
+                let changes = (*record).changes;
+                (*record).history[(changes as usize) & (HISTORY - 1)] = since << 6 | u64::from(state & 63);
+                (*record).changes = changes.wrapping_add(1);
+            }
             // In this order: a waker on another CPU that sees the new state must not charge from the old moment. Volatile
             // keeps the compiler to it, and x86_64 the CPU; aarch64 would need a barrier, which BPF has only since 5.12.
             core::ptr::write_volatile(&raw mut (*record).since_ns, now);

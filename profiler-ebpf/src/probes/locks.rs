@@ -23,7 +23,7 @@ use profiler_common::{
     state, syscall,
 };
 
-use super::ledger::Account;
+use super::ledger::{Account, now_ns};
 use crate::{
     atomic::add,
     config,
@@ -64,13 +64,13 @@ pub unsafe fn waited_for(record: *const ThreadRecord, task: Task) -> u64 {
 
 /// The current thread begins to spin on a lock of the kernel, or to sleep until it gets it.
 #[inline(always)]
-pub fn on_contention_begin(lock: u64, kind: u32, now: impl FnOnce() -> u64) -> Option<()> {
+pub fn on_contention_begin(lock: u64, kind: u32) -> Option<()> {
     let task = Task::current();
     let account = Account::of(task, task.tid())?;
     if maps::optional_stopped() {
         return None;
     }
-    let (record, now) = (account.record(), now());
+    let (record, now) = (account.record(), now_ns());
     let kind = kind & contention::MASK;
     // SAFETY: the pointer into the map is not null; only the thread itself gets here.
     unsafe {
@@ -98,17 +98,17 @@ pub fn on_contention_begin(lock: u64, kind: u32, now: impl FnOnce() -> u64) -> O
 
 /// The current thread has the lock, or has given up.
 #[inline(always)]
-pub fn on_contention_end(lock: u64, now: impl FnOnce() -> u64) -> Option<()> {
+pub fn on_contention_end(lock: u64) -> Option<()> {
     let task = Task::current();
     let record = Account::of(task, task.tid())?.record();
     // SAFETY: the pointer into the map is not null; only the thread itself gets here.
     unsafe {
         if (*record).spin_lock == lock {
-            spun(record, now());
+            spun(record, now_ns());
         } else if (*record).kernel_lock == lock {
             let kind = (*record).kernel_lock_kind;
             (*record).kernel_lock = 0;
-            add_waits(lock, kind, now().saturating_sub((*record).kernel_lock_since_ns));
+            add_waits(lock, kind, now_ns().saturating_sub((*record).kernel_lock_since_ns));
         }
     }
     Some(())
@@ -306,7 +306,7 @@ unsafe fn send_release(
 /// # Safety
 /// `pass` points to the present pass.
 #[inline(always)]
-pub unsafe fn tell_holder(account: Account, task: Task, pass: *mut Pass, now: u64) -> Option<()> {
+pub unsafe fn tell_holder(account: Account, task: Task, pass: *mut Pass) -> Option<()> {
     let record = account.record();
     // SAFETY: the pointer into the map is not null; `pass` by the caller's word.
     unsafe {
@@ -326,7 +326,7 @@ pub unsafe fn tell_holder(account: Account, task: Task, pass: *mut Pass, now: u6
             tid: (*record).tid,
             ns_tgid: (*record).ns_tgid,
             weight: if is_known { (*pass).weight_again } else { (*pass).weight_new },
-            at_ns: now,
+            at_ns: now_ns(),
             since_ns: (*record).since_ns,
             lock: kernel_lock,
             lock_kind: contention::USER,

@@ -41,7 +41,7 @@ pub fn on_task(task: Task) -> Option<()> {
             return None;
         }
         (*counts).off_cpu += 1;
-        let _ = locks::tell_holder(account, task, pass, now_ns());
+        let _ = locks::tell_holder(account, task, pass);
         let wait_seq = (*record).wait_seq;
         if (*record).sampled_seq == wait_seq {
             (*record).repeats += (*pass).weight_again;

@@ -66,7 +66,7 @@ pub struct LockTables {
     wakes: IndexMap<WakeKey, WakeSum>,
     releases: IndexMap<(LockId, ThreadId, StackId), u64>,
     /// By the waiter's tid: the last lock that it was seen to wait for.
-    last_seen: HashMap<u32, (OpenWait, u64)>,
+    last_seen: HashMap<u32, OpenWait>,
     pending: HashMap<u32, Pending>,
     /// What no table had room for.
     pub over_limit: u64,
@@ -99,7 +99,7 @@ impl LockTables {
     pub fn seen(&mut self, seen: &LockSeen, waiter: ThreadId, lock: LockId, owner: Party) {
         let owner_state = Some(seen.owner_state).filter(|&state| state != UNKNOWN_STATE);
         let open = OpenWait { waiter, lock, owner: owner.clone(), since_ns: seen.since_ns };
-        self.last_seen.insert(seen.tid, (open, seen.since_ns));
+        self.last_seen.insert(seen.tid, open);
         let key = HeldKey { waiter, lock, owner, owner_state };
         if self.held.len() >= MOST_ROWS && !self.held.contains_key(&key) {
             self.over_limit += 1;
@@ -171,9 +171,9 @@ impl LockTables {
         followed: bool,
     ) -> Locks {
         let open = accounts.iter().filter_map(|account| {
-            let (open, since_ns) = self.last_seen.remove(&account.tid)?;
+            let open = self.last_seen.remove(&account.tid)?;
             // It has waited since then without an end, for that very lock.
-            (state::is_blocked(account.state) && account.since_ns == since_ns).then_some(open)
+            (state::is_blocked(account.state) && account.since_ns == open.since_ns).then_some(open)
         });
         let open = open.collect();
         let kernel_followed = kernel.is_some();
