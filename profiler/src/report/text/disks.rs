@@ -183,7 +183,8 @@ fn others(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
             visible(&share.name, 20),
             share.id,
             percent(share.device_ns as f64 / all as f64),
-            bytes(share.bytes),
+            // A flush has no bytes.
+            if share.bytes > 0 { bytes(share.bytes) } else { plural(share.count, "request") },
             operation_words(share.operation),
             visible(device_name(report, share.device), 20),
         ));
