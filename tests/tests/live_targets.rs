@@ -11,9 +11,9 @@ use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed, check_near, check_share};
 use profiler_tests::running::{Finished, Workload, run};
 
-/// A shell that starts one `spin` after the other. With `--children` they are recorded, and are on a CPU or ready for
-/// one nearly all the time (±10 %: the shell forks and waits between them, and the one
-/// that runs already when the recording begins is not new); without, only the shell is, which waits.
+/// A shell that starts one `spin` after the other. With `--children` they are recorded: one or the other lives nearly all the
+/// time (±10 %: the shell forks between them, and the one that runs already when the recording begins is not new), and their
+/// threads are on a CPU or ready for one all their lives (±10 %: their ends). Without, only the shell is, which waits.
 #[test]
 fn children_are_recorded_when_asked_for() {
     let Some(live) = Live::start() else { return };
@@ -32,9 +32,16 @@ fn children_are_recorded_when_asked_for() {
 
     let report = live.record(&["-p", &pid, "--children", "-d", "2"]);
     check_closed(&report);
+    let children =
+        report.threads().filter(|thread| thread.tid() == thread.tgid() && thread.tgid() != shell.pid());
+    let lives: f64 = children.map(|thread| thread.elapsed()).sum();
+    check_near("children's lives", lives, report.elapsed(), 0.1 * report.elapsed());
     let spinning = report.threads().filter(|thread| thread.comm().starts_with("spin-"));
-    let busy: f64 = spinning.map(|thread| thread.busy_seconds()).sum();
-    check_near("children's time", busy, report.elapsed(), 0.1 * report.elapsed());
+    let (busy, whole) = spinning
+        .fold((0.0, 0.0), |(busy, whole), thread| (busy + thread.busy_seconds(), whole + thread.elapsed()));
+    // Programs of a tenth of a second: half of it would be too little even where each takes long to start.
+    assert!(whole > 0.5 * lives, "their threads live {whole} of {lives} s");
+    check_near("children's busy time", busy, whole, 0.1 * whole);
 }
 
 /// `--comm` takes a regular expression over process names.

@@ -183,12 +183,13 @@ impl Session {
         let reads = ProcessReads::of(&listed);
         let usage = Usage::now()?;
         let disks = Disks::now();
-        let started_at_ns = host::monotonic_ns();
-        let meta = Meta { started_at_ns, sample_hz: options.sample_hz, ..host::meta(&options.target) };
         let wakes = WakePacing::new(target.threads_now());
         if options.locks {
             kernel.set_wake_period(wakes.period_ns())?;
         }
+        let meta = Meta { sample_hz: options.sample_hz, ..host::meta(&options.target) };
+        // Nothing more in between: until it has an account, a thread's time is in no state.
+        let meta = Meta { started_at_ns: host::monotonic_ns(), ..meta };
         kernel.start()?;
         let seeded_at_ns = host::monotonic_ns();
         let startup_ns = options.program_start.elapsed().as_nanos() as u64;
