@@ -78,7 +78,7 @@ pub const DISK_NAME_BYTES: usize = 32;
 
 /// Key of the map `REQUEST_TOTALS`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TotalsKey {
     pub device: u32,
     /// A code of [`operation`].
@@ -121,7 +121,7 @@ const _: () = assert!(size_of::<RequestTotals>() == 72 + DISK_NAME_BYTES + 12 * 
 
 /// Key of the map `REQUEST_SHARES`: whose requests.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShareKey {
     /// A process's id in the initial PID namespace, a cgroup's id, or an inode's number.
     pub id: u64,

@@ -50,7 +50,7 @@ stats! {
     22 FileWaitsFull "file_waits_full" "waits for files for which there was no room";
     23 FileNamesDropped "file_names_dropped" "files whose path was not asked for because the ring was full";
     24 Wakes "wakes" "ends of waits told";
-    25 WakesDropped "wakes_dropped" "ends of waits not told because the ring was full";
+    25 WakesDropped "wakes_dropped" "ends of waits told later, or without a stack, because the ring was full";
     26 LocksSeen "locks_seen" "waits for locks seen at ticks";
     27 LocksDropped "locks_dropped" "waits for locks seen at ticks and not told because the ring was full";
     28 LocksOverLimit "locks_over_limit" "waits for locks at ticks that had told enough of them";

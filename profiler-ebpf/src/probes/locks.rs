@@ -184,8 +184,9 @@ pub unsafe fn on_wait_over(context: *mut c_void, account: Account, task: Task, w
             return;
         }
         let rest = untold % period;
-        (*record).untold_ns = rest;
-        let _ = tell(context, record, task, was, now, untold - rest);
+        // What there was no room for is told with the thread's next wait.
+        let is_told = tell(context, record, task, was, now, untold - rest).is_some();
+        (*record).untold_ns = if is_told { rest } else { untold };
     }
 }
 
@@ -254,8 +255,11 @@ unsafe fn tell(
         }
         let ring = (&raw const EVENTS).cast_mut().cast();
         let length = (size_of::<Wake>() + frame_bytes) as u64;
-        let is_sent = bpf_ringbuf_output(ring, scratch.cast(), length, NO_WAKEUP) == 0;
-        count(if is_sent { Stat::Wakes } else { Stat::WakesDropped });
+        if bpf_ringbuf_output(ring, scratch.cast(), length, NO_WAKEUP) != 0 {
+            count(Stat::WakesDropped);
+            return None;
+        }
+        count(Stat::Wakes);
         if let Some(its) = its
             && has_stack
         {

@@ -150,13 +150,6 @@ fn losses(recording: &Recording) -> Vec<Loss> {
             advice: "more memory in the kernel (--kernel-memory), or --io off",
         },
         Loss {
-            what: "ends of waits",
-            lost: counted(recording, Stat::WakesDropped),
-            arrived: counted(recording, Stat::Wakes),
-            about_time: false,
-            advice: "fewer targets, or --locks off",
-        },
-        Loss {
             what: "waits for locks seen",
             lost: counted(recording, Stat::LocksDropped),
             arrived: counted(recording, Stat::LocksSeen)

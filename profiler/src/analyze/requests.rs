@@ -78,7 +78,11 @@ pub struct PageCache {
 
 impl<'a> Disks<'a> {
     pub(super) fn of(recording: &'a Recording) -> Self {
-        let block_io = &recording.block_io;
+        Self { page_cache: PageCache::of(recording), ..Self::of_devices(&recording.block_io) }
+    }
+
+    /// Without the page cache.
+    pub fn of_devices(block_io: &'a BlockIo) -> Self {
         let longest = |wait: &&DiskWait| Reverse(wait.blocked_ns);
         let mut waits: Vec<_> = block_io.waits.iter().collect();
         waits.sort_by_key(longest);
@@ -97,7 +101,7 @@ impl<'a> Disks<'a> {
             cgroups: of_kind(share::CGROUP),
             written_back: of_kind(share::WRITTEN_BACK_FILE),
             disagreements: disagreements(block_io),
-            page_cache: PageCache::of(recording),
+            page_cache: None,
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Subcommand {
     Record(Record),
     /// Print the report of a capture file, or render it in other formats.
     Report(Report),
+    /// Show what the machine's disks do, live: requests, latencies in the queue and in the device, and whose they are.
+    Io(Io),
     /// Say what this machine lets the profiler do: each requirement and each probe works, is degraded (what is lost, the
     /// line that mends it) or impossible (why). Exit code 0: all works, 1: something is degraded, 2: nothing can be recorded.
     Doctor(Doctor),
@@ -108,6 +110,25 @@ pub struct Report {
 
     #[command(flatten)]
     pub outputs: Outputs,
+}
+
+#[derive(Debug, Parser)]
+pub struct Io {
+    /// Length of an interval: `1`, `500ms`, `1m`.
+    #[arg(value_name = "INTERVAL", default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+
+    /// So many intervals. Without it, until Ctrl-C.
+    #[arg(value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+
+    /// Also show the distribution of each row's latencies.
+    #[arg(short = 'H', long)]
+    pub histogram: bool,
+
+    /// Most of the machine's CPU time that it may cost; five dearer seconds in a row end it.
+    #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
+    pub max_overhead: f64,
 }
 
 #[derive(Debug, Parser)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod doctor;
+mod io;
 mod outputs;
 mod record;
 mod report;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
     let result = match args.subcommand {
         Subcommand::Record(args) => record::run(&args, program_start),
         Subcommand::Report(args) => report::run(&args),
+        Subcommand::Io(args) => io::run(&args),
         Subcommand::Doctor(args) => doctor::run(&args),
     };
     match result {

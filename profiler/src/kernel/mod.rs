@@ -3,6 +3,7 @@
 //! In: [`Settings`]. Out: raw records ([`Kernel::drain`]), accounts, counts and costs. Decides nothing about them.
 
 mod attach;
+mod block_only;
 mod btf;
 mod cost;
 mod iterate;
@@ -19,6 +20,7 @@ mod syscalls;
 mod trial;
 
 pub use attach::is_virtual_machine;
+pub use block_only::BlockPrograms;
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst, is_always_measured};
 pub use keeper::Keeper;

@@ -124,11 +124,7 @@ impl Requests {
     pub fn sums(&self) -> Result<RequestSums> {
         Ok(RequestSums {
             totals: self.totals()?,
-            shares: self
-                .shares
-                .iter()
-                .collect::<Result<_, _>>()
-                .context("cannot read whose requests they were")?,
+            shares: self.shares()?,
             waits: self.waits.iter().collect::<Result<_, _>>().context("cannot read the waits for disks")?,
             files: self.files.iter().collect::<Result<_, _>>().context("cannot read the waits for files")?,
         })
@@ -140,5 +136,22 @@ impl Requests {
     /// The kernel refuses to read the map.
     pub fn totals(&self) -> Result<Vec<(TotalsKey, RequestTotals)>> {
         self.totals.iter().collect::<Result<_, _>>().context("cannot read the requests to block devices")
+    }
+
+    fn shares(&self) -> Result<Vec<(ShareKey, Share)>> {
+        self.shares.iter().collect::<Result<_, _>>().context("cannot read whose requests they were")
+    }
+
+    /// Whose requests were completed since the last time. What is added between the reading and the emptying, some
+    /// microseconds, is lost to these sums.
+    ///
+    /// # Errors
+    /// The kernel refuses to read or to empty the map.
+    pub fn take_shares(&mut self) -> Result<Vec<(ShareKey, Share)>> {
+        let shares = self.shares()?;
+        for (key, _) in &shares {
+            self.shares.remove(key).context("cannot empty the map of whose requests they were")?;
+        }
+        Ok(shares)
     }
 }

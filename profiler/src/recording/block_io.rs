@@ -142,3 +142,33 @@ pub struct ProcessIo {
     /// Page faults that had to wait for a disk.
     pub major_faults: u64,
 }
+
+/// What disks did in a while, for those who watch them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiskInterval {
+    /// When it began, in nanoseconds since 1970.
+    pub started_unix_ns: u64,
+    pub elapsed_ns: u64,
+    pub block_io: BlockIo,
+    /// Requests that are in none of the tables, and those that are only not in those of processes and cgroups.
+    pub missing: u64,
+    pub unshared: u64,
+    /// Of all intervals together.
+    pub cost: Option<WatchCost>,
+}
+
+/// What watching disks has cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WatchCost {
+    /// Of the CPU time of the whole machine; none in the first second.
+    pub machine_ratio: Option<f64>,
+    /// The profiler's own CPU time and that of its kernel programs, as shares of one CPU. The latter is none where the kernel
+    /// does not measure them.
+    pub own_cpu_ratio: f64,
+    pub programs_cpu_ratio: Option<f64>,
+    pub rss_bytes: u64,
+    pub kernel_bytes: u64,
+    pub budget_ratio: f64,
+    /// It ended because it cost more than that.
+    pub is_over: bool,
+}

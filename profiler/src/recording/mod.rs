@@ -8,7 +8,10 @@ mod locks;
 mod machine;
 mod validate;
 
-pub use block_io::{BlockIo, Device, DiskCounters, DiskWait, FileWait, ProcessIo, RequestShare, Requests};
+pub use block_io::{
+    BlockIo, Device, DiskCounters, DiskInterval, DiskWait, FileWait, ProcessIo, RequestShare, Requests,
+    WatchCost,
+};
 pub use locks::{Held, KernelWaits, Lock, LockId, Locks, OpenWait, Party, Peer, Place, Release, Wake};
 pub use machine::{CpuTime, Group, Machine, MemoryEvents, OtherProcess, Pressure};
 pub use validate::Invalid;

@@ -14,7 +14,7 @@ mod golden;
 
 pub use escape::visible;
 pub use json::Json;
-pub use text::{Style, Text, wrapped};
+pub use text::{DiskPage, Style, Text, wrapped};
 
 use std::ffi::OsStr;
 use std::io;

@@ -42,6 +42,7 @@ impl Session {
         let kernel_counters = self.counters.differences(&accounts);
         let (own_cpu_ns, rss_bytes) = self.usage.since()?;
         self.drain();
+        self.first = None;
         self.progress.clear();
         let threads_unseen = counters::unseen(&accounts, self.target.tgids());
         let own_cpu_ns = own_cpu_ns + self.checkpoints.finish();
@@ -66,6 +67,7 @@ impl Session {
 
     /// In the child. The programs go on recording, so an account may be of a moment after the end of the last sample.
     fn save(&mut self, own_cpu_ns: u64, rss_bytes: u64) -> Result<()> {
+        self.first = None;
         let accounts = self.kernel.accounts()?;
         let ended_at_ns = host::monotonic_ns();
         let kernel_counters = self.counters.differences(&accounts);
@@ -80,7 +82,7 @@ impl Session {
         self.meta.ended_at_ns = books.ended_at_ns;
         self.kernel.sample_source().clone_into(&mut self.meta.sample_source);
         let memory = MapMemory::read()?;
-        let (programs, measured_ns) = self.meter.finish(&self.kernel)?;
+        let (programs, measured_ns) = self.meter.finish(|| self.kernel.program_runs())?;
         let (budget_ratio, steps) = self.governor.finish();
         let sums = self.kernel.request_sums()?;
         let block_io = self.disks.finish(sums, |inode, device| self.collector.file_path(inode, device));

@@ -13,14 +13,18 @@ pub fn monotonic_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Nanoseconds since 1970.
+pub fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+}
+
 /// What does not change during the recording.
 pub fn meta(target: &Target) -> Meta {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     Meta {
         profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
         target: target.to_string(),
-        started_unix_ns: since_1970.as_nanos() as u64,
+        started_unix_ns: unix_ns(),
         hostname: line("/proc/sys/kernel/hostname"),
         kernel_release: line("/proc/sys/kernel/osrelease"),
         architecture: std::env::consts::ARCH.to_owned(),

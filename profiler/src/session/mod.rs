@@ -18,12 +18,14 @@ mod memory;
 mod online;
 mod options;
 mod pacing;
+mod priority;
 mod process_io;
 mod progress;
 mod target;
 mod ticks;
 mod usage;
 mod wakes;
+mod watch;
 mod world;
 
 pub use checkpoint::Save;
@@ -31,6 +33,7 @@ pub use command::CommandError;
 pub use memory::MOST_BYTES as MOST_KERNEL_BYTES;
 pub use options::Options;
 pub use target::{Target, TargetError};
+pub use watch::{WatchOptions, watch};
 
 use std::{
     pin::{Pin, pin},
@@ -62,6 +65,7 @@ use machine::MachineReads;
 use online::Online;
 use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
+use priority::First;
 use process_io::ProcessReads;
 use progress::Progress;
 use target::Resolved;
@@ -145,6 +149,8 @@ struct Session {
     next_look: Instant,
     /// So many more looks once they are over, for the ends of their threads.
     looks_left: u32,
+    /// Given up when the books are closed.
+    first: Option<First>,
 }
 
 /// Most ticks between two looks into the ring, which has room for 25 of 99 a second. Not where processes may join: they may be
@@ -204,6 +210,7 @@ impl Session {
             collector.know_goroutines(tgid, processes.goroutines(tgid));
         }
         look_at_goroutines(&mut kernel, &mut collector)?;
+        let first = First::take();
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let counters = Counters::read(listed);
@@ -236,6 +243,7 @@ impl Session {
             lives,
             next_look: Instant::now(),
             looks_left: LAST_LOOKS,
+            first,
         })
     }
 
@@ -348,7 +356,7 @@ impl Session {
 
     /// Keeps the cost under its budget.
     fn govern(&mut self) -> Result<()> {
-        let Some(cost_ratio) = self.meter.tick(&self.kernel)? else { return Ok(()) };
+        let Some(cost_ratio) = self.meter.tick(|| self.kernel.program_runs())? else { return Ok(()) };
         self.online.look();
         self.disks.look();
         self.machine.look(&self.collector.processes());

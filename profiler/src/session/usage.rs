@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::host;
 use crate::{
-    kernel::{Kernel, ProgramRun, StatsBurst},
+    kernel::{ProgramRun, StatsBurst},
     recording::ProgramCost,
 };
 
@@ -86,15 +86,16 @@ impl Meter {
         })
     }
 
-    /// Begins or ends a burst if it is time. Once a second, what that second has cost: a share of the machine's CPU time.
-    pub fn tick(&mut self, kernel: &Kernel) -> Result<Option<f64>> {
+    /// Begins or ends a burst if it is time. Once a second, what that second has cost: a share of the machine's CPU time. `runs`
+    /// reads what the kernel has counted of each program.
+    pub fn tick(&mut self, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<Option<f64>> {
         let now = Instant::now();
         match &self.burst {
-            Some(burst) if now - burst.since >= BURST => self.end(now, kernel)?,
+            Some(burst) if now - burst.since >= BURST => self.end(now, runs)?,
             None if now >= self.next => {
                 // A kernel without these statistics is asked again as rarely as one with them.
                 self.next = now + PERIOD;
-                let before = kernel.program_runs()?;
+                let before = runs()?;
                 self.burst = StatsBurst::begin().map(|stats| Burst { stats, since: now, before });
             }
             _ => {}
@@ -114,12 +115,12 @@ impl Meter {
         self.shares.iter().sum::<f64>() / self.shares.len().max(1) as f64
     }
 
-    fn end(&mut self, now: Instant, kernel: &Kernel) -> Result<()> {
+    fn end(&mut self, now: Instant, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<()> {
         let Some(burst) = self.burst.take() else { return Ok(()) };
         let length = now - burst.since;
         self.measured += length;
         let mut others_ns = 0;
-        for after in kernel.program_runs()? {
+        for after in runs()? {
             let spent = since(&burst.before, after);
             if !spent.in_own_time {
                 others_ns += spent.run_ns;
@@ -140,8 +141,8 @@ impl Meter {
     }
 
     /// What was measured: each program's runs, and for how long the kernel measured, in nanoseconds.
-    pub fn finish(&mut self, kernel: &Kernel) -> Result<(Vec<ProgramCost>, u64)> {
-        self.end(Instant::now(), kernel)?;
+    pub fn finish(&mut self, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<(Vec<ProgramCost>, u64)> {
+        self.end(Instant::now(), runs)?;
         let programs = std::mem::take(&mut self.programs);
         Ok((programs, self.measured.as_nanos() as u64))
     }

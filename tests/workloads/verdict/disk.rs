@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
+use std::thread;
+use std::time::Duration;
 
 use profiler_tests::workload::{AlignedBlock, Scatter, check, make_file, thread_named};
 
@@ -106,6 +108,8 @@ pub fn read_again(directory: &Path) -> Threads {
     let file = File::open(&path).expect("the file opens");
     fs::remove_file(&path).expect("it is ours");
     vec![thread_named("again", move || {
+        // Pages belong to the group that its reader is in, so it is given time to get there.
+        thread::sleep(Duration::from_millis(700));
         // SAFETY: a new private mapping at a place of the kernel's choice, read inside its bounds; nobody cuts the file short.
         unsafe {
             let map =

@@ -70,6 +70,7 @@ pub const BENCH: &[Package] = &[
     tool("linux-perf", "to compare with"),
     tool("fio", "as a load on the disk"),
     tool("stress-ng", "as a load on the scheduler"),
+    tool("sysbench", "as a load on locks"),
     tool("gcc", "to compile programs whose stacks are judged"),
     tool("g++", "to compile programs whose stacks are judged, and as a load"),
     tool("golang-go", "to compile a program whose stacks are judged"),

@@ -16,7 +16,7 @@ use crate::analyze::ledger::group;
 use crate::analyze::locks::LockReport;
 use crate::analyze::shares::Shares;
 use crate::analyze::wakers::{Edge, Wakers};
-use crate::analyze::{CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
+use crate::analyze::{Account, CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
 use crate::recording::{Machine, Peer, Recording, StackId, ThreadId};
 
 /// A thread that does something for less than this share of its time waits for work.
@@ -24,6 +24,9 @@ const WORKING: f64 = 0.2;
 /// Waits for another process that end this rarely (a second), in a thread that hardly runs, are waits for work.
 const RARE_WAITS: f64 = 2.0;
 const HARDLY_RUNS: f64 = 0.02;
+
+/// Waits for other threads and processes.
+const IPC: [u32; 4] = [state::UNIX_SOCKET, state::PIPE, state::EVENTFD, state::SYSV_IPC];
 
 /// Everything that a rule may look at.
 pub struct Facts<'a> {
@@ -81,12 +84,14 @@ pub struct Times {
     /// For servers.
     pub net_ns: u64,
     pub ipc_ns: u64,
+    /// Of [`Times::run_queue_ns`], from wake-ups that ended waits for threads and processes.
+    pub ipc_wake_ns: u64,
     pub unknown_ns: u64,
 }
 
 impl Times {
     fn add(&mut self, other: &Self) {
-        let fields: [(&mut u64, u64); 14] = [
+        let fields: [(&mut u64, u64); 15] = [
             (&mut self.elapsed_ns, other.elapsed_ns),
             (&mut self.active_ns, other.active_ns),
             (&mut self.on_cpu_ns, other.on_cpu_ns),
@@ -100,6 +105,7 @@ impl Times {
             (&mut self.lock_ns, other.lock_ns),
             (&mut self.net_ns, other.net_ns),
             (&mut self.ipc_ns, other.ipc_ns),
+            (&mut self.ipc_wake_ns, other.ipc_wake_ns),
             (&mut self.unknown_ns, other.unknown_ns),
         ];
         for (sum, more) in fields {
@@ -419,7 +425,8 @@ impl Reasons {
             memory_ns: of(Group::Memory),
             lock_ns,
             net_ns,
-            ipc_ns: engaged(&[state::UNIX_SOCKET, state::PIPE, state::EVENTFD, state::SYSV_IPC]),
+            ipc_ns: engaged(&IPC),
+            ipc_wake_ns: (ns(state::RUNQ_WAKE) as f64 * of_waits(account, &IPC)) as u64,
             unknown_ns: of(Group::Unknown),
         };
         if recording.threads[thread as usize].kernel_thread {
@@ -443,6 +450,19 @@ impl Reasons {
             parts.iter().fold(0_u64, |sum, part| sum.saturating_add(*part)).min(account.elapsed_ns);
         times
     }
+}
+
+/// Which part of a thread's waits were in these states, by number: each ended with a wake-up.
+fn of_waits(account: &Account, states: &[u32]) -> f64 {
+    let waits = account.states.iter().filter(|(code, _)| state::is_blocked(**code));
+    let (mut all, mut of_these) = (0_u64, 0_u64);
+    for (code, time) in waits {
+        all = all.saturating_add(time.count);
+        if states.contains(code) {
+            of_these = of_these.saturating_add(time.count);
+        }
+    }
+    of_these as f64 / all.max(1) as f64
 }
 
 fn uring_by_disk(recording: &Recording) -> f64 {

@@ -8,13 +8,18 @@ use crate::analyze::ledger::group;
 use crate::analyze::numbers::{percent, seconds};
 
 const SHARE: f64 = 0.2;
+/// Of the machine's CPU time, as in `CPU_SATURATED`.
+const FREE: f64 = 0.7;
 
 pub struct IpcWait;
 
 impl Rule for IpcWait {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
-        let share = facts.share(facts.work.ipc_ns);
-        if share < SHARE {
+        // Where CPUs are free, the time from a wake-up to the CPU is what each turn takes, not a wait for others to make room.
+        let is_free = facts.machine_busy().is_some_and(|busy| busy < FREE);
+        let wakes_ns = if is_free { facts.work.ipc_wake_ns } else { 0 };
+        let share = facts.share(facts.work.ipc_ns.saturating_add(wakes_ns));
+        if share < SHARE || facts.work.ipc_ns == 0 {
             return Outcome::Clear;
         }
         let is_ipc = |code: u32| group(code) == Group::Ipc;
@@ -27,6 +32,12 @@ impl Rule for IpcWait {
         partners.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
         let known: u64 = partners.iter().fold(0, |sum, (_, ns)| sum.saturating_add(*ns));
         let mut evidence = vec![];
+        if wakes_ns > 0 {
+            evidence.push(format!(
+                "{} of the working time went by from wake-ups to the CPU, though CPUs were free: each turn costs one",
+                percent(facts.share(wakes_ns))
+            ));
+        }
         if !partners.is_empty() {
             let names: Vec<String> =
                 partners.iter().take(3).map(|(name, ns)| format!("{name} ({})", seconds(*ns))).collect();

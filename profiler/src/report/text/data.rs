@@ -21,6 +21,10 @@ const COARSER: &[(Stat, &str)] = &[
     (Stat::FileWaitsFull, "waits for files are not told by file, for lack of room."),
     (Stat::FileNamesDropped, "files have no path, because the ring was full."),
     (
+        Stat::WakesDropped,
+        "ends of waits told with a later one or without a stack, because the ring was full; who ends waits is coarser.",
+    ),
+    (
         Stat::LocksOverLimit,
         "waits for locks passed over at ticks with many; shares of holders are coarser, times exact.",
     ),

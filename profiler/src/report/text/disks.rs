@@ -1,9 +1,10 @@
 //! What was waited for at disks and files, and what the disks did.
 
-use profiler_common::block_io::{ended_by, operation};
+use profiler_common::block_io::ended_by;
 
+use super::request_rows::{Column, device_name, header, operation_words, row};
 use super::{Page, left, right};
-use crate::analyze::{DiskRow, Disks, PageCache, Report};
+use crate::analyze::{Disks, PageCache, Report};
 use crate::recording::{DiskWait, FileWait, RequestShare};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
@@ -51,7 +52,7 @@ fn wait_cause(report: &Report<'_>, wait: &DiskWait) -> String {
     let by = visible(&wait.by, 20);
     let each = |ns: u64| duration(ns as f64 / wait.count.max(1) as f64);
     let request = |whose: &str| {
-        let device = wait.device.map_or("a device", |row| device_name(report, row));
+        let device = wait.device.map_or("a device", |row| device_name(&report.recording.block_io, row));
         format!(
             "{whose} {} on {}: {}; queue {}, device {} each",
             operation_words(wait.operation),
@@ -105,15 +106,16 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     if told.is_empty() {
         return;
     }
-    let seconds = report.recording.elapsed_ns() as f64 / 1e9;
+    let seconds = Some(report.recording.elapsed_ns() as f64 / 1e9);
+    let block_io = &report.recording.block_io;
     page.heading("Requests to disks, of the whole machine");
-    page.line(&header());
-    for row in told.iter().take(ROWS) {
-        page.line(&request_row(report, row, seconds));
+    page.line(&header(Column::Target, seconds));
+    for each in told.iter().take(ROWS) {
+        page.line(&row(block_io, each, Column::Target, seconds));
     }
     more(told.len(), ROWS, page);
     for row in told.iter().filter(|row| row.errors > 0) {
-        let (device, operation) = (device_name(report, row.device as u32), operation_words(row.operation));
+        let (device, operation) = (device_name(block_io, row.device as u32), operation_words(row.operation));
         page.note(&format!(
             "{} of {} on {} failed.",
             plural(row.errors, "request"),
@@ -122,7 +124,7 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
         ));
     }
     others(report, disks, page);
-    for device in report.recording.block_io.devices.iter().filter(|device| device.stacked) {
+    for device in block_io.devices.iter().filter(|device| device.stacked) {
         page.note(&format!(
             "{} hands its requests on to other disks: its times contain theirs.",
             visible(&device.name, 20)
@@ -131,45 +133,6 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     for sentence in &disks.disagreements {
         page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
     }
-}
-
-fn header() -> String {
-    format!(
-        "  {} {} {} {} {}  {}  {}  {}",
-        left("device", 10),
-        left("operation", 13),
-        right("a second", 8),
-        right("size", 8),
-        right("target", 7),
-        left("queue p50/p99", 16),
-        left("device p50/p99", 16),
-        "p99.9"
-    )
-}
-
-fn request_row(report: &Report<'_>, row: &DiskRow, seconds: f64) -> String {
-    let rate = row.count as f64 / seconds.max(1e-9);
-    let rate = if rate < 10.0 { format!("{rate:.1}") } else { count(rate as u64) };
-    let pair = |low: f64, high: f64| format!("{} / {}", duration(low), duration(high));
-    let issued = row.device_ns > 0;
-    format!(
-        "  {} {} {} {} {}  {}  {}  {}",
-        left(&visible(device_name(report, row.device as u32), 10), 10),
-        left(operation_words(row.operation), 13),
-        right(&rate, 8),
-        right(&if row.bytes > 0 { bytes(row.bytes / row.count.max(1)) } else { "-".to_owned() }, 8),
-        right(&percent(row.of_target as f64 / row.count.max(1) as f64), 7),
-        left(&if issued { pair(row.queue.p50, row.queue.p99) } else { "-".to_owned() }, 16),
-        left(
-            &if issued {
-                pair(row.in_device.p50, row.in_device.p99)
-            } else {
-                pair(row.total.p50, row.total.p99)
-            },
-            16
-        ),
-        duration(if issued { row.in_device.p999 } else { row.total.p999 }),
-    )
 }
 
 /// Who else keeps the disks busy: processes that are not recorded, with at least a tenth of the time in devices.
@@ -186,7 +149,7 @@ fn others(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
             // A flush has no bytes.
             if share.bytes > 0 { bytes(share.bytes) } else { plural(share.count, "request") },
             operation_words(share.operation),
-            visible(device_name(report, share.device), 20),
+            visible(device_name(&report.recording.block_io, share.device), 20),
         ));
     }
 }
@@ -204,15 +167,6 @@ fn page_cache_sentence(page_cache: PageCache) -> String {
         bytes(page_cache.called_bytes),
         bytes(page_cache.disk_bytes)
     )
-}
-
-fn device_name<'a>(report: &'a Report<'_>, row: u32) -> &'a str {
-    let name = report.recording.block_io.devices.get(row as usize).map_or("", |device| device.name.as_str());
-    if name.is_empty() { "a device that is gone" } else { name }
-}
-
-fn operation_words(code: u32) -> &'static str {
-    operation::NAMES.get(code as usize).copied().unwrap_or("unknown")
 }
 
 fn more(all: usize, shown: usize, page: &mut Page) {

@@ -4,13 +4,17 @@
 //! what cost. Each doubt stands with the numbers that it affects.
 
 mod data;
+mod disk_interval;
 mod disks;
 mod head;
 mod ledger;
 mod locks;
+mod request_rows;
 mod stacks;
 mod threads;
 mod verdict;
+
+pub use disk_interval::DiskPage;
 
 use std::io;
 

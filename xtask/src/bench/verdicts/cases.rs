@@ -159,7 +159,7 @@ pub const CASES: &[Case] = &[
             group.add(workload.pid())?;
             Ok(Scene::of(workload).and(group).and(Forget::of_page_cache()))
         },
-        settle_ms: 1500,
+        settle_ms: 2500,
         children: false,
     },
     own!("a hot mutex of the C library", "mutex_hot", LOCK),
@@ -188,9 +188,10 @@ pub const CASES: &[Case] = &[
     own!("two threads wait for clients", "idle_accept", IDLE),
     own!("eight threads sleep for 10 ms at a time", "timers", IDLE),
     own!("a queue with little to do for four workers", "light_queue", ROOM),
+    // Both may use the same CPU alone, and fill it.
     Case {
-        name: "two processes take turns by pipe",
-        right: IPC,
+        name: "two processes take turns by pipe on one CPU",
+        right: &["IPC_WAIT", "CPU_SATURATED"],
         start: |bench| Ok(Scene::of(bench.workload("pipe_pingpong", &["1"])?)),
         settle_ms: 300,
         children: false,
@@ -217,8 +218,9 @@ pub const CASES: &[Case] = &[
         bench,
         &["--ioengine=psync", "--rw=randread"]
     )),
-    program!("fio, random reads by libaio, 8 at a time", READS, |bench| {
-        fio(bench, &["--ioengine=libaio", "--rw=randread", "--iodepth=8"])
+    // Large ones: a disk of a virtual machine takes small ones as fast as a CPU can submit them.
+    program!("fio, random reads of 256 KiB by libaio, 8 at a time", READS, |bench| {
+        fio(bench, &["--ioengine=libaio", "--rw=randread", "--iodepth=8", "--bs=256k"])
     }),
     program!("fio, writes with fdatasync", SYNCS, |bench| {
         fio(bench, &["--ioengine=psync", "--rw=write", "--direct=0", "--fdatasync=1"])

@@ -1,0 +1,269 @@
+//! What disks did in an interval, for those who watch them live.
+
+use std::collections::BTreeMap;
+
+use profiler_common::histogram::{BUCKETS, bounds};
+
+use super::request_rows::{Column, device_name, header, rate, row};
+use super::{Page, Style, left, right};
+use crate::analyze::{DiskRow, Disks};
+use crate::recording::{BlockIo, DiskInterval, RequestShare, Requests, WatchCost};
+use crate::report::escape::visible;
+use crate::report::numbers::{
+    Scale, bar, bytes, count, duration, length, percent, plural, small_percent, utc,
+};
+
+/// Processes and cgroups of each interval.
+const SHARES: usize = 4;
+/// A share of the time in devices below this is not told.
+const SMALL: f64 = 0.005;
+/// Columns of the bar of a histogram.
+const BAR: usize = 40;
+
+/// How intervals look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskPage {
+    pub style: Style,
+    /// With a histogram of each row.
+    pub histograms: bool,
+}
+
+impl DiskPage {
+    /// The text of one interval; of all of them if it has a cost.
+    pub fn text(self, interval: &DiskInterval) -> String {
+        let scale = Scale::for_total(interval.elapsed_ns);
+        let mut page = Page { style: self.style, scale, text: String::new() };
+        let in_all = if interval.cost.is_some() { "in all: " } else { "" };
+        let (length, from) = (length(interval.elapsed_ns), utc(interval.started_unix_ns));
+        page.heading(&format!("{in_all}{length} from {from}"));
+        let disks = Disks::of_devices(&interval.block_io);
+        self.requests(interval, &disks, &mut page);
+        devices(&interval.block_io, &mut page);
+        let seconds = interval.elapsed_ns as f64 / 1e9;
+        shares("process", &disks.processes, seconds, &mut page);
+        shares("cgroup", &disks.cgroups, seconds, &mut page);
+        doubts(interval, &disks, &mut page);
+        if let Some(cost) = &interval.cost {
+            costs(cost, &mut page);
+        }
+        page.text
+    }
+
+    fn requests(self, interval: &DiskInterval, disks: &Disks<'_>, page: &mut Page) {
+        if disks.rows.is_empty() {
+            page.line("  no request was completed");
+            return;
+        }
+        let seconds = interval.cost.is_none().then_some(interval.elapsed_ns as f64 / 1e9);
+        page.line(&header(Column::Sequential, seconds));
+        for each in &disks.rows {
+            page.line(&row(&interval.block_io, each, Column::Sequential, seconds));
+            if self.histograms {
+                histogram(&interval.block_io, each, page);
+            }
+        }
+    }
+}
+
+/// Time in the device, or until the completion for what never reaches it, by powers of two.
+fn histogram(block_io: &BlockIo, row: &DiskRow, page: &mut Page) {
+    let is_of_row = |part: &&Requests| part.device as usize == row.device && part.operation == row.operation;
+    let mut by_power: BTreeMap<u32, u64> = BTreeMap::new();
+    for part in block_io.requests.iter().filter(is_of_row) {
+        for &(bucket, requests) in if row.device_ns > 0 { &part.in_device } else { &part.total } {
+            let (start, _) = bounds(bucket.min(BUCKETS as u32 - 1));
+            // All below a microsecond is one.
+            let power = (start / 1000).checked_ilog2().map_or(0, |power| power + 1);
+            *by_power.entry(power).or_default() += u64::from(requests);
+        }
+    }
+    let most = by_power.values().copied().max().unwrap_or(0).max(1);
+    let (first, last) = (by_power.keys().next().copied(), by_power.keys().next_back().copied());
+    let (Some(first), Some(last)) = (first, last) else { return };
+    for power in first..=last {
+        let requests = by_power.get(&power).copied().unwrap_or(0);
+        let end_ns = 1000.0 * 2_f64.powi(power as i32);
+        page.line(&format!(
+            "    {} {}  {}",
+            right(&format!("< {}", duration(end_ns)), 10),
+            right(&count(requests), 11),
+            bar(requests as f64 / most as f64, BAR)
+        ));
+    }
+}
+
+/// What the kernel itself counted of those that were used.
+fn devices(block_io: &BlockIo, page: &mut Page) {
+    for device in &block_io.devices {
+        let Some(counters) = device.counters.filter(|_| !device.name.is_empty()) else { continue };
+        let busy = counters.busy_ns as f64 / counters.elapsed_ns.max(1) as f64;
+        let depth = if device.depth.is_empty() {
+            String::new()
+        } else {
+            let mean = device.depth.iter().sum::<f32>() / device.depth.len() as f32;
+            format!(" with {mean:.1} requests under way")
+        };
+        let stacked = if device.stacked { "; it hands its requests on to other disks" } else { "" };
+        // Requests that began before it count from their beginning.
+        page.note(&format!(
+            "{} was busy {} of the time{depth}{stacked}.",
+            visible(&device.name, 20),
+            percent(busy.min(1.0))
+        ));
+    }
+}
+
+/// Who has most of the time in devices.
+fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
+    let mut by_id: BTreeMap<u64, (RequestShare, u64)> = BTreeMap::new();
+    let mut all = 0_u64;
+    for share in shares {
+        all = all.saturating_add(share.device_ns);
+        let (sum, device_ns) = by_id
+            .entry(share.id)
+            .or_insert_with(|| (RequestShare { count: 0, bytes: 0, ..(*share).clone() }, 0));
+        sum.count = sum.count.saturating_add(share.count);
+        sum.bytes = sum.bytes.saturating_add(share.bytes);
+        *device_ns = device_ns.saturating_add(share.device_ns);
+    }
+    let ratio = |device_ns: u64| device_ns as f64 / all.max(1) as f64;
+    let mut largest: Vec<_> = by_id.into_values().filter(|(_, ns)| ratio(*ns) >= SMALL).collect();
+    largest.sort_by_key(|(share, device_ns)| (std::cmp::Reverse(*device_ns), share.id));
+    // One group that has everything tells nothing.
+    if largest.is_empty() || kind == "cgroup" && largest.len() == 1 {
+        return;
+    }
+    page.line(&format!(
+        "  {} {} {} {}",
+        right("device time", 11),
+        right("a second", 10),
+        right("bytes/s", 10),
+        kind
+    ));
+    for (share, device_ns) in largest.iter().take(SHARES) {
+        let name = match (share.name.is_empty(), kind) {
+            (false, "process") => format!("{} (pid {})", visible(&share.name, 20), share.id),
+            (false, _) => visible(&share.name, 50),
+            (true, _) => format!("{kind} {} (gone)", share.id),
+        };
+        page.line(&format!(
+            "  {} {} {} {}",
+            right(&percent(ratio(*device_ns)), 11),
+            right(&rate(share.count, seconds), 10),
+            right(&bytes((share.bytes as f64 / seconds.max(1e-9)) as u64), 10),
+            name
+        ));
+    }
+    if largest.len() > SHARES {
+        page.line(&format!("  {} {} more", left("", 33), count((largest.len() - SHARES) as u64)));
+    }
+}
+
+/// What speaks against the numbers.
+fn doubts(interval: &DiskInterval, disks: &Disks<'_>, page: &mut Page) {
+    for row in disks.rows.iter().filter(|row| row.errors > 0) {
+        let device = visible(device_name(&interval.block_io, row.device as u32), 20);
+        page.warning(&format!("  {} on {device} failed.", plural(row.errors, "request")));
+    }
+    if interval.missing > 0 {
+        page.warning(&format!(
+            "  {} could not be followed, or had no room: the rows lack them.",
+            plural(interval.missing, "request")
+        ));
+    }
+    if interval.unshared > 0 {
+        page.warning(&format!(
+            "  {} had no room among those of processes and cgroups.",
+            plural(interval.unshared, "request")
+        ));
+    }
+    for sentence in &disks.disagreements {
+        page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+    }
+}
+
+fn costs(cost: &WatchCost, page: &mut Page) {
+    let machine = cost.machine_ratio.map_or("not measured".to_owned(), small_percent);
+    let programs = cost.programs_cpu_ratio.map_or("not measured".to_owned(), small_percent);
+    page.note(&format!(
+        "Cost: {machine} of the machine; own {} and kernel programs {programs} of one CPU, {} resident, {} in the kernel.",
+        small_percent(cost.own_cpu_ratio),
+        bytes(cost.rss_bytes),
+        bytes(cost.kernel_bytes)
+    ));
+    if cost.is_over {
+        page.warning(&format!(
+            "  Ended because it cost more than {} of the machine. Allow more with `--max-overhead`.",
+            small_percent(cost.budget_ratio)
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::{block_io::operation, histogram::bucket};
+
+    use super::*;
+    use crate::testing::example;
+
+    fn interval() -> DiskInterval {
+        let block_io = example().block_io;
+        DiskInterval { started_unix_ns: 0, elapsed_ns: 10_000_000_000, block_io, ..DiskInterval::default() }
+    }
+
+    #[track_caller]
+    fn check(text: &str, words: &str) {
+        let spaced = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(spaced.contains(words), "`{words}` is not in:\n{text}");
+    }
+
+    #[test]
+    fn an_interval_has_its_rows_its_devices_and_who_used_them() {
+        let text = DiskPage::default().text(&interval());
+        check(&text, "10.0 s from 1970-01-01");
+        check(&text, "sda write 15 8.0 KiB");
+        check(&text, "device time a second bytes/s process");
+    }
+
+    #[test]
+    fn a_quiet_interval_says_so() {
+        let quiet = DiskInterval { block_io: BlockIo { followed: true, ..BlockIo::default() }, ..interval() };
+        check(&DiskPage::default().text(&quiet), "no request was completed");
+    }
+
+    #[test]
+    fn a_histogram_has_powers_of_two_without_gaps() {
+        let mut slow_and_fast = interval();
+        let device_row = Requests {
+            operation: operation::READ,
+            count: 3,
+            device_ns: 1,
+            in_device: vec![(bucket(3_000), 1), (bucket(30_000), 2)],
+            ..Requests::default()
+        };
+        slow_and_fast.block_io.requests = vec![device_row];
+        let text = DiskPage { histograms: true, ..DiskPage::default() }.text(&slow_and_fast);
+        for (below, requests) in [("4.0 µs", 1), ("8.0 µs", 0), ("16 µs", 0), ("32 µs", 2)] {
+            check(&text, &format!("< {below} {requests}"));
+        }
+    }
+
+    #[test]
+    fn losses_and_failures_stand_below_the_numbers() {
+        let mut lossy = DiskInterval { missing: 3, unshared: 1, ..interval() };
+        lossy.block_io.requests[0].errors = 2;
+        let text = DiskPage::default().text(&lossy);
+        check(&text, "2 requests on sda failed");
+        check(&text, "3 requests could not be followed");
+        check(&text, "1 request had no room among those of processes");
+    }
+
+    #[test]
+    fn the_sum_tells_its_cost_and_why_it_ended() {
+        let cost = WatchCost { budget_ratio: 0.01, is_over: true, ..WatchCost::default() };
+        let text = DiskPage::default().text(&DiskInterval { cost: Some(cost), ..interval() });
+        check(&text, "in all: 10.0 s");
+        check(&text, "kernel programs not measured of one CPU");
+        check(&text, "Ended because it cost more than 1.0 % of the machine");
+    }
+}
