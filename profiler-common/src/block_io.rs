@@ -27,11 +27,14 @@ pub mod operation {
         ["read", "write", "write_through", "flush", "device_flush", "discard", "other"];
 }
 
-/// A request from its arrival to its completion. Value of the map `REQUESTS`, keyed by the request's address.
+/// A request from its arrival to its completion: a slot of the map `REQUESTS`, which are found by [`first_slot`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// When it arrived, CLOCK_MONOTONIC: before all merging and queueing.
+    /// Address of the `struct request`; 0 if the slot was never used. The kernel uses the same ones again and again, so they keep
+    /// their slots.
+    pub identity: u64,
+    /// When it arrived, CLOCK_MONOTONIC: before all merging and queueing. 0: it is done, and the slot is free for any other.
     pub arrived_ns: u64,
     /// When it was given to the device; 0 until then. Set anew when it is given again after a requeue.
     pub issued_ns: u64,
@@ -49,11 +52,27 @@ pub struct Request {
     pub submitter: u32,
     /// 1: it begins where the one before it ended.
     pub sequential: u32,
+    /// Slot of its kind in the map `REQUEST_TOTALS`; a number beyond them if there was none.
+    pub totals_slot: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Name of the thread.
     pub comm: [u8; COMM_BYTES],
 }
 
-const _: () = assert!(size_of::<Request>() == 48 + COMM_BYTES, "kernel/user ABI");
+const _: () = assert!(size_of::<Request>() == 64 + COMM_BYTES, "kernel/user ABI");
+
+/// Slots in which a request may be: so many in a row from its first one, at the end of the map from its beginning on. Where a
+/// quarter of all slots is in use, one of 10^9 requests finds all of its slots taken.
+pub const SLOTS_A_REQUEST: u32 = 16;
+
+/// The first slot of a request by the lower half of its address, of as many as there are in all, a power of two (`mask` is one less).
+/// Fibonacci hashing: times 2^32 divided by the golden ratio, of which the upper bits are mixed best.
+#[allow(clippy::inline_always, reason = "a kernel program has no room for calls between its parts")]
+#[inline(always)]
+pub const fn first_slot(number: u32, mask: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b9) >> 12 & mask
+}
 
 /// Bits of [`Request::submitter`].
 pub mod submitter {
@@ -76,25 +95,52 @@ pub const fn major_minor(device: u32) -> (u32, u32) {
 /// Length of a disk's name in the kernel, with its final zero (`DISK_NAME_LEN`).
 pub const DISK_NAME_BYTES: usize = 32;
 
-/// Key of the map `REQUEST_TOTALS`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Of which requests a slot of the map `REQUEST_TOTALS` has the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TotalsKey {
     pub device: u32,
     /// A code of [`operation`].
     pub operation: u32,
     /// 1: requests of recorded threads; 0: of all others.
     pub of_members: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<TotalsKey>() == 16, "kernel/user ABI");
+/// Slots in which the sums of a kind may be: so many in a row from its first one.
+pub const SLOTS_A_KIND: u32 = 16;
 
-/// Completed requests of one kind: value of the map `REQUEST_TOTALS`. Histograms are [`crate::histogram`]s.
+#[allow(clippy::inline_always, reason = "a kernel program has no room for calls between its parts")]
+impl TotalsKey {
+    /// In one word, which is written at once; never 0, which is that of a free slot.
+    #[inline(always)]
+    pub const fn packed(self) -> u64 {
+        (self.device as u64) << 32 | 1 << 16 | (self.of_members as u64) << 8 | self.operation as u64
+    }
+
+    /// What was packed; none of a free slot.
+    pub const fn unpacked(packed: u64) -> Option<Self> {
+        if packed == 0 {
+            return None;
+        }
+        Some(Self {
+            device: (packed >> 32) as u32,
+            operation: packed as u32 & 0xff,
+            of_members: packed as u32 >> 8 & 0xff,
+        })
+    }
+
+    /// The first slot of the kind, of as many as there are in all, a power of two (`mask` is one less).
+    #[inline(always)]
+    pub const fn first_slot(self, mask: u32) -> u32 {
+        (self.device ^ self.operation << 8 ^ self.of_members << 12).wrapping_mul(0x9e37_79b9) >> 16 & mask
+    }
+}
+
+/// Completed requests of one kind: a slot of the map `REQUEST_TOTALS`. Histograms are [`crate::histogram`]s.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTotals {
+    /// A packed [`TotalsKey`]. Two CPUs that meet a kind for the first time at once make two slots of it.
+    pub key: u64,
     pub count: u64,
     pub bytes: u64,
     pub errors: u64,
@@ -104,10 +150,9 @@ pub struct RequestTotals {
     pub queue_ns: u64,
     /// In the device, summed up.
     pub device_ns: u64,
-    /// From the arrival to the completion, summed up.
-    pub total_ns: u64,
-    /// Those that reached the device.
-    pub issued: u64,
+    /// Those that never reached the device, and their time from the arrival to the completion, summed up.
+    pub unissued: u64,
+    pub unissued_ns: u64,
     /// The sector behind the last one that arrived.
     pub next_sector: u64,
     /// Name of the disk: some have none in `/proc/diskstats` (a path of a multipath nvme).
@@ -117,26 +162,34 @@ pub struct RequestTotals {
     pub total: [u32; BUCKETS],
 }
 
-const _: () = assert!(size_of::<RequestTotals>() == 72 + DISK_NAME_BYTES + 12 * BUCKETS, "kernel/user ABI");
+const _: () = assert!(size_of::<RequestTotals>() == 80 + DISK_NAME_BYTES + 12 * BUCKETS, "kernel/user ABI");
 
 /// Key of the map `REQUEST_SHARES`: whose requests.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShareKey {
-    /// A process's id in the initial PID namespace, a cgroup's id, or an inode's number.
+    /// Kernel id of the cgroup that is charged, 0 if that is not known; or an inode's number.
     pub id: u64,
-    /// A code of [`share`].
+    /// A code of [`share_key`].
     pub kind: u32,
+    /// The submitting process's id in the initial PID namespace; or the device of the inode's file system, as [`device`] makes it.
+    pub of: u32,
     pub device: u32,
     /// A code of [`operation`].
     pub operation: u32,
-    /// Of an inode: the device of its file system, as [`device`] makes it; else 0.
-    pub file_system: u32,
 }
 
 const _: () = assert!(size_of::<ShareKey>() == 24, "kernel/user ABI");
 
 /// Codes of [`ShareKey::kind`].
+pub mod share_key {
+    /// A process and the cgroup that the kernel charges.
+    pub const OWNER: u32 = 0;
+    /// The file whose pages a thread of the kernel writes back.
+    pub const WRITTEN_BACK_FILE: u32 = 1;
+}
+
+/// Whose requests a sum is of. Codes are part of the capture.
 pub mod share {
     /// The process that submitted.
     pub const PROCESS: u32 = 0;
@@ -261,3 +314,28 @@ pub struct FileSeen {
 }
 
 const _: () = assert!(size_of::<FileSeen>() == 24, "kernel/user ABI");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_packed_without_loss() {
+        for key in [
+            TotalsKey { device: device(259, 1 << 19), operation: operation::OTHER, of_members: 1 },
+            TotalsKey { device: 1, operation: 0, of_members: 0 },
+        ] {
+            assert_eq!(TotalsKey::unpacked(key.packed()), Some(key));
+        }
+        assert_eq!(TotalsKey::unpacked(0), None);
+    }
+
+    #[test]
+    fn requests_are_spread_over_all_slots() {
+        // 8,192 requests of 512 bytes each, as a driver's tags have them, in as many slots: chance leaves 1/e of the slots empty.
+        let mut used = [false; 8192];
+        (0..8192).for_each(|tag| used[first_slot(0x8100_0000 + 512 * tag, 8191) as usize] = true);
+        let empty = used.iter().filter(|used| !**used).count();
+        assert!(empty <= 3014, "{empty} slots of 8,192 are empty");
+    }
+}

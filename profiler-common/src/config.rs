@@ -39,9 +39,16 @@ pub struct Config {
     pub preflush_flag: u32,
     /// 1: who ends waits is told, and who holds locks.
     pub locks: u32,
+    /// Slots of the map of requests, and of that of their sums, less one: each a power of two less one.
+    pub request_mask: u32,
+    pub totals_mask: u32,
+    /// 1: only requests are followed, and no thread has an account.
+    pub block_io_only: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 72, "kernel/user ABI");
+const _: () = assert!(size_of::<Config>() == 88, "kernel/user ABI");
 
 /// Codes of [`Config::target`].
 pub mod target {

@@ -48,6 +48,23 @@ impl Request {
         self.0 as u64
     }
 
+    /// The lower half of [`Request::identity`]. That one is a pointer to the verifier, with which nothing can be computed; a copy of 32
+    /// bits is a number to it.
+    #[inline(always)]
+    pub fn number(self) -> u32 {
+        let number: u64;
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: a copy from register to register.
+        unsafe {
+            core::arch::asm!("w0 = w1", in("r1") self.0, lateout("r0") number, options(pure, nomem, nostack));
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            number = self.0 as u64;
+        }
+        number as u32
+    }
+
     #[inline(always)]
     fn disk_struct(self) -> *const u8 {
         if offset!(request_disk) == ABSENT {

@@ -47,10 +47,11 @@ fn disks_are_watched_until_a_signal() {
     let finished = watching.finish(LIMIT).expect("profiler ends");
     assert!(finished.status.success(), "{finished:?}");
     let (_, whole) = finished.stdout.split_once("in all: ").expect("the sum of all intervals");
-    let row = line_with(whole, device.name(), "read");
-    assert_eq!(row[2].replace(',', ""), counted.to_string(), "requests:\n{whole}");
-    assert_eq!(row[3..5], ["4.0", "KiB"], "size of one:\n{whole}");
-    assert_eq!(row[5..7], ["0", "%"], "reads at random places are not in sequence:\n{whole}");
+    let row = line_with(whole, device.name(), "read").join(" ");
+    let (requests, rest) = row.split_once(" 4 KiB ").expect("the size of one");
+    let requests: String = requests.chars().skip_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();
+    assert_eq!(requests, counted.to_string(), "requests:\n{whole}");
+    assert!(rest.starts_with("0.0 %"), "reads at random places are not in sequence:\n{whole}");
     line_with(whole, "device_read", "(pid");
     assert!(whole.contains("Cost: "), "its cost is told:\n{whole}");
 }
@@ -61,7 +62,7 @@ fn intervals_are_counted() {
     let Some(live) = Live::start() else { return };
     let finished = live.run(&["io", "200ms", "3", "--max-overhead", "100%"]);
     assert!(finished.status.success(), "{finished:?}");
-    let headings = finished.stdout.lines().filter(|line| line.contains(" s from 20")).count();
+    let headings = finished.stdout.lines().filter(|line| line.contains(" from 20")).count();
     assert_eq!(headings, 4, "{}", finished.stdout);
 }
 

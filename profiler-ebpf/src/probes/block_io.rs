@@ -1,14 +1,14 @@
 //! What do block devices do, for whom, and who waits for them?
 //!
-//! A request is followed from its first arrival to its completion, keyed by its address: what is merged into it later changes
+//! A request is followed from its first arrival to its completion, known by its address: what is merged into it later changes
 //! nothing about when it came. A wait for a disk or a file is told by what ends it: the wake-up follows from a completion on
 //! the same CPU, a moment later, or it does not.
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use profiler_common::{
     block_io::{
-        self, Completion, FileKey, FileSeen, RequestTotals, Share, ShareKey, TotalsKey, WaitKey, Waits,
-        ended_by, operation, share, submitter,
+        self, Completion, FileKey, FileSeen, SLOTS_A_KIND, SLOTS_A_REQUEST, Share, ShareKey, TotalsKey,
+        WaitKey, Waits, ended_by, operation, share_key, submitter,
     },
     event_kind,
     histogram::{BUCKETS, bucket},
@@ -22,7 +22,9 @@ use crate::{
     atomic::{add, increment},
     config,
     emit::{count, emit},
-    maps::{self, COMPLETIONS, DISK_WAITS, FILE_WAITS, REQUEST_SHARES, REQUEST_TOTALS, REQUESTS},
+    maps::{
+        self, COMPLETIONS, DISK_WAITS, FILE_WAITS, REQUEST_SHARES, REQUEST_TOTALS, REQUESTS, TOTALS_TAKEN,
+    },
     request::Request,
     stack::opaque,
     task::{PF_KTHREAD, Task, file_of},
@@ -56,10 +58,56 @@ pub fn on_start(request: Request) -> Option<()> {
 /// there it is given to the device by whoever runs the queue.
 #[inline(always)]
 pub fn on_insert(request: Request) -> Option<()> {
-    if maps::optional_stopped() || REQUESTS.get_ptr_mut(request.identity()).is_some() {
+    if maps::optional_stopped() || followed(request).is_some() {
         return None;
     }
     arrive(request, allocated_or(request, now_ns()), 0)
+}
+
+/// The slot of a request that is under way.
+#[inline(always)]
+fn followed(request: Request) -> Option<*mut block_io::Request> {
+    let first = block_io::first_slot(request.number(), config!(request_mask));
+    for step in 0..SLOTS_A_REQUEST {
+        let slot = REQUESTS.get_ptr_mut((first + step) & config!(request_mask))?;
+        // SAFETY: non-null pointer into the map; nobody else writes the slot of this request now.
+        unsafe {
+            if (*slot).identity == request.identity() {
+                return if (*slot).arrived_ns != 0 { Some(slot) } else { None };
+            }
+            // No slot becomes unused again.
+            if (*slot).identity == 0 {
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// A slot for a request that arrives: the one that it had the last time, or else the first of its slots that is free. Two CPUs that
+/// take the same one at once, both for the first time, lose one of the two requests; its completion counts as unseen.
+#[inline(always)]
+fn slot_for(request: Request) -> Option<*mut block_io::Request> {
+    const NONE: u32 = u32::MAX;
+    let first = block_io::first_slot(request.number(), config!(request_mask));
+    let mut free = NONE;
+    for step in 0..SLOTS_A_REQUEST {
+        let index = (first + step) & config!(request_mask);
+        let slot = REQUESTS.get_ptr_mut(index)?;
+        // SAFETY: non-null pointer into the map.
+        unsafe {
+            if (*slot).identity == request.identity() {
+                return Some(slot);
+            }
+            if free == NONE && (*slot).arrived_ns == 0 {
+                free = index;
+            }
+            if (*slot).identity == 0 {
+                break;
+            }
+        }
+    }
+    if free == NONE { None } else { REQUESTS.get_ptr_mut(free) }
 }
 
 /// When a request was allocated, if the kernel keeps that.
@@ -77,7 +125,7 @@ pub fn on_issue(request: Request) -> Option<()> {
         return None;
     }
     let now = now_ns();
-    if let Some(known) = REQUESTS.get_ptr_mut(request.identity()) {
+    if let Some(known) = followed(request) {
         // SAFETY: non-null pointer into the map; nobody else has this request now.
         unsafe { (*known).issued_ns = now };
         return Some(());
@@ -88,7 +136,7 @@ pub fn on_issue(request: Request) -> Option<()> {
 /// A request goes back into the queue: its time in the device begins when it is given to it again.
 #[inline(always)]
 pub fn on_requeue(request: Request) -> Option<()> {
-    let known = REQUESTS.get_ptr_mut(request.identity())?;
+    let known = followed(request)?;
     // SAFETY: non-null pointer into the map; nobody else has this request now.
     unsafe { (*known).issued_ns = 0 };
     Some(())
@@ -103,11 +151,13 @@ fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<()> {
     }
     let task = Task::current();
     let tid = task.tid();
-    let member = if Account::of(task, tid).is_some() { submitter::MEMBER } else { 0 };
+    let is_member = config!(block_io_only) == 0 && Account::of(task, tid).is_some();
+    let member = if is_member { submitter::MEMBER } else { 0 };
     let of_kernel = if task.flags() & PF_KTHREAD != 0 { submitter::KERNEL_THREAD } else { 0 };
     let (sector, bytes) = (request.sector(), request.remaining_bytes());
+    let slot = totals_slot(request, TotalsKey { device, operation, of_members: member });
     let mut sequential = 0;
-    if let Some(totals) = totals_or_new(request, device, operation, member) {
+    if let Some(totals) = REQUEST_TOTALS.get_ptr_mut(slot) {
         // SAFETY: non-null pointer into the map. Two CPUs that submit at once are not in sequence anyway.
         unsafe {
             sequential = u32::from((*totals).next_sector == sector && bytes != 0);
@@ -115,6 +165,7 @@ fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<()> {
         }
     }
     let new = block_io::Request {
+        identity: request.identity(),
         arrived_ns,
         issued_ns,
         cgroup: request.cgroup(),
@@ -124,13 +175,17 @@ fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<()> {
         tgid: task.tgid(),
         submitter: member | of_kernel,
         sequential,
+        totals_slot: slot,
+        reserved: 0,
         comm: bpf_get_current_comm().unwrap_or_default(),
     };
     if of_kernel != 0 && operation == operation::WRITE {
         written_back(request, device, bytes);
     }
-    if REQUESTS.insert(request.identity(), new, 0).is_err() {
-        count(Stat::RequestsFull);
+    match slot_for(request) {
+        // SAFETY: non-null pointer into the map.
+        Some(slot) => unsafe { *slot = new },
+        None => count(Stat::RequestsFull),
     }
     Some(())
 }
@@ -141,33 +196,37 @@ fn written_back(request: Request, device: u32, bytes: u32) -> Option<()> {
     let (inode, file_system) = request.file()?;
     let key = ShareKey {
         id: inode,
-        kind: share::WRITTEN_BACK_FILE,
+        kind: share_key::WRITTEN_BACK_FILE,
+        of: file_system,
         device,
         operation: operation::WRITE,
-        file_system,
     };
     add_share(&key, Share { count: 1, bytes: u64::from(bytes), ..Share::default() });
     Some(())
 }
 
+/// The slot of the sums of a kind; a number beyond all slots if there is no room.
 #[inline(always)]
-fn totals_or_new(
-    request: Request,
-    device: u32,
-    operation: u32,
-    of_members: u32,
-) -> Option<*mut RequestTotals> {
-    let key = TotalsKey { device, operation, of_members, reserved: 0 };
-    let known = REQUEST_TOTALS.get_ptr_mut(key);
-    if known.is_some() {
-        return known;
+fn totals_slot(request: Request, key: TotalsKey) -> u32 {
+    const NONE: u32 = u32::MAX;
+    let (packed, first) = (key.packed(), key.first_slot(config!(totals_mask)));
+    for step in 0..SLOTS_A_KIND {
+        let index = (first + step) & config!(totals_mask);
+        let Some(totals) = REQUEST_TOTALS.get_ptr_mut(index) else { return NONE };
+        // SAFETY: non-null pointer into the map.
+        unsafe {
+            if (*totals).key == packed {
+                return index;
+            }
+            // BPF_NOEXIST: another CPU may be as far.
+            if (*totals).key == 0 && TOTALS_TAKEN.insert(index, 1, 1).is_ok() {
+                request.read_disk_name(&raw mut (*totals).disk_name);
+                (*totals).key = packed;
+                return index;
+            }
+        }
     }
-    // BPF_NOEXIST: another CPU may be as far.
-    let _ = REQUEST_TOTALS.insert(key, maps::blank_totals()?, 1);
-    let totals = REQUEST_TOTALS.get_ptr_mut(key)?;
-    // SAFETY: non-null pointer into the map.
-    unsafe { request.read_disk_name(&raw mut (*totals).disk_name) };
-    Some(totals)
+    NONE
 }
 
 /// A request, or its first `bytes` bytes, is done. Runs in an interrupt, or wherever the driver completes: the current thread
@@ -178,22 +237,16 @@ pub fn on_complete(request: Request, has_failed: bool, bytes: u32) -> Option<()>
         return None;
     }
     request.operation()?;
-    let Some(known) = REQUESTS.get_ptr_mut(request.identity()) else {
+    let Some(known) = followed(request) else {
         // A write with flushes around it is told twice, the second time without bytes.
         if bytes != 0 {
             count(Stat::RequestsUnseen);
         }
         return None;
     };
-    // SAFETY: non-null pointer into the map; nobody else has this request now. Copied before its entry is given up.
+    // SAFETY: non-null pointer into the map; nobody else has this request now. Copied before its slot is given up.
     let done = unsafe { *known };
-    let key = TotalsKey {
-        device: done.device,
-        operation: done.operation,
-        of_members: done.submitter & submitter::MEMBER,
-        reserved: 0,
-    };
-    let totals = REQUEST_TOTALS.get_ptr_mut(key);
+    let totals = REQUEST_TOTALS.get_ptr_mut(done.totals_slot);
     let is_part = bytes < request.remaining_bytes();
     if let Some(totals) = totals {
         // SAFETY: non-null pointer into the map.
@@ -210,25 +263,33 @@ pub fn on_complete(request: Request, has_failed: bool, bytes: u32) -> Option<()>
     let was_issued = done.issued_ns != 0;
     let device_ns = if was_issued { now.saturating_sub(done.issued_ns) } else { 0 };
     let queue_ns = if was_issued { done.issued_ns.saturating_sub(done.arrived_ns) } else { 0 };
-    let _ = REQUESTS.remove(request.identity());
-    if let Some(totals) = totals {
-        // SAFETY: non-null pointer into the map.
-        unsafe {
+    // SAFETY: non-null pointers into maps.
+    unsafe {
+        (*known).arrived_ns = 0;
+        if let Some(totals) = totals {
             add(&raw mut (*totals).count, 1);
-            add(&raw mut (*totals).errors, u64::from(has_failed));
-            add(&raw mut (*totals).sequential, u64::from(done.sequential));
-            add(&raw mut (*totals).total_ns, total_ns);
             count_in(&raw mut (*totals).total, total_ns);
             if was_issued {
-                add(&raw mut (*totals).issued, 1);
                 add(&raw mut (*totals).queue_ns, queue_ns);
                 add(&raw mut (*totals).device_ns, device_ns);
                 count_in(&raw mut (*totals).queue, queue_ns);
                 count_in(&raw mut (*totals).device, device_ns);
+            } else {
+                add(&raw mut (*totals).unissued, 1);
+                add(&raw mut (*totals).unissued_ns, total_ns);
+            }
+            if has_failed {
+                add(&raw mut (*totals).errors, 1);
+            }
+            if done.sequential != 0 {
+                add(&raw mut (*totals).sequential, 1);
             }
         }
     }
     shared_out(&done, u64::from(bytes), queue_ns, device_ns);
+    if config!(block_io_only) != 0 {
+        return Some(());
+    }
     let completion = COMPLETIONS.get_ptr_mut(0)?;
     let present = Completion {
         at_ns: now,
@@ -247,7 +308,7 @@ pub fn on_complete(request: Request, has_failed: bool, bytes: u32) -> Option<()>
     Some(())
 }
 
-/// Adds a completed request to those of its process and of its cgroup.
+/// Adds a completed request to those of its process and cgroup.
 #[inline(always)]
 fn shared_out(done: &block_io::Request, bytes: u64, queue_ns: u64, device_ns: u64) {
     let part = Share {
@@ -259,14 +320,14 @@ fn shared_out(done: &block_io::Request, bytes: u64, queue_ns: u64, device_ns: u6
         reserved: 0,
         comm: done.comm,
     };
-    let (device, operation) = (done.device, done.operation);
-    let process =
-        ShareKey { id: u64::from(done.tgid), kind: share::PROCESS, device, operation, file_system: 0 };
-    add_share(&process, part);
-    if done.cgroup != 0 {
-        let cgroup = ShareKey { id: done.cgroup, kind: share::CGROUP, device, operation, file_system: 0 };
-        add_share(&cgroup, part);
-    }
+    let key = ShareKey {
+        id: done.cgroup,
+        kind: share_key::OWNER,
+        of: done.tgid,
+        device: done.device,
+        operation: done.operation,
+    };
+    add_share(&key, part);
 }
 
 #[inline(always)]

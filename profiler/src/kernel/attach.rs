@@ -95,6 +95,8 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         has_io_start: u32::from(hooks.is_some_and(|hooks| hooks.has_io_start)),
         fua_flag: hooks.map_or(0, |hooks| hooks.fua_flag),
         preflush_flag: hooks.map_or(0, |hooks| hooks.preflush_flag),
+        request_mask: hooks.map_or(0, |_| room(requests::SLOTS, settings) - 1),
+        totals_mask: hooks.map_or(0, |_| room(requests::KINDS, settings) - 1),
         ..settings.config
     };
     let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
@@ -113,10 +115,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CPU_SCRATCH", cpus as u32);
     for &(map, entries) in requests::MAPS {
-        loader.map_max_entries(
-            map,
-            if hooks.is_some() { (entries >> settings.block_io_shift).max(24) } else { 1 },
-        );
+        loader.map_max_entries(map, if hooks.is_some() { room(entries, settings) } else { 1 });
     }
     let has_kernel_locks = settings.config.locks != 0 && facts.contention.is_ok();
     for &(map, entries) in locks::MAPS.iter().filter(|_| !has_kernel_locks) {
@@ -127,6 +126,11 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .map_err(|error| not_loaded(error, facts.maps_charged_to_cgroups))?;
     let Facts { switch_has_state, requests, contention, .. } = facts;
     Ok(Loaded { ebpf, switch_has_state, requests, contention })
+}
+
+/// Room that a map of requests has, of so much at the most: powers of two stay such.
+fn room(entries: u32, settings: &Settings) -> u32 {
+    (entries >> settings.block_io_shift).max(32)
 }
 
 fn not_loaded(error: EbpfError, maps_charged_to_cgroups: bool) -> anyhow::Error {

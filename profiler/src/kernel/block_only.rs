@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray},
 };
 use profiler_common::{
-    block_io::{RequestTotals, Share, ShareKey, TotalsKey},
+    block_io::{RequestTotals, Share, ShareKey},
     config::{Config, Control},
     stat::Stat,
 };
@@ -38,7 +38,7 @@ impl BlockPrograms {
         let _held = signals::Held::all().context("cannot hold back signals")?;
         // No thread has an account, and nothing is sent: the maps for that have the least of sizes.
         let settings = Settings {
-            config: Config::default(),
+            config: Config { block_io_only: 1, ..Config::default() },
             sample_hz: 0,
             thread_capacity: 1,
             ring_bytes: 4096,
@@ -67,7 +67,7 @@ impl BlockPrograms {
     ///
     /// # Errors
     /// The kernel refuses to read the map.
-    pub fn totals(&self) -> Result<Vec<(TotalsKey, RequestTotals)>> {
+    pub fn totals(&self) -> Result<Vec<RequestTotals>> {
         self.requests.totals()
     }
 

@@ -3,19 +3,25 @@
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf,
-    maps::{HashMap, MapData},
+    maps::{Array, HashMap, MapData},
 };
 use profiler_common::{
-    block_io::{FileKey, RequestTotals, Share, ShareKey, TotalsKey, WaitKey, Waits},
+    block_io::{FileKey, RequestTotals, Share, ShareKey, WaitKey, Waits},
     offsets::Offsets,
 };
 
 use super::{attach, btf::Btf, offsets, take_map};
 
+/// Slots for requests under way, where there is room.
+pub const SLOTS: u32 = 16_384;
+/// And for kinds of them: devices, operations, and whether recorded threads submitted them.
+pub const KINDS: u32 = 256;
+
 /// Maps that are of no use without the hooks, with their usual capacities: those of the kernel crate.
 pub const MAPS: &[(&str, u32)] = &[
-    ("REQUESTS", 16_384),
-    ("REQUEST_TOTALS", 192),
+    ("REQUESTS", SLOTS),
+    ("REQUEST_TOTALS", KINDS),
+    ("TOTALS_TAKEN", KINDS),
     ("REQUEST_SHARES", 4096),
     ("DISK_WAITS", 512),
     ("FILE_WAITS", 2048),
@@ -89,7 +95,7 @@ impl Hooks {
 /// What the programs have summed up.
 #[derive(Default)]
 pub struct RequestSums {
-    pub totals: Vec<(TotalsKey, RequestTotals)>,
+    pub totals: Vec<RequestTotals>,
     pub shares: Vec<(ShareKey, Share)>,
     pub waits: Vec<(WaitKey, Waits)>,
     pub files: Vec<(FileKey, Waits)>,
@@ -97,7 +103,7 @@ pub struct RequestSums {
 
 /// The maps of attached programs.
 pub struct Requests {
-    totals: HashMap<MapData, TotalsKey, RequestTotals>,
+    totals: Array<MapData, RequestTotals>,
     shares: HashMap<MapData, ShareKey, Share>,
     waits: HashMap<MapData, WaitKey, Waits>,
     files: HashMap<MapData, FileKey, Waits>,
@@ -130,12 +136,14 @@ impl Requests {
         })
     }
 
-    /// Completed requests by device and operation.
+    /// Completed requests by device and operation, in the order of their slots: a kind that was there once is always there, at the
+    /// same place but for new ones before it.
     ///
     /// # Errors
     /// The kernel refuses to read the map.
-    pub fn totals(&self) -> Result<Vec<(TotalsKey, RequestTotals)>> {
-        self.totals.iter().collect::<Result<_, _>>().context("cannot read the requests to block devices")
+    pub fn totals(&self) -> Result<Vec<RequestTotals>> {
+        let all = self.totals.iter().filter(|totals| totals.as_ref().map_or(true, |totals| totals.key != 0));
+        all.collect::<Result<_, _>>().context("cannot read the requests to block devices")
     }
 
     fn shares(&self) -> Result<Vec<(ShareKey, Share)>> {

@@ -2,9 +2,12 @@
 //!
 //! In: `/proc/diskstats` and `/sys/block` at both ends and once a second, [`RequestSums`] at the end. Out: [`BlockIo`].
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+};
 
-use profiler_common::block_io::{self as border, major_minor, share, submitter};
+use profiler_common::block_io::{self as border, major_minor, share, share_key, submitter};
 
 use super::{cgroup_paths::CgroupPaths, host::monotonic_ns};
 use crate::{
@@ -114,41 +117,22 @@ impl Disks {
     pub fn finish<'a>(
         &self,
         sums: Option<RequestSums>,
-        path: impl Fn(u64, u32) -> Option<&'a str>,
+        path: impl Fn(u64, u32) -> Option<&'a str> + Copy,
     ) -> BlockIo {
         let mut rows = Rows::of(self, monotonic_ns().saturating_sub(self.started_at_ns));
         let mut block_io = BlockIo { followed: sums.is_some(), ..BlockIo::default() };
         if let Some(sums) = sums {
-            for (key, totals) in &sums.totals {
+            let kinds: Vec<_> = sums
+                .totals
+                .iter()
+                .filter_map(|totals| Some((border::TotalsKey::unpacked(totals.key)?, totals)))
+                .collect();
+            for (key, totals) in &kinds {
                 rows.name(key.device, &totals.disk_name);
             }
-            let cgroups = CgroupPaths::of(
-                sums.shares.iter().filter(|(key, _)| key.kind == share::CGROUP).map(|(key, _)| key.id),
-            );
             block_io.requests =
-                sums.totals.iter().map(|(key, totals)| requests(rows.row(key.device), key, totals)).collect();
-            block_io.shares = sums
-                .shares
-                .iter()
-                .map(|(key, sum)| RequestShare {
-                    kind: key.kind,
-                    id: key.id,
-                    name: match key.kind {
-                        share::CGROUP => cgroups.path(key.id).unwrap_or_default().to_owned(),
-                        share::WRITTEN_BACK_FILE => {
-                            path(key.id, key.file_system).unwrap_or_default().to_owned()
-                        }
-                        _ => text(&sum.comm),
-                    },
-                    of_target: key.kind == share::PROCESS && sum.submitter & submitter::MEMBER != 0,
-                    device: rows.row(key.device),
-                    operation: key.operation,
-                    count: sum.count,
-                    bytes: sum.bytes,
-                    queue_ns: sum.queue_ns,
-                    device_ns: sum.device_ns,
-                })
-                .collect();
+                kinds.iter().map(|(key, totals)| requests(rows.row(key.device), key, totals)).collect();
+            block_io.shares = shares(&sums.shares, &mut rows, path);
             block_io.waits = sums
                 .waits
                 .iter()
@@ -271,14 +255,53 @@ fn requests(row: u32, key: &border::TotalsKey, totals: &border::RequestTotals) -
         bytes: totals.bytes,
         errors: totals.errors,
         sequential: totals.sequential,
-        issued: totals.issued,
+        issued: totals.count.saturating_sub(totals.unissued),
         queue_ns: totals.queue_ns,
         device_ns: totals.device_ns,
-        total_ns: totals.total_ns,
+        total_ns: totals.queue_ns.saturating_add(totals.device_ns).saturating_add(totals.unissued_ns),
         queue: filled(&totals.queue),
         in_device: filled(&totals.device),
         total: filled(&totals.total),
     }
+}
+
+/// A row for each process, cgroup and file: the programs sum up by process and cgroup together.
+fn shares<'a>(
+    sums: &[(border::ShareKey, border::Share)],
+    rows: &mut Rows,
+    path: impl Fn(u64, u32) -> Option<&'a str>,
+) -> Vec<RequestShare> {
+    let is_charged = |key: &border::ShareKey| key.kind == share_key::OWNER && key.id != 0;
+    let cgroups = CgroupPaths::of(sums.iter().filter(|(key, _)| is_charged(key)).map(|(key, _)| key.id));
+    let mut shares: BTreeMap<(u32, u64, u32, u32), RequestShare> = BTreeMap::new();
+    let mut add = |kind: u32, id: u64, key: &border::ShareKey, sum: &border::Share, name: String| {
+        let device = rows.row(key.device);
+        let row = shares.entry((kind, id, device, key.operation)).or_insert_with(|| RequestShare {
+            kind,
+            id,
+            name,
+            device,
+            operation: key.operation,
+            ..RequestShare::default()
+        });
+        row.of_target |= kind == share::PROCESS && sum.submitter & submitter::MEMBER != 0;
+        row.count = row.count.saturating_add(sum.count);
+        row.bytes = row.bytes.saturating_add(sum.bytes);
+        row.queue_ns = row.queue_ns.saturating_add(sum.queue_ns);
+        row.device_ns = row.device_ns.saturating_add(sum.device_ns);
+    };
+    for (key, sum) in sums {
+        if key.kind == share_key::WRITTEN_BACK_FILE {
+            let name = path(key.id, key.of).unwrap_or_default().to_owned();
+            add(share::WRITTEN_BACK_FILE, key.id, key, sum, name);
+            continue;
+        }
+        add(share::PROCESS, u64::from(key.of), key, sum, text(&sum.comm));
+        if key.id != 0 {
+            add(share::CGROUP, key.id, key, sum, cgroups.path(key.id).unwrap_or_default().to_owned());
+        }
+    }
+    shares.into_values().collect()
 }
 
 fn filled(histogram: &[u32]) -> Vec<(u32, u32)> {

@@ -18,9 +18,9 @@ const THREAD_BYTES: u64 = size_of::<ThreadRecord>() as u64 + HASH_BYTES + 8 + HA
 const CPU_BYTES: u64 = (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES) as u64;
 /// Maps of a fixed size and the programs themselves: some 0.9 MiB (docs/kernel-programs.md).
 const FIXED_MAPS_BYTES: u64 = 1 << 20;
-/// Maps of requests to block devices, if they are followed and have all the room that they want: 4.0 MiB. At half of the
+/// Maps of requests to block devices, if they are followed and have all the room that they want: 2.9 MiB. At half of the
 /// memory half of it, and so on.
-const BLOCK_IO_BYTES: u64 = 4 << 20;
+const BLOCK_IO_BYTES: u64 = 3 << 20;
 /// The ring holds what arrives in this time at worst, so that the loop may be late that long.
 const SLACK_SECONDS: f64 = 0.25;
 /// Fewer accounts than this, and a smaller ring, are of no use, whatever may be had.

@@ -221,7 +221,7 @@ mod tests {
     fn an_interval_has_its_rows_its_devices_and_who_used_them() {
         let text = DiskPage::default().text(&interval());
         check(&text, "10.0 s from 1970-01-01");
-        check(&text, "sda write 15 8.0 KiB");
+        check(&text, "sda write 15 8 KiB");
         check(&text, "device time a second bytes/s process");
     }
 
@@ -264,6 +264,6 @@ mod tests {
         let text = DiskPage::default().text(&DiskInterval { cost: Some(cost), ..interval() });
         check(&text, "in all: 10.0 s");
         check(&text, "kernel programs not measured of one CPU");
-        check(&text, "Ended because it cost more than 1.0 % of the machine");
+        check(&text, "Ended because it cost more than 1.00 % of the machine");
     }
 }

@@ -3,38 +3,36 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use profiler_common::{
-    block_io::{RequestTotals, Share, ShareKey, TotalsKey},
+    block_io::{RequestTotals, Share, ShareKey},
     histogram::BUCKETS,
 };
 
 /// Processes, cgroups and files of which the sum over all intervals is kept.
 const MOST_SHARES: usize = 1 << 16;
 
-type Totals = Vec<(TotalsKey, RequestTotals)>;
-
-/// Of each kind of request what `after` has more than `before`; kinds without any are left out.
-pub fn totals(before: &Totals, after: &Totals) -> Totals {
-    let before: HashMap<TotalsKey, &RequestTotals> =
-        before.iter().map(|(key, totals)| (*key, totals)).collect();
-    let gained = after.iter().map(|(key, totals)| {
-        let gained = before.get(key).map_or(*totals, |before| since(before, totals));
-        (*key, gained)
+/// Of each kind of request what `after` has more than `before`; kinds without any are left out. Both are in the order of their
+/// slots, so that a slot of `before` is met again in `after`, in the same order.
+pub fn totals(before: &[RequestTotals], after: &[RequestTotals]) -> Vec<RequestTotals> {
+    let mut before = before.iter().peekable();
+    let gained = after.iter().map(|totals| {
+        before.next_if(|before| before.key == totals.key).map_or(*totals, |before| since(before, totals))
     });
-    gained.filter(|(_, totals)| totals.count > 0).collect()
+    gained.filter(|totals| totals.count > 0).collect()
 }
 
 fn since(before: &RequestTotals, after: &RequestTotals) -> RequestTotals {
     // The programs go on while a value is read: a part of it may be a request older than another.
     let less = |field: fn(&RequestTotals) -> u64| field(after).saturating_sub(field(before));
     RequestTotals {
+        key: after.key,
         count: less(|totals| totals.count),
         bytes: less(|totals| totals.bytes),
         errors: less(|totals| totals.errors),
         sequential: less(|totals| totals.sequential),
         queue_ns: less(|totals| totals.queue_ns),
         device_ns: less(|totals| totals.device_ns),
-        total_ns: less(|totals| totals.total_ns),
-        issued: less(|totals| totals.issued),
+        unissued: less(|totals| totals.unissued),
+        unissued_ns: less(|totals| totals.unissued_ns),
         next_sector: after.next_sector,
         disk_name: after.disk_name,
         queue: histogram(&before.queue, &after.queue),
@@ -86,24 +84,23 @@ fn add(sum: &mut Share, more: &Share) {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::block_io::{DISK_NAME_BYTES, share};
+    use profiler_common::block_io::{DISK_NAME_BYTES, TotalsKey, share_key};
 
     use super::*;
 
-    const KEY: TotalsKey = TotalsKey { device: 1, operation: 0, of_members: 0, reserved: 0 };
-
-    fn sums(count: u64, in_first_bucket: u32) -> RequestTotals {
+    fn sums(operation: u32, count: u64, in_first_bucket: u32) -> RequestTotals {
         let mut histogram = [0; BUCKETS];
         histogram[0] = in_first_bucket;
         RequestTotals {
+            key: TotalsKey { device: 1, operation, of_members: 0 }.packed(),
             count,
             bytes: 4096 * count,
             errors: 0,
             sequential: 0,
             queue_ns: count,
             device_ns: 10 * count,
-            total_ns: 11 * count,
-            issued: count,
+            unissued: 0,
+            unissued_ns: 0,
             next_sector: 8,
             disk_name: [0; DISK_NAME_BYTES],
             queue: histogram,
@@ -114,26 +111,24 @@ mod tests {
 
     #[test]
     fn an_interval_has_what_was_added_in_it() {
-        let gained = totals(&vec![(KEY, sums(5, 5))], &vec![(KEY, sums(8, 8))]);
-        assert_eq!(gained, [(KEY, sums(3, 3))]);
+        assert_eq!(totals(&[sums(0, 5, 5)], &[sums(0, 8, 8)]), [sums(0, 3, 3)]);
     }
 
     #[test]
     fn a_new_kind_has_all_of_its_own_and_an_idle_one_is_left_out() {
-        let other = TotalsKey { operation: 1, ..KEY };
-        let gained = totals(&vec![(KEY, sums(5, 5))], &vec![(KEY, sums(5, 5)), (other, sums(2, 2))]);
-        assert_eq!(gained, [(other, sums(2, 2))]);
+        let (idle, new) = (sums(0, 5, 5), sums(1, 2, 2));
+        assert_eq!(totals(&[idle], &[idle, new]), [new]);
+        assert_eq!(totals(&[idle], &[new, idle]), [new]);
     }
 
     #[test]
     fn a_bucket_that_began_anew_still_has_its_difference() {
-        let gained = totals(&vec![(KEY, sums(5, u32::MAX))], &vec![(KEY, sums(8, 2))]);
-        assert_eq!(gained[0].1.total[0], 3);
+        assert_eq!(totals(&[sums(0, 5, u32::MAX)], &[sums(0, 8, 2)])[0].total[0], 3);
     }
 
     #[test]
     fn shares_add_up_over_intervals_and_have_a_bound() {
-        let key = |id: u64| ShareKey { id, kind: share::PROCESS, device: 1, operation: 0, file_system: 0 };
+        let key = |id: u64| ShareKey { id, kind: share_key::OWNER, of: 1, device: 1, operation: 0 };
         let share = Share { count: 2, bytes: 8192, ..Share::default() };
         let mut sums = ShareSums::default();
         for id in 0..MOST_SHARES as u64 + 10 {

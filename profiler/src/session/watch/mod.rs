@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 use profiler_common::{
-    block_io::{RequestTotals, Share, ShareKey, TotalsKey},
+    block_io::{RequestTotals, Share, ShareKey},
     stat::Stat,
 };
 use tokio::{
@@ -97,7 +97,7 @@ struct Interval {
     began: Instant,
     began_unix_ns: u64,
     disks: Disks,
-    totals: Vec<(TotalsKey, RequestTotals)>,
+    totals: Vec<RequestTotals>,
     lost: Lost,
 }
 
@@ -237,6 +237,6 @@ impl Seconds {
     }
 }
 
-fn sums(totals: Vec<(TotalsKey, RequestTotals)>, shares: Vec<(ShareKey, Share)>) -> RequestSums {
+fn sums(totals: Vec<RequestTotals>, shares: Vec<(ShareKey, Share)>) -> RequestSums {
     RequestSums { totals, shares, ..RequestSums::default() }
 }
