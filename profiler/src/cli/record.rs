@@ -15,7 +15,7 @@ use crate::{
     doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
-    recording::{Place, ProcessId, Recording},
+    recording::{Lock, Place, ProcessId, Recording},
     session::{self, Finished, Options},
     symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
 };
@@ -96,6 +96,19 @@ fn name_locks(recording: &mut Recording, processes: &Processes) {
     }
 }
 
+/// Gives the locks that are variables of the kernel their names.
+fn name_kernel_locks(recording: &mut Recording, kernel: &KernelSymbols) {
+    let unnamed = |lock: &&mut Lock| lock.place == Place::Kernel && lock.address != 0 && lock.name.is_empty();
+    let mut locks: Vec<&mut Lock> = recording.locks.locks.iter_mut().filter(unnamed).collect();
+    let addresses: Vec<u64> = locks.iter().map(|lock| lock.address).collect();
+    let Some(list) = kernel.reader().ok().filter(|_| !addresses.is_empty()) else { return };
+    // A list that cannot be read is told of with the frames that lack their names.
+    let names = symbolize::kernel_variables(list, &addresses).unwrap_or_default();
+    for (lock, name) in locks.iter_mut().zip(names) {
+        lock.name = name.unwrap_or_default();
+    }
+}
+
 /// Gives the frames their names, from the files that were mapped.
 fn name(
     recording: &mut Recording,
@@ -115,6 +128,7 @@ fn name(
     let tgids: Vec<u32> = recording.processes.iter().map(|process| process.tgid).collect();
     let maps = processes.perf_maps();
     let perf_map = |process: ProcessId| maps.read(tgids[process as usize]);
+    name_kernel_locks(recording, &kernel);
     let mut sources = Sources::new(modules.collect(), kernel, Box::new(perf_map));
     sources.debuginfod = debuginfod.map(|found| Debuginfod::start(found, progress));
     name_locks(recording, processes);

@@ -29,6 +29,7 @@ pub use self::debuginfod::{Debuginfod, Settings as DebuginfodSettings};
 pub use self::files::{FileSymbolizer, ModuleSource, Sources};
 #[cfg(test)]
 pub use self::fixed::Fixed;
+pub use self::kallsyms::variables as kernel_variables;
 pub use self::kernel_names::KernelSymbols;
 pub use self::workers::{keep_way_back, worker_count};
 

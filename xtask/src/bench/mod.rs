@@ -10,6 +10,7 @@ mod own;
 mod growth;
 mod stacks;
 mod verdicts;
+mod latency;
 mod rounds;
 mod interval;
 mod usage;
@@ -46,13 +47,19 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "storm", document: OVERHEAD, run: |bench| Ok(vec![("storm", storm::storm(bench)?)]) },
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
+    Benchmark {
+        name: "disks",
+        document: OVERHEAD,
+        run: |bench| Ok(vec![("latency", latency::latency(bench)?), overhead::disks(bench)]),
+    },
+    Benchmark { name: "futexes", document: OVERHEAD, run: |bench| Ok(vec![overhead::futexes(bench)]) },
     Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
     Benchmark { name: "verdicts", document: "docs/verdicts.md", run: |bench| Ok(verdicts::verdicts(bench)) },
 ];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: overhead, storm, self, growth, stacks, verdicts; without a name all of them
+    /// Which: overhead, storm, self, growth, disks, futexes, stacks, verdicts; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]

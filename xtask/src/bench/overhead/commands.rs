@@ -72,6 +72,28 @@ pub fn fio(bench: &Bench) -> Result<OneCommand> {
     Ok(OneCommand { words: words(&reads), read: outputs::fio })
 }
 
+/// Reads of 4 KiB past the page cache as fast as they go: sixteen are under way.
+pub fn fio_deep(bench: &Bench) -> Result<OneCommand> {
+    let mut command = fio(bench)?;
+    let how = ["--ioengine=libaio", "--iodepth=16", "--numjobs=1"];
+    command.words.extend(words(&how));
+    Ok(command)
+}
+
+/// Calls of `futex` that find nothing to wait for, by two threads.
+pub fn futex_hash() -> OneCommand {
+    OneCommand {
+        words: words(&["perf", "bench", "futex", "hash", "-t", "2", "-r", "2"]),
+        read: outputs::perf_bench_average,
+    }
+}
+
+/// Four threads at one mutex.
+pub fn mutex(bench: &Bench) -> OneCommand {
+    let program = bench.directory.join("mutex_rate");
+    OneCommand { words: words(&[text(&program), "4", "2"]), read: outputs::own_rate }
+}
+
 /// A program of the tests, compiled six times, a process for each CPU.
 pub fn compile(bench: &Bench) -> OneCommand {
     let source = repository().join("tests/workloads/stacks/objects.cpp");

@@ -19,8 +19,8 @@ pub use self::servers::{UnderPgbench, configuration};
 use anyhow::{Context, Result};
 
 use self::outputs::Measured;
-use self::tools::{NO_TOOL, TOOLS, Tool};
-use self::workloads::{Load, WORKLOADS, Workload};
+use self::tools::{DISK_TOOLS, FUTEX_TOOLS, NO_TOOL, TOOLS, Tool};
+use self::workloads::{DISK_LOADS, FUTEX_LOADS, Load, WORKLOADS, Workload};
 use super::rounds::Series;
 use super::{Bench, Section, machine};
 
@@ -58,21 +58,39 @@ struct UnderTool {
 /// Everything that docs/overhead.md tells of workloads under tools.
 pub fn overhead(bench: &Bench) -> Vec<Section> {
     let machine = format!("{}\n\nWith {}.\n", machine::machine(), machine::packages(PACKAGES));
-    let is_wanted =
-        |workload: &&Workload| bench.only.as_ref().is_none_or(|part| workload.name.contains(part));
-    let rows: Vec<Row> = WORKLOADS.iter().filter(is_wanted).map(|workload| row(bench, workload)).collect();
+    let rows = rows(bench, WORKLOADS, TOOLS);
     vec![
         ("overhead-machine", machine),
-        ("overhead-summary", tables::summary(&rows, bench.rounds)),
+        ("overhead-summary", tables::summary(&rows, TOOLS, bench.rounds)),
         ("overhead-workloads", tables::workloads(&rows)),
     ]
 }
 
+/// What following requests to disks costs, beside biolatency.
+pub fn disks(bench: &Bench) -> Section {
+    let rows = rows(bench, DISK_LOADS, DISK_TOOLS);
+    let losses = ["profiler io", "profiler record -p"].map(|ours| tables::loss_of(&rows, ours, "biolatency"));
+    ("overhead-disks", tables::workloads(&rows) + &losses.concat())
+}
+
+/// What looking at locks costs, beside a look at each call of `futex`.
+pub fn futexes(bench: &Bench) -> Section {
+    let rows = rows(bench, FUTEX_LOADS, FUTEX_TOOLS);
+    let losses = tables::loss_of(&rows, "profiler record -p", "bpftrace, calls of futex");
+    ("overhead-futexes", tables::workloads(&rows) + &losses)
+}
+
+fn rows(bench: &Bench, workloads: &'static [Workload], tools: &'static [Tool]) -> Vec<Row> {
+    let is_wanted =
+        |workload: &&Workload| bench.only.as_ref().is_none_or(|part| workload.name.contains(part));
+    workloads.iter().filter(is_wanted).map(|workload| row(bench, workload, tools)).collect()
+}
+
 /// A workload that cannot be measured has a row that says why, and the others go on.
-fn row(bench: &Bench, workload: &'static Workload) -> Row {
+fn row(bench: &Bench, workload: &'static Workload, tools: &'static [Tool]) -> Row {
     eprintln!("overhead: {}", workload.name);
     let measured = workload.missing().map_or_else(
-        || measured(bench, workload).map_err(|error| format!("{error:#}").replace('\n', " ")),
+        || measured(bench, workload, tools).map_err(|error| format!("{error:#}").replace('\n', " ")),
         Err,
     );
     if let Err(reason) = &measured {
@@ -81,11 +99,11 @@ fn row(bench: &Bench, workload: &'static Workload) -> Row {
     Row { workload, measured }
 }
 
-fn measured(bench: &Bench, workload: &Workload) -> Result<Vec<UnderTool>> {
+fn measured(bench: &Bench, workload: &Workload, tools: &'static [Tool]) -> Result<Vec<UnderTool>> {
     let mut load = (workload.start)(bench)?;
-    let mut all: Vec<_> = TOOLS.iter().map(UnderTool::new).collect();
+    let mut all: Vec<_> = tools.iter().map(UnderTool::new).collect();
     // The first run of all finds cold caches and a server that has just started.
-    once(bench, &mut *load, &TOOLS[0]).context("the first run, which does not count")?;
+    once(bench, &mut *load, &tools[0]).context("the first run, which does not count")?;
     for round in 0..usize::from(bench.rounds) {
         for place in turns(all.len(), round, bench.rounds.into()) {
             let UnderTool { tool, failures, runs } = &mut all[place];

@@ -23,6 +23,19 @@ pub fn perf_bench_seconds(text: &str) -> Result<f64> {
     number(line.context("`perf bench` tells no total time")?.trim().trim_end_matches("[sec]"))
 }
 
+/// `perf bench futex hash`: `Averaged 984576 operations/sec (+- 3.90%), total secs = 1`.
+pub fn perf_bench_average(text: &str) -> Result<Measured> {
+    let after = text.lines().find_map(|line| line.trim().strip_prefix("Averaged "));
+    let word = after.and_then(|after| after.split(' ').next()).context("`perf bench` tells no average")?;
+    Ok(rate(number(word)?))
+}
+
+/// A workload of the tests that ends with `{"rate": …}`.
+pub fn own_rate(text: &str) -> Result<Measured> {
+    let truth = profiler_tests::running::last_json_line(text)?;
+    Ok(rate(truth["rate"].as_f64().context("the workload does not tell its rate")?))
+}
+
 /// `compute`, once for each process: lines of JSON with `seconds`. The sum of their rates.
 pub fn compute(text: &str) -> Result<Measured> {
     let lines = text.lines().filter(|line| line.starts_with('{'));
@@ -133,6 +146,12 @@ mod tests {
         let text = "# Running 'sched/messaging' benchmark:\n# 20 sender and receiver processes per group\n\
                     # 5 groups == 200 processes run\n\n     Total time: 0.421 [sec]\n";
         check(perf_bench_seconds(text).unwrap(), 0.421);
+    }
+
+    #[test]
+    fn perf_bench_tells_its_average() {
+        let text = "[thread  1] futexes: 0x1 [ 1 ops/sec ]\n\nAveraged 984576 operations/sec (+- 3.90%), total secs = 1\n";
+        assert_eq!(perf_bench_average(text).unwrap(), rate(984_576.0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::outputs::Measured;
-use super::tools::{NO_TOOL, TOOLS};
+use super::tools::{NO_TOOL, Tool};
 use super::{Row, UnderTool};
 use crate::bench::interval::bounds;
 use crate::bench::rounds::Series;
@@ -14,7 +14,7 @@ const P99: fn(&Measured) -> Option<f64> = |run| run.p99_ms;
 const NOTHING: &str = "–";
 
 /// All workloads and tools: the medians of the throughput ratios.
-pub fn summary(rows: &[Row], rounds: u16) -> String {
+pub fn summary(rows: &[Row], tools: &[Tool], rounds: u16) -> String {
     let confidence = bounds(rounds.into()).confidence * 100.0;
     let mut text = format!(
         "Rounds: {rounds}; confidence of the intervals below: {confidence:.2} %.\n\n\
@@ -22,7 +22,7 @@ pub fn summary(rows: &[Row], rounds: u16) -> String {
         rows.iter().fold(String::new(), |line, row| line + " " + row.workload.name + " |"),
         "---|".repeat(rows.len())
     );
-    for (place, tool) in TOOLS.iter().enumerate().filter(|(_, tool)| tool.name != NO_TOOL) {
+    for (place, tool) in tools.iter().enumerate().filter(|(_, tool)| tool.name != NO_TOOL) {
         let cells = rows.iter().map(|row| match &row.measured {
             Ok(all) => median(&all[place].ratios(&all[0], RATE)),
             Err(_) => NOTHING.to_owned(),
@@ -57,6 +57,33 @@ fn workload(row: &Row) -> String {
             let reason = reason.replace('\n', " ");
             let _ = writeln!(text, "\nNot measured: {}, {reason}", under.tool.name);
         }
+    }
+    text
+}
+
+/// What a tool takes from a workload, as a part of what another one takes, in the same round: medians and spread.
+pub fn loss_of(rows: &[Row], ours: &'static str, theirs: &str) -> String {
+    let mut text = format!(
+        "\n| lost under {ours} | median | under {theirs} | median | the one less the other, in points of the throughput |\n\
+         |---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let Ok(all) = &row.measured else { continue };
+        let find = |name: &str| all.iter().find(|under| under.tool.name == name);
+        let (Some(our), Some(their)) = (find(ours), find(theirs)) else { continue };
+        let loss = |under: &UnderTool| {
+            let ratios = under.ratios(&all[0], RATE);
+            Series::new(under.tool.name, ratios.values.iter().map(|ratio| 1.0 - ratio))
+        };
+        let (our, their) = (loss(our), loss(their));
+        if our.values.is_empty() || our.values.len() != their.values.len() {
+            continue;
+        }
+        let differences =
+            Series::new(ours, our.values.iter().zip(&their.values).map(|(our, their)| our - their));
+        let name = row.workload.name;
+        let cells = [median(&our), median(&their), with_spread(&differences)];
+        let _ = writeln!(text, "| {name} | {} | {name} | {} | {} |", cells[0], cells[1], cells[2]);
     }
     text
 }

@@ -30,6 +30,8 @@ enum Kind {
     Peer(&'static str, fn(&Target) -> Vec<String>),
     /// A program for bpftrace.
     Script(&'static str),
+    /// `profiler io`, with a budget that it never reaches.
+    Watch,
 }
 
 /// What a tool is aimed at.
@@ -85,6 +87,30 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "bpftrace, as biolatency", kind: Kind::Script(BLOCK_LATENCY) },
 ];
 
+const NOTHING: Tool = Tool { name: NO_TOOL, kind: Kind::Nothing };
+const NOTHING_AGAIN: Tool = Tool { name: "no tool, once more", kind: Kind::Nothing };
+const RECORD: Tool = Tool {
+    name: "profiler record -p",
+    kind: Kind::Profiler(|target| words(&["-p", &target.first(), "--children"])),
+};
+
+/// What tells of disks.
+pub const DISK_TOOLS: &[Tool] = &[
+    NOTHING,
+    NOTHING_AGAIN,
+    Tool { name: "biolatency", kind: Kind::Peer("biolatency", |_| words(&["biolatency"])) },
+    Tool { name: "profiler io", kind: Kind::Watch },
+    RECORD,
+];
+
+/// What tells of futexes.
+pub const FUTEX_TOOLS: &[Tool] = &[
+    NOTHING,
+    NOTHING_AGAIN,
+    Tool { name: "bpftrace, calls of futex", kind: Kind::Script(FUTEX_CALLS) },
+    RECORD,
+];
+
 fn words(all: &[&str]) -> Vec<String> {
     all.iter().copied().map(str::to_owned).collect()
 }
@@ -112,6 +138,15 @@ tracepoint:block:block_bio_queue { @start[args->sector] = nsecs; }
 tracepoint:block:block_rq_complete, tracepoint:block:block_bio_complete /@start[args->sector]/ {
     @usecs = hist((nsecs - @start[args->sector]) / 1000);
     delete(@start[args->sector]);
+}
+END { clear(@start); }";
+
+/// How long each call of `futex` takes: what a look at locks by their system calls costs.
+const FUTEX_CALLS: &str = "
+tracepoint:syscalls:sys_enter_futex { @start[tid] = nsecs; }
+tracepoint:syscalls:sys_exit_futex /@start[tid]/ {
+    @ns[comm] = hist(nsecs - @start[tid]);
+    delete(@start[tid]);
 }
 END { clear(@start); }";
 
@@ -150,6 +185,10 @@ impl Tool {
                 let mut peer = Command::new(&words[0]);
                 peer.args(&words[1..]);
                 Ok(Attached::Process(Process::start(peer)?, None))
+            }
+            Kind::Watch => {
+                let watch = bench.profiler(&["io", "--max-overhead", "100%"]);
+                Ok(Attached::Process(Process::start(watch)?, None))
             }
             Kind::Script(script) => {
                 let path = bench.path("overhead.bt");

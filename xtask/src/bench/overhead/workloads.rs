@@ -90,6 +90,36 @@ pub const WORKLOADS: &[Workload] = &[
     },
 ];
 
+const FIO: (&str, &str) = ("fio", "fio");
+
+pub const DISK_LOADS: &[Workload] = &[Workload {
+    name: "fio, 16 under way",
+    unit: "reads/s",
+    needs: &[FIO],
+    start: |bench| Ok(Box::new(commands::fio_deep(bench)?)),
+}];
+
+pub const FUTEX_LOADS: &[Workload] = &[
+    Workload {
+        name: "futex hash",
+        unit: "calls/s",
+        needs: &[PERF],
+        start: |_| Ok(Box::new(commands::futex_hash())),
+    },
+    Workload {
+        name: "sched pipe",
+        unit: "round trips/s",
+        needs: &[PERF],
+        start: |_| Ok(Box::new(commands::pipe())),
+    },
+    Workload {
+        name: "contended mutex",
+        unit: "turns/s",
+        needs: &[],
+        start: |bench| Ok(Box::new(commands::mutex(bench))),
+    },
+];
+
 impl Workload {
     /// What is missing for it, as the end of a sentence.
     pub fn missing(&self) -> Option<String> {

@@ -2,15 +2,19 @@
 
 use std::any::Any;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use profiler_tests::running::{Running, Workload};
-use profiler_tests::servers::{Postgres, command, free_port, process_and_children, program, wait_for_port};
+use profiler_tests::running::{Running, Workload, run};
+use profiler_tests::servers::{
+    Postgres, command, free_port, process_and_children, program, text, wait_for_port,
+};
 
 use super::places::Group;
 use crate::bench::Bench;
-use crate::command::on_path;
+use crate::command::{on_path, repository};
 
 /// A case.
 pub struct Case {
@@ -47,6 +51,8 @@ impl Scene {
     }
 }
 
+const TO_COMPILE: Duration = Duration::from_secs(60);
+
 const CPU: &[&str] = &["CPU_BOUND"];
 const ONE_CPU: &[&str] = &["CPU_SINGLE_THREAD", "CPU_BOUND"];
 const SATURATED: &[&str] = &["CPU_SATURATED"];
@@ -78,7 +84,7 @@ macro_rules! program {
 }
 
 /// A directory on the disk to which this was built: `/tmp` may be in memory.
-fn disk(bench: &Bench) -> Result<String> {
+pub fn disk(bench: &Bench) -> Result<String> {
     let path = bench.directory.join("verdict-cases");
     fs::create_dir_all(&path)?;
     Ok(path.to_string_lossy().into_owned())
@@ -242,6 +248,21 @@ pub const CASES: &[Case] = &[
     program!("postgres, eight clients change the same row", LOCK, |bench| {
         postgres(bench, Some("UPDATE pgbench_branches SET bbalance = bbalance + 1 WHERE bid = 1;\n"))
     }),
+    program!("a Go service without a client", IDLE, |bench| go(bench, "idle")),
+    program!("two goroutines compute", CPU, |bench| go(bench, "compute")),
+    // Goroutines that wait are no threads that wait: what is left is the one that writes.
+    program!(
+        "goroutines at a mutex that is held across fsync",
+        &["FSYNC_BOUND", "LOCK_HELD_ACROSS_IO"],
+        |bench| { go(bench, "mutex_across_sync") }
+    ),
+    program!("a Java service without a client", IDLE, |bench| java(bench, "idle")),
+    program!("two Java threads compute", CPU, |bench| java(bench, "compute")),
+    program!(
+        "four Java threads at a hot monitor",
+        &["LOCK_USER", "CPU_BOUND", "CPU_SINGLE_THREAD"],
+        |bench| { java(bench, "monitor_hot") }
+    ),
     program!("redis without a client", IDLE, |bench| redis(bench, false)),
     program!("redis under redis-benchmark", &["CPU_SINGLE_THREAD", "CPU_BOUND", "CPU_SATURATED"], |bench| {
         redis(bench, true)
@@ -288,6 +309,30 @@ fn postgres(bench: &Bench, script: Option<&str>) -> Result<Scene> {
     std::thread::sleep(std::time::Duration::from_secs(1));
     let pids = process_and_children(server.pid());
     Ok(Scene { pids, held: vec![Box::new(load), Box::new(server)] })
+}
+
+/// A case of the Go service of the tests.
+fn go(bench: &Bench, case: &str) -> Result<Scene> {
+    installed("go", "golang-go")?;
+    let (program, folder) = (bench.path("service"), disk(bench)?);
+    let source = services().join("service.go");
+    let built = run(command("go", &["build", "-o", &program, text(&source)]), TO_COMPILE)?;
+    ensure!(built.status.success(), "the service does not compile: {built:?}");
+    Scene::command(command(&program, &[case, &folder]))
+}
+
+/// A case of the Java service of the tests.
+fn java(bench: &Bench, case: &str) -> Result<Scene> {
+    installed("javac", "default-jdk-headless")?;
+    let classes = bench.path("classes");
+    let source = services().join("Service.java");
+    let built = run(command("javac", &["-d", &classes, text(&source)]), TO_COMPILE)?;
+    ensure!(built.status.success(), "the service does not compile: {built:?}");
+    Scene::command(command("java", &["-cp", &classes, "Service", case]))
+}
+
+fn services() -> PathBuf {
+    repository().join("tests/workloads/services")
 }
 
 fn redis(bench: &Bench, busy: bool) -> Result<Scene> {

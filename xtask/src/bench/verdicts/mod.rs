@@ -17,6 +17,8 @@ use serde_json::Value;
 use super::{Bench, Section};
 use cases::{CASES, Case};
 
+pub use cases::disk;
+
 /// Length of each recording.
 const SECONDS: &str = "4";
 const TO_END: Duration = Duration::from_secs(60);
