@@ -241,6 +241,19 @@ pub struct Completion {
 
 const _: () = assert!(size_of::<Completion>() == 48 + COMM_BYTES, "kernel/user ABI");
 
+/// Stacks that submit requests and were taken on a CPU of late. One value a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmitWindow {
+    /// CLOCK_MONOTONIC.
+    pub since_ns: u64,
+    pub taken: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<SubmitWindow>() == 16, "kernel/user ABI");
+
 /// Key of the map `DISK_WAITS`: waits of recorded threads for disks and files, by what ended them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

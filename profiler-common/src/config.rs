@@ -82,8 +82,8 @@ pub struct Control {
     pub on_cpu_threshold: u32,
     /// 1: optional probes do nothing any more.
     pub optional_stopped: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The stack that submits a request is taken when a random `u32` is at most this; 0: never.
+    pub submit_threshold: u32,
     /// A thread's waits are told of each time that they add up to this much; 0: never.
     pub wake_period_ns: u64,
 }

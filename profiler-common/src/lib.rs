@@ -42,6 +42,8 @@ pub mod event_kind {
     pub const WAKE: u32 = 10;
     /// [`crate::sample::SampleHeader`] of the thread that ends another's wait for a lock, at that moment.
     pub const RELEASE_SAMPLE: u32 = 11;
+    /// [`crate::sample::SampleHeader`] of a thread that submits a request to a block device, at that moment.
+    pub const SUBMIT_SAMPLE: u32 = 12;
 }
 
 /// Types of which every bit pattern is a valid value, and which have no padding.

@@ -53,7 +53,8 @@ pub struct SampleHeader {
     /// Off-CPU: how many more ticks had found that earlier interval going on.
     pub repeats: u32,
     /// The lock for which the thread waits or on which it spins: the address of a futex's word, or of a lock of the kernel.
-    /// 0: none.
+    /// 0: none. Of a [`crate::event_kind::SUBMIT_SAMPLE`] the request: its disk in the upper half, as [`crate::block_io::device`] makes it,
+    /// and a code of [`crate::block_io::operation`] in the lower; its bytes are in `wait_seq`.
     pub lock: u64,
 }
 

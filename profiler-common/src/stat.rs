@@ -55,4 +55,7 @@ stats! {
     27 LocksDropped "locks_dropped" "waits for locks seen at ticks and not told because the ring was full";
     28 LocksOverLimit "locks_over_limit" "waits for locks at ticks that had told enough of them";
     29 KernelLocksFull "kernel_locks_full" "waits for locks of the kernel of which there were too many to keep apart";
+    30 Submits "submits" "stacks that submit requests";
+    31 SubmitsDropped "submits_dropped" "stacks that submit requests lost because the ring was full";
+    32 SubmitsOverLimit "submits_over_limit" "stacks that submit requests passed over because there were enough at that moment";
 }

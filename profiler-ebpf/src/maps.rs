@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use profiler_common::{
-    block_io::{Completion, FileKey, Request, RequestTotals, Share, ShareKey, WaitKey, Waits},
+    block_io::{Completion, FileKey, Request, RequestTotals, Share, ShareKey, SubmitWindow, WaitKey, Waits},
     config::{Config, Control, Pass},
     go::GoOffsets,
     ledger::ThreadRecord,
@@ -150,6 +150,10 @@ pub static REQUEST_SHARES: HashMap<ShareKey, Share> = HashMap::with_max_entries(
 #[map]
 pub static COMPLETIONS: PerCpuArray<Completion> = PerCpuArray::with_max_entries(1, 0);
 
+/// How many stacks of submitters were taken of late. 16 B a CPU.
+#[map]
+pub static SUBMIT_WINDOW: PerCpuArray<SubmitWindow> = PerCpuArray::with_max_entries(1, 0);
+
 /// Waits for disks and files, by what ended them. 512 × (32 B + 32 B + about 64 B) ≈ 64 KiB.
 #[map]
 pub static DISK_WAITS: HashMap<WaitKey, Waits> = HashMap::with_max_entries(512, 0);
@@ -185,6 +189,13 @@ pub fn wake_period_ns() -> u64 {
         let rests = core::ptr::read_volatile(&raw const (*control).optional_stopped) != 0;
         if rests { 0 } else { core::ptr::read_volatile(&raw const (*control).wake_period_ns) }
     })
+}
+
+/// The stack that submits a request is taken when a random number is at most this.
+#[inline(always)]
+pub fn submit_threshold() -> u32 {
+    // SAFETY: non-null pointer into the map; volatile, since userspace writes it meanwhile.
+    control().map_or(0, |control| unsafe { core::ptr::read_volatile(&raw const (*control).submit_threshold) })
 }
 
 /// A thread's id in the initial namespace, by its id in its own.

@@ -33,6 +33,7 @@ pub enum Event<'a> {
     Woken(Box<Woken>),
     /// The stack of the thread that ends another's wait for a lock.
     Release(Sample<'a>),
+    Submit(Sample<'a>),
 }
 
 /// The end of a wait.
@@ -81,6 +82,7 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
         event_kind::FILE_SEEN => Ok(Event::FileSeen(read(record)?)),
         event_kind::LOCK_SEEN => Ok(Event::LockSeen(read(record)?)),
         event_kind::WAKE => Ok(Event::Woken(Box::new(woken(record)?))),
+        event_kind::SUBMIT_SAMPLE => Ok(Event::Submit(sample(record, true)?)),
         event_kind::RELEASE_SAMPLE => Ok(Event::Release(sample(record, true)?)),
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }

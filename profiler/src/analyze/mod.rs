@@ -30,7 +30,7 @@ pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, grou
 pub use lock_kinds::FutexKind;
 pub use locks::{Deadlock, FutexRow, Holder, KernelLockRow, LockReport, lock_name};
 pub use quality::{Loss, StackEnds, Trust, counted};
-pub use requests::{DiskRow, Disks, PageCache, Quantiles};
+pub use requests::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
 pub use stacks::{FunctionTime, StackTime, Stacks};
 pub use verdict::{Confidence, Verdict};
 pub use wakers::{Chain, Edge, Wakers};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use profiler_common::block_io::{operation, share};
 use profiler_common::histogram::bounds;
 
+use super::label::frame_labels;
 use super::ratio;
 use crate::recording::{
     BlockIo, Device, DiskCounters, DiskWait, FileWait, Recording, RequestShare, Requests,
@@ -28,10 +29,28 @@ pub struct Disks<'a> {
     pub processes: Vec<&'a RequestShare>,
     pub cgroups: Vec<&'a RequestShare>,
     pub written_back: Vec<&'a RequestShare>,
+    /// Where the recorded threads submit, by bytes and then by number.
+    pub submitters: Vec<SubmitterRow>,
     /// Where the kernel's own counters say something else, as sentences.
     pub disagreements: Vec<String>,
     pub page_cache: Option<PageCache>,
 }
+
+/// Requests of one operation to one device from one place in a program. Estimated from samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubmitterRow {
+    /// Row of [`BlockIo::devices`].
+    pub device: u32,
+    pub operation: u32,
+    /// Functions of the program, the innermost first.
+    pub functions: Vec<String>,
+    pub samples: u64,
+    pub count: u64,
+    pub bytes: u64,
+}
+
+/// Functions of a stack that submits.
+const FUNCTIONS: usize = 8;
 
 /// Completed requests of one operation at one device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,10 +97,14 @@ pub struct PageCache {
 
 impl<'a> Disks<'a> {
     pub(super) fn of(recording: &'a Recording) -> Self {
-        Self { page_cache: PageCache::of(recording), ..Self::of_devices(&recording.block_io) }
+        Self {
+            page_cache: PageCache::of(recording),
+            submitters: submitters(recording),
+            ..Self::of_devices(&recording.block_io)
+        }
     }
 
-    /// Without the page cache.
+    /// Without the page cache and without stacks.
     pub fn of_devices(block_io: &'a BlockIo) -> Self {
         let longest = |wait: &&DiskWait| Reverse(wait.blocked_ns);
         let mut waits: Vec<_> = block_io.waits.iter().collect();
@@ -100,10 +123,34 @@ impl<'a> Disks<'a> {
             processes: of_kind(share::PROCESS),
             cgroups: of_kind(share::CGROUP),
             written_back: of_kind(share::WRITTEN_BACK_FILE),
+            submitters: vec![],
             disagreements: disagreements(block_io),
             page_cache: None,
         }
     }
+}
+
+/// Stacks that differ in what the kernel does or in the process only are one.
+fn submitters(recording: &Recording) -> Vec<SubmitterRow> {
+    let mut rows: BTreeMap<(u32, u32, Vec<String>), SubmitterRow> = BTreeMap::new();
+    for part in &recording.block_io.submitters {
+        let frames = &recording.stacks[part.stack as usize].user;
+        let labels = frames.iter().flat_map(|&frame| frame_labels(recording, frame));
+        let functions: Vec<String> = labels.map(|label| label.text.into_owned()).take(FUNCTIONS).collect();
+        let (device, operation) = (part.device, part.operation);
+        let row = rows.entry((device, operation, functions.clone())).or_insert_with(|| SubmitterRow {
+            device,
+            operation,
+            functions,
+            ..SubmitterRow::default()
+        });
+        row.samples = row.samples.saturating_add(part.samples);
+        row.count = row.count.saturating_add(part.count);
+        row.bytes = row.bytes.saturating_add(part.bytes);
+    }
+    let mut rows: Vec<SubmitterRow> = rows.into_values().collect();
+    rows.sort_by_key(|row| Reverse((row.bytes, row.count)));
+    rows
 }
 
 fn rows(requests: &[Requests]) -> Vec<DiskRow> {

@@ -8,6 +8,7 @@ mod goroutines;
 mod intern;
 mod locks;
 mod samples;
+mod submits;
 mod threads;
 
 use std::collections::HashMap;
@@ -34,6 +35,9 @@ use goroutines::Goroutines;
 use intern::Stacks;
 use locks::{LockTables, stranger};
 use samples::Samples;
+use submits::Submits;
+
+pub use submits::Submitted;
 use threads::Threads;
 
 /// What has to be read of processes while they live.
@@ -68,6 +72,7 @@ pub struct Collector {
     /// have room for.
     file_paths: HashMap<(u64, u32), String>,
     locks: LockTables,
+    submits: Submits,
     /// Processes that are not recorded and have a new name, for whoever matches processes by name.
     stranger_execs: Vec<ProcessEvent>,
     /// Reused from sample to sample.
@@ -112,6 +117,7 @@ impl Collector {
             goroutines: Goroutines::default(),
             file_paths: HashMap::new(),
             locks: LockTables::default(),
+            submits: Submits::default(),
             stranger_execs: vec![],
             locations: vec![],
         }
@@ -136,6 +142,7 @@ impl Collector {
             }
             Ok(Event::LockSeen(seen)) => self.take_lock(&seen, world),
             Ok(Event::Woken(woken)) => self.take_wake(&woken, world),
+            Ok(Event::Submit(sample)) => self.take_submit(&sample, world),
             Ok(Event::Release(sample)) => self.take_release(&sample, world),
             Err(_) => self.quality.malformed_records += 1,
         }
@@ -244,6 +251,20 @@ impl Collector {
         if let (Some(stack), Some(lock)) = (stack, lock) {
             self.locks.released(header.wait_seq, header.at_ns, lock, holder, stack);
         }
+    }
+
+    fn take_submit(&mut self, sample: &decode::Sample, world: &mut dyn World) {
+        let header = &sample.header;
+        let process = self.threads.sampled(header.tid, header.ns_tgid, world).map(|(_, process)| process);
+        let stack = process.and_then(|process| self.unwound(sample, process, world));
+        if !stack.is_some_and(|stack| self.submits.add(header, stack)) {
+            self.quality.samples_over_limit += 1;
+        }
+    }
+
+    /// What was submitted from which stacks. Taken once, at the end.
+    pub fn take_submits(&mut self) -> Vec<Submitted> {
+        std::mem::take(&mut self.submits).into_rows()
     }
 
     fn take_end(&mut self, record: &ThreadRecord, world: &mut dyn World) {

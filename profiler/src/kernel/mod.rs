@@ -390,8 +390,29 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn wakes(&self) -> Result<u64> {
-        let counted = |stat: Stat| Ok::<u64, anyhow::Error>(self.stats.get(&(stat as u32), 0)?.iter().sum());
-        Ok(counted(Stat::Wakes)? + counted(Stat::WakesDropped)?)
+        self.counted(&[Stat::Wakes, Stat::WakesDropped])
+    }
+
+    /// Stacks that submit requests are taken when a random `u32` is at most this from now on; 0: never.
+    ///
+    /// # Errors
+    /// The kernel refuses the change of the map.
+    pub fn set_submit_threshold(&mut self, threshold: u32) -> Result<()> {
+        self.update_control(|control| control.submit_threshold = threshold)
+    }
+
+    /// How many stacks that submit requests were chosen so far, whether they were taken or not.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn submits(&self) -> Result<u64> {
+        self.counted(&[Stat::Submits, Stat::SubmitsDropped, Stat::SubmitsOverLimit])
+    }
+
+    fn counted(&self, stats: &[Stat]) -> Result<u64> {
+        stats
+            .iter()
+            .try_fold(0, |sum, &stat| Ok(sum + self.stats.get(&(stat as u32), 0)?.iter().sum::<u64>()))
     }
 
     /// What drives the on-CPU sampler.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::StackId;
+
 /// Everything about block devices and files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockIo {
@@ -13,6 +15,8 @@ pub struct BlockIo {
     pub shares: Vec<RequestShare>,
     pub waits: Vec<DiskWait>,
     pub files: Vec<FileWait>,
+    /// The largest first.
+    pub submitters: Vec<Submitter>,
 }
 
 /// One disk: a whole one, not a partition.
@@ -92,6 +96,20 @@ pub struct RequestShare {
     pub bytes: u64,
     pub queue_ns: u64,
     pub device_ns: u64,
+}
+
+/// Requests that recorded threads submitted from the same stack. Sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitter {
+    pub stack: StackId,
+    /// Row of [`BlockIo::devices`].
+    pub device: u32,
+    /// A code of `profiler_common::block_io::operation`.
+    pub operation: u32,
+    /// Samples, and the requests and bytes that they stand for.
+    pub samples: u64,
+    pub count: u64,
+    pub bytes: u64,
 }
 
 /// Waits of recorded threads for disks and files, by what ended them.

@@ -10,7 +10,7 @@ mod validate;
 
 pub use block_io::{
     BlockIo, Device, DiskCounters, DiskInterval, DiskWait, FileWait, ProcessIo, RequestShare, Requests,
-    WatchCost,
+    Submitter, WatchCost,
 };
 pub use locks::{Held, KernelWaits, Lock, LockId, Locks, OpenWait, Party, Peer, Place, Release, Wake};
 pub use machine::{CpuTime, Group, Machine, MemoryEvents, OtherProcess, Pressure};

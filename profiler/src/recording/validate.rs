@@ -55,6 +55,10 @@ impl Recording {
         for (row, share) in self.block_io.shares.iter().enumerate() {
             check("request share", row, "device", share.device, devices)?;
         }
+        for (row, submitter) in self.block_io.submitters.iter().enumerate() {
+            check("submitter", row, "device", submitter.device, devices)?;
+            check("submitter", row, "stack", submitter.stack, self.stacks.len())?;
+        }
         for (row, wait) in self.block_io.waits.iter().enumerate() {
             if let Some(device) = wait.device {
                 check("disk wait", row, "device", device, devices)?;

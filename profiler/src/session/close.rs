@@ -85,7 +85,9 @@ impl Session {
         let (programs, measured_ns) = self.meter.finish(|| self.kernel.program_runs())?;
         let (budget_ratio, steps) = self.governor.finish();
         let sums = self.kernel.request_sums()?;
-        let block_io = self.disks.finish(sums, |inode, device| self.collector.file_path(inode, device));
+        let submits = self.collector.take_submits();
+        let block_io =
+            self.disks.finish(sums, &submits, |inode, device| self.collector.file_path(inode, device));
         let kernel_locks = self.kernel.kernel_locks()?;
         let machine = self.machine.since(&self.collector.processes());
         let process_io = self.process_io(&books.accounts);

@@ -11,10 +11,10 @@ use profiler_common::block_io::{self as border, major_minor, share, share_key, s
 
 use super::{cgroup_paths::CgroupPaths, host::monotonic_ns};
 use crate::{
-    collect::text,
+    collect::{Submitted, text},
     kernel::RequestSums,
     process::read_text,
-    recording::{BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests},
+    recording::{BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests, Submitter},
 };
 
 /// Bytes of a sector in all of the kernel's counters, whatever the disk's own sectors are.
@@ -117,6 +117,7 @@ impl Disks {
     pub fn finish<'a>(
         &self,
         sums: Option<RequestSums>,
+        submits: &[Submitted],
         path: impl Fn(u64, u32) -> Option<&'a str> + Copy,
     ) -> BlockIo {
         let mut rows = Rows::of(self, monotonic_ns().saturating_sub(self.started_at_ns));
@@ -133,6 +134,17 @@ impl Disks {
             block_io.requests =
                 kinds.iter().map(|(key, totals)| requests(rows.row(key.device), key, totals)).collect();
             block_io.shares = shares(&sums.shares, &mut rows, path);
+            block_io.submitters = submits
+                .iter()
+                .map(|sum| Submitter {
+                    stack: sum.stack,
+                    device: rows.row(sum.device),
+                    operation: sum.operation,
+                    samples: sum.samples,
+                    count: sum.count,
+                    bytes: sum.bytes,
+                })
+                .collect();
             block_io.waits = sums
                 .waits
                 .iter()

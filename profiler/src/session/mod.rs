@@ -21,6 +21,7 @@ mod pacing;
 mod priority;
 mod process_io;
 mod progress;
+mod submits;
 mod target;
 mod ticks;
 mod usage;
@@ -68,6 +69,7 @@ use pacing::{Pacing, Weight};
 use priority::First;
 use process_io::ProcessReads;
 use progress::Progress;
+use submits::SubmitPacing;
 use target::Resolved;
 use ticks::{Tick, Ticks};
 use usage::{Meter, Usage};
@@ -132,6 +134,7 @@ struct Session {
     reads: ProcessReads,
     disks: Disks,
     wakes: WakePacing,
+    submits: SubmitPacing,
     machine: MachineReads,
     usage: Usage,
     meta: Meta,
@@ -193,6 +196,10 @@ impl Session {
         if options.locks {
             kernel.set_wake_period(wakes.period_ns())?;
         }
+        let submits = SubmitPacing::new();
+        if options.block_io {
+            kernel.set_submit_threshold(submits.threshold())?;
+        }
         let meta = Meta { sample_hz: options.sample_hz, ..host::meta(&options.target) };
         // Nothing more in between: until it has an account, a thread's time is in no state.
         let meta = Meta { started_at_ns: host::monotonic_ns(), ..meta };
@@ -232,6 +239,7 @@ impl Session {
             reads,
             disks,
             wakes,
+            submits,
             machine,
             usage,
             meta,
@@ -364,6 +372,11 @@ impl Session {
             && let Some(period_ns) = self.wakes.observe(self.kernel.wakes()?)
         {
             self.kernel.set_wake_period(period_ns)?;
+        }
+        if self.options.block_io
+            && let Some(threshold) = self.submits.observe(self.kernel.submits()?)
+        {
+            self.kernel.set_submit_threshold(threshold)?;
         }
         let at_ns = host::monotonic_ns().saturating_sub(self.meta.started_at_ns);
         let Some(detail) = self.governor.observe(cost_ratio, at_ns) else { return Ok(()) };

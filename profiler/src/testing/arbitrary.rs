@@ -9,7 +9,7 @@ use crate::recording::{
     BlockIo, Broken, Cost, CpuTime, Debuginfod, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait,
     Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents, Meta, Method,
     Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo, ProgramCost,
-    Quality, Recording, Release, RequestShare, Requests, Sample, Stack, StackEnd, Thread, Wake,
+    Quality, Recording, Release, RequestShare, Requests, Sample, Stack, StackEnd, Submitter, Thread, Wake,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -35,7 +35,10 @@ pub fn any_recording() -> impl Strategy<Value = Recording> {
                     let (processes, modules) = (base.processes.len(), base.modules.len());
                     let locks = any_locks(processes, modules, threads.len(), stacks.len());
                     let samples = vec(sample(threads.len(), stacks.len()), 0..12);
-                    (samples, locks, any_machine()).prop_map(move |(samples, locks, machine)| Recording {
+                    let submitters = vec(submitter(base.block_io.devices.len(), stacks.len()), 0..4);
+                    let rest = (samples, submitters, locks, any_machine());
+                    rest.prop_map(move |(samples, submitters, locks, machine)| Recording {
+                        block_io: BlockIo { submitters, ..base.block_io.clone() },
                         locks,
                         machine,
                         threads: threads.clone(),
@@ -228,6 +231,7 @@ fn block_io() -> impl Strategy<Value = BlockIo> {
             vec(disk_wait(rows), 0..4),
             vec(file_wait(), 0..3),
         )
+            // Submitters refer to stacks, and are put in where those are known.
             .prop_map(move |(followed, requests, shares, waits, files)| BlockIo {
                 followed,
                 devices: devices.clone(),
@@ -235,8 +239,22 @@ fn block_io() -> impl Strategy<Value = BlockIo> {
                 shares,
                 waits,
                 files,
+                submitters: vec![],
             })
     })
+}
+
+fn submitter(devices: usize, stacks: usize) -> impl Strategy<Value = Submitter> {
+    (index(stacks), index(devices), 0_u32..9, any::<[u64; 3]>()).prop_map(
+        |(stack, device, operation, [samples, count, bytes])| Submitter {
+            stack,
+            device,
+            operation,
+            samples,
+            count,
+            bytes,
+        },
+    )
 }
 
 fn device() -> impl Strategy<Value = Device> {

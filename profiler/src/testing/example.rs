@@ -17,7 +17,7 @@ use profiler_common::{
 use crate::recording::{
     BlockIo, Broken, Cost, CpuTime, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
     KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process, ProcessIo, ProgramCost,
-    Quality, Recording, RequestShare, Requests, Sample, Stack, StackEnd, Thread,
+    Quality, Recording, RequestShare, Requests, Sample, Stack, StackEnd, Submitter, Thread,
 };
 
 const MS: u64 = 1_000_000;
@@ -297,6 +297,14 @@ fn block_io() -> BlockIo {
             state: state::FSYNC,
             count: 300,
             blocked_ns: 3_000 * MS,
+        }],
+        submitters: vec![Submitter {
+            stack: 0,
+            device: 0,
+            operation: operation::WRITE_THROUGH,
+            samples: 30,
+            count: 300,
+            bytes: 300 * 8192,
         }],
     }
 }

@@ -4,7 +4,7 @@ use profiler_common::block_io::{ended_by, operation, share};
 use serde::Serialize;
 
 use super::seconds;
-use crate::analyze::{DiskRow, Quantiles, Report};
+use crate::analyze::{DiskRow, Quantiles, Report, SubmitterRow};
 use crate::recording::{Device, DiskCounters, DiskWait, FileWait, RequestShare};
 use crate::report::state_name;
 
@@ -16,6 +16,7 @@ pub struct BlockIoJson<'a> {
     shares: Vec<ShareJson<'a>>,
     waits: Vec<WaitJson<'a>>,
     files: Vec<FileJson<'a>>,
+    submitters: Vec<SubmitterJson<'a>>,
     page_cache: Option<PageCacheJson>,
     disagreements: &'a [String],
 }
@@ -110,6 +111,17 @@ struct FileJson<'a> {
     seconds: f64,
 }
 
+/// Estimated from samples.
+#[derive(Serialize)]
+struct SubmitterJson<'a> {
+    device: &'a str,
+    operation: &'static str,
+    functions: &'a [String],
+    samples: u64,
+    count: u64,
+    bytes: u64,
+}
+
 #[derive(Serialize)]
 struct PageCacheJson {
     called_bytes: u64,
@@ -130,6 +142,7 @@ impl<'a> BlockIoJson<'a> {
             shares: shares.map(|share| ShareJson::of(share, name(share.device))).collect(),
             waits: disks.waits.iter().map(|wait| WaitJson::of(wait, wait.device.map(name))).collect(),
             files: disks.files.iter().map(|file| FileJson::of(file)).collect(),
+            submitters: disks.submitters.iter().map(|row| SubmitterJson::of(row, name(row.device))).collect(),
             page_cache: disks.page_cache.map(|cache| PageCacheJson {
                 called_bytes: cache.called_bytes,
                 disk_bytes: cache.disk_bytes,
@@ -239,6 +252,19 @@ impl<'a> WaitJson<'a> {
             seconds: seconds(wait.blocked_ns),
             queue_seconds: seconds(wait.queue_ns),
             device_seconds: seconds(wait.device_ns),
+        }
+    }
+}
+
+impl<'a> SubmitterJson<'a> {
+    fn of(row: &'a SubmitterRow, device: &'a str) -> Self {
+        Self {
+            device,
+            operation: operation_name(row.operation),
+            functions: &row.functions,
+            samples: row.samples,
+            count: row.count,
+            bytes: row.bytes,
         }
     }
 }

@@ -28,6 +28,14 @@ const COARSER: &[(Stat, &str)] = &[
         Stat::LocksOverLimit,
         "waits for locks passed over at ticks with many; shares of holders are coarser, times exact.",
     ),
+    (
+        Stat::SubmitsDropped,
+        "stacks that submit requests lost, because the ring was full; their shares are coarser.",
+    ),
+    (
+        Stat::SubmitsOverLimit,
+        "stacks that submit requests passed over, as there were enough at that moment; their shares are coarser.",
+    ),
     (Stat::KernelLocksFull, "waits for locks of the kernel are told by kind alone, for lack of room."),
 ];
 /// Changes of the detail that are told.

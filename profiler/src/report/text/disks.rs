@@ -15,6 +15,9 @@ const WAITS: usize = 6;
 const FILES: usize = 6;
 const ROWS: usize = 8;
 const OTHERS: usize = 4;
+const SUBMITTERS: usize = 3;
+/// Of the target's requests.
+const LEAST_SUBMITTED: f64 = 0.05;
 /// A wait below this share of the thread time is of no interest.
 const SMALL: f64 = 0.001;
 /// Requests of disks with fewer than this many, and no recorded thread among them, are not told.
@@ -123,6 +126,7 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
             visible(device, 20)
         ));
     }
+    submitters(report, disks, page);
     others(report, disks, page);
     for device in block_io.devices.iter().filter(|device| device.stacked) {
         page.note(&format!(
@@ -132,6 +136,24 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     }
     for sentence in &disks.disagreements {
         page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+    }
+}
+
+/// Where in the programs the recorded threads submit. Estimated from samples.
+fn submitters(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
+    let all = disks.submitters.iter().fold(0_u64, |sum, row| sum.saturating_add(row.count));
+    for row in disks.submitters.iter().take(SUBMITTERS) {
+        let part = row.count as f64 / all.max(1) as f64;
+        if row.functions.is_empty() || part < LEAST_SUBMITTED {
+            continue;
+        }
+        page.line(&format!(
+            "  {} of the target's: {} on {}, submitted in {}",
+            right(&percent(part), 7),
+            operation_words(row.operation),
+            visible(device_name(&report.recording.block_io, row.device), 10),
+            visible(&row.functions.join(" ← "), 60)
+        ));
     }
 }
 

@@ -173,7 +173,7 @@ impl Watch {
         let present = DiskInterval {
             started_unix_ns: self.interval.began_unix_ns,
             elapsed_ns: (now - self.interval.began).as_nanos() as u64,
-            block_io: self.interval.disks.finish(Some(sums(gained, shares)), |_, _| None),
+            block_io: self.interval.disks.finish(Some(sums(gained, shares)), &[], |_, _| None),
             missing: lost.missing - self.interval.lost.missing,
             unshared: lost.unshared - self.interval.lost.unshared,
             cost: None,
@@ -200,7 +200,7 @@ impl Watch {
         self.shares.add(&last);
         let elapsed_ns = self.started_at.elapsed().as_nanos() as u64;
         let block_io =
-            self.disks.finish(Some(sums(self.programs.totals()?, self.shares.shares())), |_, _| None);
+            self.disks.finish(Some(sums(self.programs.totals()?, self.shares.shares())), &[], |_, _| None);
         let (own_cpu_ns, rss_bytes) = self.usage.since()?;
         let (programs, measured_ns) = self.meter.finish(|| self.programs.program_runs())?;
         let programs_ns: u64 = programs.iter().map(|program| program.run_ns).sum();

@@ -1,0 +1,85 @@
+//! Stacks that submit requests to block devices, added up.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use profiler_common::sample::SampleHeader;
+
+use crate::recording::StackId;
+
+/// Rows that are kept; further ones are counted.
+const MOST_ROWS: usize = 4096;
+
+/// What was submitted from one stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Submitted {
+    /// A disk's number, as `profiler_common::block_io::device` makes it.
+    pub device: u32,
+    pub operation: u32,
+    pub stack: StackId,
+    pub samples: u64,
+    pub count: u64,
+    pub bytes: u64,
+}
+
+/// The sums so far, by disk, operation and stack.
+#[derive(Debug, Default)]
+pub struct Submits {
+    rows: HashMap<(u32, u32, StackId), Submitted>,
+}
+
+impl Submits {
+    /// Takes in one sample, which stands for as many requests as its threshold says. False if there is no room for it.
+    pub fn add(&mut self, header: &SampleHeader, stack: StackId) -> bool {
+        let (device, operation) = ((header.lock >> 32) as u32, header.lock as u32);
+        let key = (device, operation, stack);
+        if self.rows.len() >= MOST_ROWS && !self.rows.contains_key(&key) {
+            return false;
+        }
+        let weight = (1_u64 << 32) / (u64::from(header.threshold) + 1);
+        let row =
+            self.rows.entry(key).or_insert(Submitted { device, operation, stack, ..Submitted::default() });
+        row.samples += 1;
+        row.count = row.count.saturating_add(weight);
+        row.bytes = row.bytes.saturating_add(weight.saturating_mul(u64::from(header.wait_seq)));
+        true
+    }
+
+    /// All of them, with the largest first.
+    pub fn into_rows(self) -> Vec<Submitted> {
+        let mut rows: Vec<_> = self.rows.into_values().collect();
+        rows.sort_by_key(|row| (Reverse((row.bytes, row.count)), row.device, row.operation, row.stack));
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(submits: &mut Submits, device: u32, threshold: u32, stack: StackId) -> bool {
+        // SAFETY: fixed-width integers, of which zeros are valid values.
+        let zero: SampleHeader = unsafe { std::mem::zeroed() };
+        let header = SampleHeader { lock: u64::from(device) << 32 | 1, threshold, wait_seq: 4096, ..zero };
+        submits.add(&header, stack)
+    }
+
+    #[test]
+    fn a_sample_stands_for_as_many_requests_as_its_chance_says() {
+        let mut submits = Submits::default();
+        add(&mut submits, 3, u32::MAX, 7);
+        add(&mut submits, 3, u32::MAX / 8, 7);
+        add(&mut submits, 4, u32::MAX, 7);
+        let expected = [
+            Submitted { device: 3, operation: 1, stack: 7, samples: 2, count: 9, bytes: 9 * 4096 },
+            Submitted { device: 4, operation: 1, stack: 7, samples: 1, count: 1, bytes: 4096 },
+        ];
+        assert_eq!(submits.into_rows(), expected);
+    }
+
+    #[test]
+    fn rows_have_a_bound() {
+        let mut submits = Submits::default();
+        let kept = (0..MOST_ROWS as u32 + 5).filter(|&stack| add(&mut submits, 3, u32::MAX, stack)).count();
+        assert_eq!((kept, submits.into_rows().len()), (MOST_ROWS, MOST_ROWS));
+    }
+}
