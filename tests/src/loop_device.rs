@@ -4,12 +4,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::running::wait_until;
 
 // include/uapi/linux/loop.h
 const LOOP_SET_FD: libc::Ioctl = 0x4C00;
 const LOOP_CLR_FD: libc::Ioctl = 0x4C01;
+const LOOP_CTL_REMOVE: libc::Ioctl = 0x4C81;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 
 /// A loop device; detached when it is dropped.
@@ -54,6 +58,26 @@ impl LoopDevice {
     /// The device's file.
     pub fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)
+    }
+
+    /// Lets so many requests be under way at once, most of them in the queue of a scheduler: the driver itself takes 128.
+    pub fn deepen(&self, requests: u32) -> Result<()> {
+        let queue = PathBuf::from(format!("/sys/block/{}/queue", self.name));
+        fs::write(queue.join("scheduler"), "mq-deadline").context("no scheduler mq-deadline")?;
+        Ok(fs::write(queue.join("nr_requests"), requests.to_string())?)
+    }
+
+    /// Takes the device away altogether, as one that is unplugged.
+    pub fn remove(self) -> Result<()> {
+        let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+        let number: libc::c_int = self.name.trim_start_matches("loop").parse()?;
+        drop(self);
+        // Its last descriptor is closed, but somebody else may just have a look at it.
+        let is_gone = || {
+            // SAFETY: the call takes a number.
+            unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_REMOVE, number) >= 0 }
+        };
+        wait_until("the device's end", Duration::from_secs(5), is_gone)
     }
 
     /// The kernel's own counters.

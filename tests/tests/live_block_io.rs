@@ -1,8 +1,12 @@
 //! Requests to block devices, and the waits that they end.
 
-use profiler_tests::harness::Live;
+use std::process::Command;
+use std::time::Duration;
+
+use profiler_tests::harness::{Live, directory};
 use profiler_tests::loop_device::LoopDevice;
 use profiler_tests::report::{Report, check_closed, check_near};
+use profiler_tests::running::run;
 use serde_json::Value;
 
 /// Rows of a table of `block_io`.
@@ -87,6 +91,51 @@ fn syncs_are_waits_for_their_file() {
     let found: f64 = of_file.map(|file| file["seconds"].as_f64().expect("seconds")).sum();
     check_near("waits for the file", found, fsync, 0.01 * fsync);
     check_near("waits that were told apart", waited(&report, "fsync", |_| true), fsync, 0.01 * fsync);
+}
+
+/// Up to 2,000 requests are under way at once where there is room for 256: those that could not be followed are counted, and with the
+/// others they are as many as the kernel counts. The report says so above all.
+#[test]
+fn requests_that_there_is_no_room_for_are_counted() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let device = LoopDevice::new(&disk.path().join("backing"), 64 << 20).expect("a loop device");
+    device.deepen(2000).expect("a deep queue");
+    let before = device.counted().expect("counters");
+    let path = device.path();
+    live.record_command_with(
+        &["--kernel-memory", "2m"],
+        "read_deep",
+        &[&path.to_string_lossy(), "2000", "5"],
+    );
+    let after = device.counted().expect("counters");
+    let report = live.report();
+    let (count, ..) = requests(&report, device.name(), "read");
+    let lost = report.number("/quality/counts/requests_full") as u64;
+    assert!(lost > 1000, "{lost} lost: {:#}", report.0["block_io"]["requests"]);
+    assert_eq!(count + lost, after.reads - before.reads, "{count} followed, {lost} lost");
+    assert_eq!(report.0["quality"]["reliable"], false);
+    assert_eq!(report.0["verdict"]["id"], "INSUFFICIENT_DATA");
+}
+
+/// A device that is taken away during the recording keeps its name and its requests.
+#[test]
+fn a_device_that_vanishes_keeps_its_requests() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let device = LoopDevice::new(&disk.path().join("backing"), 64 << 20).expect("a loop device");
+    let (name, path) = (device.name().to_owned(), device.path());
+    let other = live.workload("spin", &["1"]);
+    let recording = live.start_recording(&["-p", &other.pid().to_string(), "-d", "4"]);
+    std::thread::sleep(Duration::from_secs(1));
+    let mut reads = Command::new(directory().join("device_read"));
+    reads.arg(path).arg("500");
+    let reads = run(reads, Duration::from_secs(20)).expect("it reads");
+    assert!(reads.status.success(), "{reads:?}");
+    device.remove().expect("the device goes");
+    let report = live.finish_recording(recording);
+    check_closed(&report);
+    assert_eq!(requests(&report, &name, "read").0, 500, "{:#}", report.0["block_io"]["requests"]);
 }
 
 /// What was not asked for is not there, and is no loss either.

@@ -1,44 +1,33 @@
-//! What do block devices do, for whom, and who waits for them?
+//! What do block devices do, and for whom?
 //!
 //! A request is followed from its first arrival to its completion, known by its address: what is merged into it later changes
-//! nothing about when it came. A wait for a disk or a file is told by what ends it: the wake-up follows from a completion on
-//! the same CPU, a moment later, or it does not.
+//! nothing about when it came.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, generated::bpf_get_prandom_u32};
 use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_get_current_comm;
 use profiler_common::{
     block_io::{
-        self, Completion, FileKey, FileSeen, SLOTS_A_KIND, SLOTS_A_REQUEST, Share, ShareKey, TotalsKey,
-        WaitKey, Waits, ended_by, operation, share_key, submitter,
+        self, Completion, SLOTS_A_KIND, SLOTS_A_REQUEST, Share, ShareKey, TotalsKey, operation, share_key,
+        submitter,
     },
-    event_kind,
     histogram::{BUCKETS, bucket},
-    ledger::COMM_BYTES,
-    sample::{DEFAULT_STACK_BYTES, SMALL_ROOM, SampleRecord},
     stat::Stat,
-    state, syscall,
 };
 
-use super::ledger::{Account, now_ns};
+use super::{
+    ledger::{Account, now_ns},
+    submits::sample_submitter,
+};
 use crate::{
     atomic::{add, increment},
     config,
-    emit::{NO_WAKEUP, count, emit},
-    maps::{
-        self, COMPLETIONS, DISK_WAITS, EVENTS, FILE_WAITS, REQUEST_SHARES, REQUEST_TOTALS, REQUESTS,
-        SUBMIT_WINDOW, TOTALS_TAKEN,
-    },
+    emit::count,
+    maps::{self, COMPLETIONS, REQUEST_SHARES, REQUEST_TOTALS, REQUESTS, TOTALS_TAKEN},
     request::Request,
-    stack::{self, UserMemory, opaque},
-    task::{PF_KTHREAD, Task, file_of},
+    stack::opaque,
+    task::{PF_KTHREAD, Task},
 };
-
-/// From the completion to the wake-up that follows from it, the file system and the scheduler do their part, on the same CPU and
-/// without a switch in between: some microseconds, and a hundred times that on an emulated CPU.
-const AFTER_COMPLETION_NS: u64 = 1_000_000;
-/// Stacks of submitters that are taken on a CPU in so much time: some 5 µs each, so 0.1 % of the CPU, whatever the disks do.
-const SUBMIT_WINDOW_NS: u64 = 10_000_000;
-const MOST_SUBMITS_A_WINDOW: u32 = 2;
 
 #[inline(always)]
 unsafe fn count_in(histogram: *mut [u32; BUCKETS], ns: u64) {
@@ -198,56 +187,6 @@ fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<block_io:
     Some(new)
 }
 
-/// The stack of a recorded thread that submits a request, of one in so many.
-#[inline(always)]
-fn sample_submitter(context: *mut c_void, request: Request, new: &block_io::Request) -> Option<()> {
-    let threshold = maps::submit_threshold();
-    if new.submitter != submitter::MEMBER || threshold == 0 {
-        return None;
-    }
-    // SAFETY: takes no argument.
-    if threshold != u32::MAX && unsafe { bpf_get_prandom_u32() } > threshold {
-        return None;
-    }
-    let window = SUBMIT_WINDOW.get_ptr_mut(0)?;
-    // SAFETY: non-null pointer to this CPU's own value.
-    unsafe {
-        if new.arrived_ns.saturating_sub((*window).since_ns) > SUBMIT_WINDOW_NS {
-            (*window).since_ns = new.arrived_ns;
-            (*window).taken = 0;
-        }
-        if (*window).taken >= MOST_SUBMITS_A_WINDOW {
-            count(Stat::SubmitsOverLimit);
-            return None;
-        }
-        (*window).taken += 1;
-    }
-    let Some(mut entry) = EVENTS.reserve::<SampleRecord<SMALL_ROOM>>(0) else {
-        count(Stat::SubmitsDropped);
-        return None;
-    };
-    let (sample, task) = (entry.as_mut_ptr(), Task::current());
-    // SAFETY: the reserved entry is a whole record.
-    unsafe {
-        let header = &raw mut (*sample).header;
-        (*header).kind = event_kind::SUBMIT_SAMPLE;
-        (*header).tid = new.tid;
-        (*header).ns_tgid = Account::of(task, new.tid).map_or(0, |account| (*account.record()).ns_tgid);
-        (*header).state = state::ON_CPU;
-        (*header).at_ns = new.arrived_ns;
-        (*header).threshold = threshold;
-        (*header).wait_seq = request.remaining_bytes();
-        (*header).repeated_seq = 0;
-        (*header).repeats = 0;
-        (*header).lock = u64::from(new.device) << 32 | u64::from(new.operation);
-        stack::read_user_part(sample, task, UserMemory::Current, DEFAULT_STACK_BYTES);
-        stack::read_kernel_part(sample, context);
-    }
-    entry.submit(NO_WAKEUP);
-    count(Stat::Submits);
-    Some(())
-}
-
 /// A thread of the kernel writes what others have dirtied: at its arrival the request's pages still tell of which file.
 #[inline(always)]
 fn written_back(request: Request, device: u32, bytes: u32) -> Option<()> {
@@ -404,142 +343,4 @@ fn add_share(key: &ShareKey, part: Share) {
         add(&raw mut (*known).queue_ns, part.queue_ns);
         add(&raw mut (*known).device_ns, part.device_ns);
     }
-}
-
-/// States whose waits may end with a completion, by code.
-const FOR_DISKS: u64 = 1 << state::DISK_READ
-    | 1 << state::DISK_WRITE
-    | 1 << state::FSYNC
-    | 1 << state::DISK_OTHER
-    | 1 << state::FILE_WAIT
-    | 1 << state::PAGE_FAULT_IO
-    | 1 << state::IO_URING
-    | 1 << state::AIO
-    | 1 << state::EXEC
-    | 1 << state::KERNEL_IO;
-
-/// Whether a wait in this state is one for a disk or a file.
-#[inline(always)]
-pub fn may_wait_for_disk(code: u32) -> bool {
-    // A mask, not a comparison: after one the verifiers of 6.1 and 5.10 follow ranges that contradict each other.
-    FOR_DISKS >> (code & 63) & 1 != 0
-}
-
-/// A recorded thread's wait for a disk or a file is over: the current context wakes it.
-#[inline(always)]
-pub fn on_wait_over(account: Account, task: Task, was: u32, now: u64) {
-    if maps::optional_stopped() {
-        return;
-    }
-    // SAFETY: the pointer into the map is not null.
-    let (since_ns, tid) = unsafe { ((*account.record()).since_ns, (*account.record()).tid) };
-    let mut waits = Waits { count: 1, blocked_ns: now.saturating_sub(since_ns), queue_ns: 0, device_ns: 0 };
-    let mut key = WaitKey { state: was, ended_by: 0, device: 0, operation: 0, comm: [0; COMM_BYTES] };
-    match completion_before(now) {
-        Some(completion) => {
-            key.device = completion.device;
-            key.operation = completion.operation;
-            waits.queue_ns = completion.queue_ns;
-            waits.device_ns = completion.device_ns;
-            if completion.tid == tid {
-                key.ended_by = ended_by::OWN_REQUEST;
-            } else {
-                key.ended_by = ended_by::OTHERS_REQUEST;
-                key.comm = completion.comm;
-            }
-        }
-        None => {
-            key.ended_by = waker(&mut key.comm);
-        }
-    }
-    add_waits(&key, waits);
-    if let Some(file) = waited_for(task, was) {
-        add_to_file(account, &file, waits);
-    }
-}
-
-/// The completion from which what happens now follows, if there was one on this CPU.
-#[inline(always)]
-fn completion_before(now: u64) -> Option<Completion> {
-    let last = COMPLETIONS.get_ptr_mut(0)?;
-    // SAFETY: non-null pointer to this CPU's own value.
-    unsafe {
-        let follows = now.saturating_sub((*last).at_ns) <= AFTER_COMPLETION_NS
-            && (*last).current == Task::current().tid();
-        if follows { Some(*last) } else { None }
-    }
-}
-
-/// Who wakes, if it was no completion.
-#[inline(always)]
-fn waker(comm: &mut [u8; COMM_BYTES]) -> u32 {
-    let current = Task::current();
-    if current.tid() == 0 || current.was_interrupted() {
-        return ended_by::INTERRUPT;
-    }
-    *comm = bpf_get_current_comm().unwrap_or_default();
-    if current.flags() & PF_KTHREAD != 0 { ended_by::KERNEL_THREAD } else { ended_by::THREAD }
-}
-
-#[inline(always)]
-fn add_waits(key: &WaitKey, waits: Waits) {
-    let Some(known) = DISK_WAITS.get_ptr_mut(key) else {
-        if DISK_WAITS.insert(key, waits, 1).is_err() {
-            count(Stat::DiskWaitsFull);
-        }
-        return;
-    };
-    // SAFETY: non-null pointer into the map.
-    unsafe { add_to(known, waits) };
-}
-
-#[inline(always)]
-unsafe fn add_to(known: *mut Waits, waits: Waits) {
-    // SAFETY: by the caller's word.
-    unsafe {
-        add(&raw mut (*known).count, waits.count);
-        add(&raw mut (*known).blocked_ns, waits.blocked_ns);
-        add(&raw mut (*known).queue_ns, waits.queue_ns);
-        add(&raw mut (*known).device_ns, waits.device_ns);
-    }
-}
-
-/// The file behind the descriptor of the call in which the thread waits.
-struct WaitedFor {
-    descriptor: i32,
-    key: FileKey,
-}
-
-#[inline(always)]
-fn waited_for(task: Task, was: u32) -> Option<WaitedFor> {
-    let registers = task.user_registers();
-    let class = registers.syscall_class()?;
-    let descriptor = match class {
-        syscall::READ | syscall::WRITE | syscall::FSYNC => registers.argument(0) as i32,
-        syscall::SENDFILE => registers.argument(1) as i32,
-        _ => return None,
-    };
-    let (inode, file_system) = file_of(task, descriptor)?;
-    Some(WaitedFor { descriptor, key: FileKey { inode, file_system, state: was } })
-}
-
-#[inline(always)]
-fn add_to_file(account: Account, file: &WaitedFor, waits: Waits) {
-    if let Some(known) = FILE_WAITS.get_ptr_mut(file.key) {
-        // SAFETY: non-null pointer into the map.
-        unsafe { add_to(known, waits) };
-        return;
-    }
-    if FILE_WAITS.insert(file.key, waits, 1).is_err() {
-        return count(Stat::FileWaitsFull);
-    }
-    let seen = FileSeen {
-        kind: event_kind::FILE_SEEN,
-        // SAFETY: the pointer into the map is not null.
-        ns_tgid: unsafe { (*account.record()).ns_tgid },
-        descriptor: file.descriptor,
-        file_system: file.key.file_system,
-        inode: file.key.inode,
-    };
-    emit(seen, Stat::FileNamesDropped);
 }

@@ -12,7 +12,7 @@ use profiler_common::{
     state,
 };
 
-use super::{block_io, locks};
+use super::{disk_waits, locks};
 use crate::{
     classify::classify,
     config,
@@ -131,8 +131,8 @@ impl Account {
         self.settle(task, now);
         let was = self.state();
         if state::is_blocked(was) {
-            if config!(block_io) != 0 && block_io::may_wait_for_disk(was) {
-                block_io::on_wait_over(self, task, was, now);
+            if config!(block_io) != 0 && disk_waits::may_wait_for_disk(was) {
+                disk_waits::on_wait_over(self, task, was, now);
             }
             if config!(locks) != 0 {
                 // SAFETY: by the caller's word.

@@ -12,6 +12,7 @@ mod cpu_saturated;
 mod cpu_bound;
 mod cpu_single_thread;
 mod memory_pressure;
+mod reasons;
 mod writeback_throttled;
 mod fsync_bound;
 mod disk_bound;

@@ -1,0 +1,222 @@
+//! What a thread waited for in the terms of the rules, where the states of the ledger alone do not tell: by stacks, by the other end of a
+//! connection, by how rarely a wait ends.
+
+use std::collections::{HashMap, HashSet};
+
+use profiler_common::block_io::ended_by;
+use profiler_common::state::{self, Group};
+
+use super::facts::{Parts, Times};
+use crate::analyze::label::frame_labels;
+use crate::analyze::ledger::group;
+use crate::analyze::{Account, ThreadAccount, add};
+use crate::recording::{Peer, Recording, StackId, ThreadId};
+
+/// Waits for another process that end this rarely (a second), in a thread that hardly runs, are waits for work.
+const RARE_WAITS: f64 = 2.0;
+const HARDLY_RUNS: f64 = 0.02;
+
+/// Waits for other threads and processes.
+const IPC: [u32; 4] = [state::UNIX_SOCKET, state::PIPE, state::EVENTFD, state::SYSV_IPC];
+
+/// What the ledger's states alone do not tell: by thread.
+pub struct Reasons {
+    /// Futex time that is a wait for a lock, by stacks.
+    lock_ns: HashMap<ThreadId, u64>,
+    /// Futex time that samples saw.
+    futex_seen_ns: HashMap<ThreadId, u64>,
+    /// Of the waits on internet sockets: those on connections that clients have opened, and all.
+    served_ns: HashMap<ThreadId, (u64, u64)>,
+    peers: HashMap<(ThreadId, Peer), u64>,
+    /// Of io_uring's waits, the share that a request of a disk has ended.
+    uring_by_disk: f64,
+    database_lock: HashMap<ThreadId, u64>,
+    pub database_lock_ns: u64,
+}
+
+/// Functions in which PostgreSQL waits for a lock of its own: the wait itself is one for a latch, by epoll, or for a semaphore.
+const DATABASE_LOCKS: &[&str] = &["ProcSleep", "LWLockAcquire", "LWLockAcquireOrWait"];
+
+impl Reasons {
+    pub fn of(recording: &Recording, parts: &Parts<'_>) -> Self {
+        let mut reasons = Self {
+            lock_ns: HashMap::new(),
+            futex_seen_ns: HashMap::new(),
+            served_ns: HashMap::new(),
+            peers: HashMap::new(),
+            uring_by_disk: uring_by_disk(recording),
+            database_lock: HashMap::new(),
+            database_lock_ns: 0,
+        };
+        reasons.look_at_locks(recording, parts);
+        reasons.look_at_sockets(recording);
+        reasons
+    }
+
+    fn look_at_locks(&mut self, recording: &Recording, parts: &Parts<'_>) {
+        let mut database: HashMap<StackId, bool> = HashMap::new();
+        let mut kinds = HashMap::new();
+        for (sample, &ns) in recording.samples.iter().zip(&parts.shares.ns) {
+            let is_futex = matches!(sample.state, state::FUTEX_LOCK | state::FUTEX_WAIT | state::FUTEX_TIMED);
+            if is_futex || sample.state == state::POLL || sample.state == state::SYSV_IPC {
+                let stack = sample.stack;
+                let is_database =
+                    *database.entry(stack).or_insert_with(|| has_function(recording, stack, DATABASE_LOCKS));
+                if is_database {
+                    add(self.database_lock.entry(sample.thread).or_default(), ns);
+                    self.database_lock_ns = self.database_lock_ns.saturating_add(ns);
+                    if is_futex {
+                        add(self.futex_seen_ns.entry(sample.thread).or_default(), ns);
+                    }
+                    continue;
+                }
+            }
+            if is_futex {
+                add(self.futex_seen_ns.entry(sample.thread).or_default(), ns);
+                let kind = *kinds
+                    .entry((sample.stack, sample.state))
+                    .or_insert_with(|| crate::analyze::locks::kind_of(recording, sample.stack, sample.state));
+                if kind.is_lock() {
+                    add(self.lock_ns.entry(sample.thread).or_default(), ns);
+                }
+            }
+        }
+    }
+
+    fn look_at_sockets(&mut self, recording: &Recording) {
+        let listening: HashSet<u16> = recording.machine.listening_ports.iter().copied().collect();
+        for wake in &recording.locks.wakes {
+            let Some(peer) = wake.peer else { continue };
+            let served = self.served_ns.entry(wake.waiter).or_default();
+            served.1 = served.1.saturating_add(wake.weight_ns);
+            if listening.contains(&peer.local_port) {
+                served.0 = served.0.saturating_add(wake.weight_ns);
+            } else {
+                let sum = self.peers.entry((wake.waiter, Peer { local_port: 0, ..peer })).or_default();
+                *sum = sum.saturating_add(wake.weight_ns);
+            }
+        }
+    }
+
+    /// Servers that working threads waited for, the longest first.
+    pub fn peers(&self, rows: &HashSet<ThreadId>) -> Vec<(Peer, u64)> {
+        let mut sums: HashMap<Peer, u64> = HashMap::new();
+        for ((_, peer), ns) in self.peers.iter().filter(|((thread, _), _)| rows.contains(thread)) {
+            let sum = sums.entry(*peer).or_default();
+            *sum = sum.saturating_add(*ns);
+        }
+        let mut peers: Vec<_> = sums.into_iter().collect();
+        peers.sort_by_key(|&(peer, ns)| (std::cmp::Reverse(ns), peer));
+        peers
+    }
+
+    pub fn times(&self, recording: &Recording, account: &ThreadAccount) -> Times {
+        let thread = account.row as ThreadId;
+        let account = &account.account;
+        // A capture may hold any number.
+        let ns = |code: u32| account.state(code).ns.min(u64::MAX >> 8);
+        let of = |wanted: Group| {
+            account.ns_where(|code| state::is_blocked(code) && group(code) == wanted).min(u64::MAX >> 8)
+        };
+        let hardly_runs = (ns(state::ON_CPU) as f64) < HARDLY_RUNS * account.elapsed_ns as f64;
+        let seconds = account.elapsed_ns as f64 / 1e9;
+        let is_rare =
+            |code: u32| hardly_runs && (account.state(code).count as f64) < RARE_WAITS * seconds.max(0.5);
+        let engaged = |codes: &[u32]| {
+            codes
+                .iter()
+                .filter(|&&code| !is_rare(code))
+                .fold(0_u64, |sum, &code| sum.saturating_add(ns(code)))
+        };
+        let recv = engaged(&[state::NET_RECV]);
+        let served =
+            self.served_ns.get(&thread).map_or(0.0, |&(served, all)| served as f64 / all.max(1) as f64);
+        let net_ns = recv - (recv as f64 * served) as u64 + engaged(&[state::NET_SEND, state::NET_CONNECT]);
+        let futex_ns = ns(state::FUTEX_LOCK) + ns(state::FUTEX_WAIT) + ns(state::FUTEX_TIMED);
+        let seen = self.futex_seen_ns.get(&thread).copied().unwrap_or(0);
+        // Where no stack tells, the mark does.
+        let by_stacks = self.lock_ns.get(&thread).copied().unwrap_or(0);
+        let unseen = if seen == 0 { ns(state::FUTEX_LOCK) } else { 0 };
+        let database = self.database_lock.get(&thread).copied().unwrap_or(0);
+        let lock_ns = by_stacks
+            .saturating_add(unseen)
+            .min(futex_ns)
+            .saturating_add(ns(state::FILE_LOCK))
+            .saturating_add(database);
+        let uring = (ns(state::IO_URING) as f64 * self.uring_by_disk) as u64;
+        let mut times = Times {
+            elapsed_ns: account.elapsed_ns,
+            active_ns: 0,
+            on_cpu_ns: ns(state::ON_CPU),
+            run_queue_ns: ns(state::RUNQ_WAKE) + ns(state::RUNQ_PREEMPT),
+            disk_read_ns: ns(state::DISK_READ)
+                + ns(state::AIO)
+                + ns(state::DISK_OTHER)
+                + ns(state::EXEC)
+                + uring,
+            disk_write_ns: ns(state::DISK_WRITE),
+            fsync_ns: ns(state::FSYNC),
+            file_wait_ns: ns(state::FILE_WAIT),
+            page_fault_io_ns: ns(state::PAGE_FAULT_IO),
+            memory_ns: of(Group::Memory),
+            lock_ns,
+            net_ns,
+            ipc_ns: engaged(&IPC),
+            ipc_wake_ns: (ns(state::RUNQ_WAKE) as f64 * of_waits(account, &IPC)) as u64,
+            unknown_ns: of(Group::Unknown),
+        };
+        if recording.threads[thread as usize].kernel_thread {
+            return Times { elapsed_ns: account.elapsed_ns, ..Times::default() };
+        }
+        let parts = [
+            times.on_cpu_ns,
+            times.run_queue_ns,
+            times.disk_read_ns,
+            times.disk_write_ns,
+            times.fsync_ns,
+            times.file_wait_ns,
+            times.page_fault_io_ns,
+            times.memory_ns,
+            times.lock_ns,
+            times.net_ns,
+            times.ipc_ns,
+            times.unknown_ns,
+        ];
+        times.active_ns =
+            parts.iter().fold(0_u64, |sum, part| sum.saturating_add(*part)).min(account.elapsed_ns);
+        times
+    }
+}
+
+/// Which part of a thread's waits were in these states, by number: each ended with a wake-up.
+fn of_waits(account: &Account, states: &[u32]) -> f64 {
+    let waits = account.states.iter().filter(|(code, _)| state::is_blocked(**code));
+    let (mut all, mut of_these) = (0_u64, 0_u64);
+    for (code, time) in waits {
+        all = all.saturating_add(time.count);
+        if states.contains(code) {
+            of_these = of_these.saturating_add(time.count);
+        }
+    }
+    of_these as f64 / all.max(1) as f64
+}
+
+fn uring_by_disk(recording: &Recording) -> f64 {
+    let waits = recording.block_io.waits.iter().filter(|wait| wait.state == state::IO_URING);
+    let (mut all, mut by_disk) = (0_u64, 0_u64);
+    for wait in waits {
+        all = all.saturating_add(wait.blocked_ns);
+        if matches!(wait.ended_by, ended_by::OWN_REQUEST | ended_by::OTHERS_REQUEST) {
+            by_disk = by_disk.saturating_add(wait.blocked_ns);
+        }
+    }
+    if all == 0 { 0.0 } else { by_disk as f64 / all as f64 }
+}
+
+fn has_function(recording: &Recording, stack: StackId, names: &[&str]) -> bool {
+    let frames = &recording.stacks[stack as usize].user;
+    frames
+        .iter()
+        .flat_map(|&frame| frame_labels(recording, frame))
+        .any(|label| names.contains(&label.text.as_ref()))
+}
