@@ -68,21 +68,24 @@ mod entry {
     /// Linux 6.5 and later.
     #[btf_tracepoint(function = "block_io_start")]
     pub fn block_io_start(ctx: BtfTracePointContext) -> i32 {
-        let _ = block_io::on_start(ctx.as_ptr(), Request::new(ctx.arg(0)));
+        // SAFETY: the program's own context.
+        let _ = unsafe { block_io::on_start(ctx.as_ptr(), Request::new(ctx.arg(0))) };
         0
     }
 
     /// Before Linux 6.5, which has no `block_io_start`.
     #[btf_tracepoint(function = "block_rq_insert")]
     pub fn block_rq_insert(ctx: BtfTracePointContext) -> i32 {
-        let _ = block_io::on_insert(ctx.as_ptr(), Request::new(ctx.arg(0)));
+        // SAFETY: the program's own context.
+        let _ = unsafe { block_io::on_insert(ctx.as_ptr(), Request::new(ctx.arg(0))) };
         0
     }
 
     /// Before Linux 5.11 the request is the second argument.
     #[btf_tracepoint(function = "block_rq_insert")]
     pub fn block_rq_insert_with_queue(ctx: BtfTracePointContext) -> i32 {
-        let _ = block_io::on_insert(ctx.as_ptr(), Request::new(ctx.arg(1)));
+        // SAFETY: the program's own context.
+        let _ = unsafe { block_io::on_insert(ctx.as_ptr(), Request::new(ctx.arg(1))) };
         0
     }
 

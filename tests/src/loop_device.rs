@@ -64,6 +64,8 @@ impl LoopDevice {
     pub fn deepen(&self, requests: u32) -> Result<()> {
         let queue = PathBuf::from(format!("/sys/block/{}/queue", self.name));
         fs::write(queue.join("scheduler"), "mq-deadline").context("no scheduler mq-deadline")?;
+        // Each read is to stay a request of its own.
+        fs::write(queue.join("nomerges"), "2")?;
         Ok(fs::write(queue.join("nr_requests"), requests.to_string())?)
     }
 

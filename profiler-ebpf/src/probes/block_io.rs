@@ -41,24 +41,33 @@ unsafe fn count_in(histogram: *mut [u32; BUCKETS], ns: u64) {
 }
 
 /// A request arrives, before it is merged or queued. The current thread submits it.
+///
+/// # Safety
+/// `context` is that of the program.
 #[inline(always)]
-pub fn on_start(context: *mut c_void, request: Request) -> Option<()> {
+pub unsafe fn on_start(context: *mut c_void, request: Request) -> Option<()> {
     if maps::optional_stopped() {
         return None;
     }
-    let new = arrive(request, now_ns(), 0)?;
-    sample_submitter(context, request, &new)
+    let new = arrive(request, now_ns(), 0, true)?;
+    // SAFETY: by the caller's word.
+    unsafe { sample_submitter(context, request, &new) }
 }
 
 /// A request is put into its queue, by the thread that submits it. Looked at only where the kernel does not tell arrivals:
 /// there it is given to the device by whoever runs the queue.
+///
+/// # Safety
+/// `context` is that of the program.
 #[inline(always)]
-pub fn on_insert(context: *mut c_void, request: Request) -> Option<()> {
+pub unsafe fn on_insert(context: *mut c_void, request: Request) -> Option<()> {
     if maps::optional_stopped() || followed(request).is_some() {
         return None;
     }
-    let new = arrive(request, allocated_or(request, now_ns()), 0)?;
-    sample_submitter(context, request, &new)
+    // What there is no room for now is tried again when it is issued, and counted then.
+    let new = arrive(request, allocated_or(request, now_ns()), 0, false)?;
+    // SAFETY: by the caller's word.
+    unsafe { sample_submitter(context, request, &new) }
 }
 
 /// The slot of a request that is under way.
@@ -115,7 +124,8 @@ fn allocated_or(request: Request, now: u64) -> u64 {
 }
 
 /// A request is given to its device. What was not seen to arrive does so now: flushes that the kernel makes itself, and
-/// everything on kernels that do not tell.
+/// everything on kernels that do not tell. Where the kernel tells, a request that is not known here was under way before, or there was
+/// no room for it: when it arrived is not known.
 #[inline(always)]
 pub fn on_issue(request: Request) -> Option<()> {
     if maps::optional_stopped() {
@@ -127,7 +137,11 @@ pub fn on_issue(request: Request) -> Option<()> {
         unsafe { (*known).issued_ns = now };
         return Some(());
     }
-    arrive(request, allocated_or(request, now), now).map(|_| ())
+    let is_flush = matches!(request.operation()?, operation::FLUSH | operation::DEVICE_FLUSH);
+    if config!(has_io_start) != 0 && !is_flush {
+        return None;
+    }
+    arrive(request, allocated_or(request, now), now, true).map(|_| ())
 }
 
 /// A request goes back into the queue: its time in the device begins when it is given to it again.
@@ -140,7 +154,7 @@ pub fn on_requeue(request: Request) -> Option<()> {
 }
 
 #[inline(always)]
-fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<block_io::Request> {
+fn arrive(request: Request, arrived_ns: u64, issued_ns: u64, is_counted: bool) -> Option<block_io::Request> {
     let operation = request.operation()?;
     let device = request.disk();
     if device == 0 {
@@ -182,7 +196,8 @@ fn arrive(request: Request, arrived_ns: u64, issued_ns: u64) -> Option<block_io:
     match slot_for(request) {
         // SAFETY: non-null pointer into the map.
         Some(slot) => unsafe { *slot = new },
-        None => count(Stat::RequestsFull),
+        None if is_counted => count(Stat::RequestsFull),
+        None => {}
     }
     Some(new)
 }

@@ -24,8 +24,15 @@ const SUBMIT_WINDOW_NS: u64 = 10_000_000;
 const MOST_SUBMITS_A_WINDOW: u32 = 2;
 
 /// The stack of a recorded thread that submits a request, of one in so many.
+///
+/// # Safety
+/// `context` is that of the program.
 #[inline(always)]
-pub fn sample_submitter(context: *mut c_void, request: Request, new: &block_io::Request) -> Option<()> {
+pub unsafe fn sample_submitter(
+    context: *mut c_void,
+    request: Request,
+    new: &block_io::Request,
+) -> Option<()> {
     let threshold = maps::submit_threshold();
     if new.submitter != block_io::submitter::MEMBER || threshold == 0 {
         return None;

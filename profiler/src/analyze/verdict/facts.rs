@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use profiler_common::state::{self, Group};
+use profiler_common::block_io::ended_by;
+use profiler_common::state;
 
 use super::reasons::Reasons;
 use crate::analyze::add;
 use crate::analyze::enders::Ender;
 use crate::analyze::kernel_paths::{Path, path};
 use crate::analyze::label::{frame_labels, kernel_frames};
-use crate::analyze::ledger::group;
 use crate::analyze::locks::LockReport;
 use crate::analyze::shares::Shares;
 use crate::analyze::wakers::{Edge, Wakers};
