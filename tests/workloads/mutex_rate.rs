@@ -37,7 +37,9 @@ fn main() {
             thread::spawn(move || take_turns(&counter, end))
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+    for thread in threads {
+        thread.join().expect("no thread panics");
+    }
     // SAFETY: all threads have ended.
     let turns = unsafe { *counter.turns.get() };
     println!("{{\"rate\": {}}}", turns as f64 / started.elapsed().as_secs_f64());

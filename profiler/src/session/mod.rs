@@ -175,9 +175,13 @@ impl Session {
         };
         let lives = target.ends_with_its_processes().then(|| Lives::of(target.tgids())).transpose();
         let lives = lives.context("cannot look after the processes to record")?;
+        let first = First::take();
         let mut kernel = Kernel::attach(&settings(&options, &target))?;
         host::return_free_memory();
+        // The command has the priority that its user gave it.
+        drop(first);
         let command = target.command().map(Command::spawn_paused).transpose()?;
+        let first = First::take();
         kernel.add_processes(target.tgids())?;
         kernel.add_threads(target.tids())?;
         let mappings = MappingEvents::attach();
@@ -217,7 +221,6 @@ impl Session {
             collector.know_goroutines(tgid, processes.goroutines(tgid));
         }
         look_at_goroutines(&mut kernel, &mut collector)?;
-        let first = First::take();
         let is_fixed = is_fixed(&options, &target);
         let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
         let counters = Counters::read(listed);

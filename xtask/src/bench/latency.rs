@@ -1,7 +1,8 @@
 //! Latencies of requests beside those that fio measures itself.
 //!
-//! fio's begin and end in its own code: they contain the system call and the time from the completion to fio, some ten
-//! microseconds, which a request in the block layer does not have. They are the same only where the disk takes much longer.
+//! fio's completion latency (`clat`) with libaio goes from the end of `io_submit` to the moment at which fio has the completion; a request's
+//! goes from its arrival, which is inside of `io_submit`, to the completion itself. Either contains some ten microseconds that the other
+//! does not have, so they are the same only where the disk takes much longer.
 
 use std::fmt::Write as _;
 
@@ -46,7 +47,7 @@ fn compare(bench: &Bench, size: &str) -> Result<[(f64, f64); 2]> {
     let (json, file) = (bench.path("latency.json"), format!("--filename={}/latency", disk(bench)?));
     let block = format!("--bs={size}");
     let reads =
-        ["--name=reads", "--size=256m", "--rw=randread", "--direct=1", "--ioengine=psync", "--thread"];
+        ["--name=reads", "--size=256m", "--rw=randread", "--direct=1", "--ioengine=libaio", "--thread"];
     let how = ["--time_based", "--runtime=3", "--output-format=json"];
     let fio = [&["fio"], &reads[..], &how, &[file.as_str(), block.as_str()]].concat();
     let recording = bench.profiler(&[&["record", "-q", "-o", &json, "--"], &fio[..]].concat());

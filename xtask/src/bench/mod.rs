@@ -48,10 +48,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark {
-        name: "disks",
+        name: "latency",
         document: OVERHEAD,
-        run: |bench| Ok(vec![("latency", latency::latency(bench)?), overhead::disks(bench)]),
+        run: |bench| Ok(vec![("latency", latency::latency(bench)?)]),
     },
+    Benchmark { name: "disks", document: OVERHEAD, run: |bench| Ok(vec![overhead::disks(bench)]) },
     Benchmark { name: "futexes", document: OVERHEAD, run: |bench| Ok(vec![overhead::futexes(bench)]) },
     Benchmark { name: "stacks", document: "docs/stacks.md", run: stacks::stacks },
     Benchmark { name: "verdicts", document: "docs/verdicts.md", run: |bench| Ok(verdicts::verdicts(bench)) },
@@ -59,7 +60,7 @@ const BENCHMARKS: &[Benchmark] = &[
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which: overhead, storm, self, growth, disks, futexes, stacks, verdicts; without a name all of them
+    /// Which: overhead, storm, self, growth, latency, disks, futexes, stacks, verdicts; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]

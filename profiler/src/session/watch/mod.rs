@@ -60,8 +60,8 @@ pub fn watch(
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut watch = Watch::start(options)?;
         let _first = First::take();
+        let mut watch = Watch::start(options)?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {

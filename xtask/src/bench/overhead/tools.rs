@@ -108,6 +108,10 @@ pub const FUTEX_TOOLS: &[Tool] = &[
     NOTHING,
     NOTHING_AGAIN,
     Tool { name: "bpftrace, calls of futex", kind: Kind::Script(FUTEX_CALLS) },
+    Tool {
+        name: "profiler record -p --locks off",
+        kind: Kind::Profiler(|target| words(&["-p", &target.first(), "--children", "--locks", "off"])),
+    },
     RECORD,
 ];
 
