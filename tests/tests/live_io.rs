@@ -74,8 +74,8 @@ fn it_ends_with_its_reader() {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut watching = command.spawn().expect("profiler starts");
     drop(watching.stdout.take());
-    let mut ended = || watching.try_wait().expect("it is our child").is_some();
-    wait_until("its end", SOON, || ended()).expect("it ends");
+    let ended = || watching.try_wait().expect("it is our child").is_some();
+    wait_until("its end", SOON, ended).expect("it ends");
     let output = watching.wait_with_output().expect("it has ended");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
