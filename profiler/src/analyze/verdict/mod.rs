@@ -12,7 +12,9 @@ mod cpu_saturated;
 mod cpu_bound;
 mod cpu_single_thread;
 mod memory_pressure;
+mod nothing;
 mod reasons;
+mod runtimes;
 mod writeback_throttled;
 mod fsync_bound;
 mod disk_bound;
@@ -165,7 +167,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     }
     left.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
     let mut left = left.into_iter();
-    let Some(first) = left.next() else { return nothing(facts, missing) };
+    let Some(first) = left.next() else { return nothing::verdict(facts, missing) };
     let others: Vec<Finding> = left.collect();
     let also = others.iter().map(|other| (other.id, other.share)).collect();
     if let Some(second) = others.first().filter(|second| is_mixture(&first, second)) {
@@ -212,74 +214,5 @@ fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'st
         next_steps: first.next_steps.iter().chain(&second.next_steps).cloned().collect(),
         max_gain: first.max_gain.zip(second.max_gain).map(|(a, b)| a.max(b)),
         also: [(first.id, first.share)].into_iter().chain(also).collect(),
-    }
-}
-
-/// No rule has found anything.
-fn nothing(facts: &Facts<'_>, missing: &[String]) -> Verdict {
-    let active = facts.all_active_ns as f64 / facts.elapsed_ns.max(1) as f64;
-    let threads = facts.recording.threads.len();
-    let coverage = finding::coverage(facts);
-    let cpus = facts.cpus_used();
-    if facts.working.is_empty() && active < IDLE * (threads.max(1) as f64).min(4.0) {
-        return Verdict {
-            id: "IDLE",
-            confidence: Confidence::of(coverage),
-            score: coverage,
-            sentence: format!(
-                "nothing to mend: the threads wait for work, and do something for {} of one thread's time",
-                percent(active)
-            ),
-            evidence: vec![format!(
-                "{} threads, of which none does something for a fifth of its time",
-                threads
-            )],
-            counter_evidence: missing.to_vec(),
-            next_steps: vec!["record while it has work to do".to_owned()],
-            max_gain: None,
-            also: vec![],
-        };
-    }
-    let mut evidence = vec![format!("{cpus:.2} of {} CPUs used", facts.allowed_cpus)];
-    if facts.working.is_empty() {
-        evidence.push("no thread does something for a fifth of its time".to_owned());
-    } else {
-        evidence.push(format!(
-            "{} of {} threads do something, for {} of their time; {} of that on the CPU",
-            facts.working.len(),
-            threads,
-            percent(facts.busyness()),
-            percent(facts.share(facts.work.on_cpu_ns))
-        ));
-    }
-    // The threads have something to do all the time, and yet no cause has a fifth of it.
-    if facts.busyness() > 0.7 && !facts.working.is_empty() {
-        let score = coverage.min(0.59);
-        return Verdict {
-            id: "MIXED",
-            confidence: Confidence::of(score),
-            score,
-            sentence: "no single cause has a fifth of the working time".to_owned(),
-            evidence,
-            counter_evidence: missing.to_vec(),
-            next_steps: vec!["look at the ledger and at the largest stacks below".to_owned()],
-            max_gain: None,
-            also: vec![],
-        };
-    }
-    let score = coverage.min(if missing.is_empty() { 1.0 } else { 0.7 });
-    Verdict {
-        id: "NO_BOTTLENECK",
-        confidence: Confidence::of(score),
-        score,
-        sentence: format!(
-            "nothing limits it: there is room left ({cpus:.2} of {} CPUs used)",
-            facts.allowed_cpus
-        ),
-        evidence,
-        counter_evidence: missing.to_vec(),
-        next_steps: vec!["record under the load that is too slow".to_owned()],
-        max_gain: None,
-        also: vec![],
     }
 }

@@ -4,7 +4,7 @@ use profiler_common::state;
 
 use crate::analyze::{Confidence, Report};
 use crate::recording::{
-    CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, OpenWait, Party, Place, Pressure, Process,
+    CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure, Process,
     Recording, Sample, Stack, StackEnd, Thread, Wake,
 };
 
@@ -66,6 +66,23 @@ fn threads_that_wait_for_work_are_idle() {
     check(&recording((1..9).map(worker).collect()), "IDLE", Confidence::High);
     let poller = |tid| thread(tid, &[(state::POLL, 9.99, 20), (state::ON_CPU, 0.01, 20)]);
     check(&recording((1..9).map(poller).collect()), "IDLE", Confidence::High);
+}
+
+#[test]
+fn what_a_runtime_hides_may_not_be_idle() {
+    let mut java = recording(vec![thread(1, &[(state::FUTEX_WAIT, 10.0, 100)])]);
+    java.modules = vec![Module { path: "/usr/lib/jvm/lib/server/libjvm.so".into(), build_id: vec![] }];
+    let verdict = Report::new(&java).verdict;
+    assert_eq!((verdict.id, verdict.confidence), ("IDLE", Confidence::Medium), "{verdict:#?}");
+    assert!(verdict.counter_evidence[0].starts_with("Java threads"), "{verdict:#?}");
+}
+
+#[test]
+fn threads_of_such_a_runtime_that_wake_each_other_all_the_time_are_no_case_for_a_verdict() {
+    let mut java = recording(vec![thread(1, &[(state::FUTEX_WAIT, 10.0, 2000)])]);
+    check(&java, "IDLE", Confidence::High);
+    java.modules = vec![Module { path: "/usr/lib/jvm/lib/server/libjvm.so".into(), build_id: vec![] }];
+    check(&java, "INSUFFICIENT_DATA", Confidence::Low);
 }
 
 #[test]

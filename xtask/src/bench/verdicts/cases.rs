@@ -59,6 +59,7 @@ const SATURATED: &[&str] = &["CPU_SATURATED"];
 const READS: &[&str] = &["DISK_READ_BOUND"];
 const SYNCS: &[&str] = &["FSYNC_BOUND"];
 const LOCK: &[&str] = &["LOCK_USER"];
+const HIDDEN_LOCK: &[&str] = &["LOCK_USER", "INSUFFICIENT_DATA"];
 const IDLE: &[&str] = &["IDLE"];
 const ROOM: &[&str] = &["NO_BOTTLENECK", "IDLE"];
 const IPC: &[&str] = &["IPC_WAIT"];
@@ -263,6 +264,13 @@ pub const CASES: &[Case] = &[
         &["LOCK_USER", "CPU_BOUND", "CPU_SINGLE_THREAD"],
         |bench| { java(bench, "monitor_hot") }
     ),
+    // From outside they look as those that wait for work.
+    program!("four Java threads at a monitor that is held across a sleep", HIDDEN_LOCK, |bench| {
+        java(bench, "monitor_across_sleep")
+    }),
+    program!("goroutines at a mutex that is held across a sleep", HIDDEN_LOCK, |bench| {
+        go(bench, "mutex_across_sleep")
+    }),
     program!("redis without a client", IDLE, |bench| redis(bench, false)),
     program!("redis under redis-benchmark", &["CPU_SINGLE_THREAD", "CPU_BOUND", "CPU_SATURATED"], |bench| {
         redis(bench, true)

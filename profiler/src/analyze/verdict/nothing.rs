@@ -1,0 +1,137 @@
+//! What is said where no rule has found anything: `IDLE`, `NO_BOTTLENECK`, or `MIXED` where there is a lot to do and no single cause.
+
+use profiler_common::state;
+
+use super::finding::{self, Confidence};
+use super::{Facts, IDLE, Verdict, runtimes::hidden_waits};
+use crate::analyze::numbers::{count, percent};
+
+const OWN_DUMP: &str = "if it is slow: the runtime's own list of what waits (jstack, a dump of goroutines)";
+/// Above this part of their time the working threads have something to do all the time.
+const BUSY: f64 = 0.7;
+/// Just below what counts as high: what hides its waits may be blocked all over.
+const BELOW_HIGH: f64 = 0.79;
+/// Waits for a futex without a timeout that end in each second: in a runtime that hides its waits so many are no rest.
+const RESTLESS: f64 = 20.0;
+/// At the most where rules lacked what they need.
+const WITHOUT_ALL_RULES: f64 = 0.7;
+
+/// The verdict. `missing` says what rules could not look at.
+pub fn verdict(facts: &Facts<'_>, missing: &[String]) -> Verdict {
+    let active = facts.all_active_ns as f64 / facts.elapsed_ns.max(1) as f64;
+    let threads = facts.recording.threads.len();
+    if facts.working.is_empty() && active < IDLE * (threads.max(1) as f64).min(4.0) {
+        match hidden_waits(facts.recording).filter(|_| handed_on_a_second(facts) > RESTLESS) {
+            Some(hidden) => cannot_tell(facts, hidden),
+            None => idle(facts, active, missing),
+        }
+    } else if facts.busyness() > BUSY && !facts.working.is_empty() {
+        no_single_cause(facts, missing)
+    } else {
+        room_left(facts, missing)
+    }
+}
+
+fn handed_on_a_second(facts: &Facts<'_>) -> f64 {
+    let waits = facts.ledger.account.state(state::FUTEX_WAIT).count;
+    waits as f64 / (facts.elapsed_ns as f64 / 1e9).max(1e-9)
+}
+
+/// They do nothing, and wake each other all the time: for work that is soon done, or for each other.
+fn cannot_tell(facts: &Facts<'_>, hidden: &str) -> Verdict {
+    let why = format!(
+        "the threads wait and wake each other {} times a second; whether for work cannot be told: {hidden} look the same from outside",
+        count(handed_on_a_second(facts) as u64)
+    );
+    Verdict {
+        id: "INSUFFICIENT_DATA",
+        confidence: Confidence::Low,
+        score: 0.0,
+        sentence: format!("not enough data for a verdict: {why}"),
+        evidence: vec![why],
+        counter_evidence: vec![],
+        next_steps: vec![OWN_DUMP.to_owned()],
+        max_gain: None,
+        also: vec![],
+    }
+}
+
+/// Of threads that wait, whatever they wait for.
+fn of_waiting(facts: &Facts<'_>, id: &'static str, score: f64, missing: &[String]) -> Verdict {
+    let mut counter_evidence = missing.to_vec();
+    let mut next_steps = vec![];
+    let mut score = score;
+    if let Some(hidden) = hidden_waits(facts.recording) {
+        score = score.min(BELOW_HIGH);
+        counter_evidence.push(format!("{hidden} look the same from outside as those without work"));
+        next_steps.push(OWN_DUMP.to_owned());
+    }
+    Verdict {
+        id,
+        confidence: Confidence::of(score),
+        score,
+        sentence: String::new(),
+        evidence: vec![],
+        counter_evidence,
+        next_steps,
+        max_gain: None,
+        also: vec![],
+    }
+}
+
+fn idle(facts: &Facts<'_>, active: f64, missing: &[String]) -> Verdict {
+    let mut verdict = of_waiting(facts, "IDLE", finding::coverage(facts), missing);
+    verdict.sentence = format!(
+        "nothing to mend: the threads wait for work, and do something for {} of one thread's time",
+        percent(active)
+    );
+    let threads = facts.recording.threads.len();
+    verdict.evidence.push(format!("{threads} threads, of which none does something for a fifth of its time"));
+    verdict.next_steps.insert(0, "record while it has work to do".to_owned());
+    verdict
+}
+
+fn room_left(facts: &Facts<'_>, missing: &[String]) -> Verdict {
+    let most = if missing.is_empty() { 1.0 } else { WITHOUT_ALL_RULES };
+    let mut verdict = of_waiting(facts, "NO_BOTTLENECK", finding::coverage(facts).min(most), missing);
+    verdict.sentence = format!(
+        "nothing limits it: there is room left ({:.2} of {} CPUs used)",
+        facts.cpus_used(),
+        facts.allowed_cpus
+    );
+    verdict.evidence = what_they_do(facts);
+    verdict.next_steps.insert(0, "record under the load that is too slow".to_owned());
+    verdict
+}
+
+/// The threads have something to do all the time, and yet no cause has a fifth of it.
+fn no_single_cause(facts: &Facts<'_>, missing: &[String]) -> Verdict {
+    let score = finding::coverage(facts).min(0.59);
+    Verdict {
+        id: "MIXED",
+        confidence: Confidence::of(score),
+        score,
+        sentence: "no single cause has a fifth of the working time".to_owned(),
+        evidence: what_they_do(facts),
+        counter_evidence: missing.to_vec(),
+        next_steps: vec!["look at the ledger and at the largest stacks below".to_owned()],
+        max_gain: None,
+        also: vec![],
+    }
+}
+
+fn what_they_do(facts: &Facts<'_>) -> Vec<String> {
+    let used = format!("{:.2} of {} CPUs used", facts.cpus_used(), facts.allowed_cpus);
+    let threads = if facts.working.is_empty() {
+        "no thread does something for a fifth of its time".to_owned()
+    } else {
+        format!(
+            "{} of {} threads do something, for {} of their time; {} of that on the CPU",
+            facts.working.len(),
+            facts.recording.threads.len(),
+            percent(facts.busyness()),
+            percent(facts.share(facts.work.on_cpu_ns))
+        )
+    };
+    vec![used, threads]
+}
