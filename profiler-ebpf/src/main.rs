@@ -91,14 +91,16 @@ mod entry {
 
     #[btf_tracepoint(function = "block_rq_issue")]
     pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
-        let _ = block_io::on_issue(Request::new(ctx.arg(0)));
+        // SAFETY: the program's own context.
+        let _ = unsafe { block_io::on_issue(ctx.as_ptr(), Request::new(ctx.arg(0))) };
         0
     }
 
     /// Before Linux 5.11 the request is the second argument.
     #[btf_tracepoint(function = "block_rq_issue")]
     pub fn block_rq_issue_with_queue(ctx: BtfTracePointContext) -> i32 {
-        let _ = block_io::on_issue(Request::new(ctx.arg(1)));
+        // SAFETY: the program's own context.
+        let _ = unsafe { block_io::on_issue(ctx.as_ptr(), Request::new(ctx.arg(1))) };
         0
     }
 

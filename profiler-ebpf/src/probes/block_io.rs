@@ -126,8 +126,11 @@ fn allocated_or(request: Request, now: u64) -> u64 {
 /// A request is given to its device. What was not seen to arrive does so now: flushes that the kernel makes itself, and
 /// everything on kernels that do not tell. Where the kernel tells, a request that is not known here was under way before, or there was
 /// no room for it: when it arrived is not known.
+///
+/// # Safety
+/// `context` is that of the program.
 #[inline(always)]
-pub fn on_issue(request: Request) -> Option<()> {
+pub unsafe fn on_issue(context: *mut c_void, request: Request) -> Option<()> {
     if maps::optional_stopped() {
         return None;
     }
@@ -141,7 +144,13 @@ pub fn on_issue(request: Request) -> Option<()> {
     if config!(has_io_start) != 0 && !is_flush {
         return None;
     }
-    arrive(request, allocated_or(request, now), now, true).map(|_| ())
+    let new = arrive(request, allocated_or(request, now), now, true)?;
+    if config!(has_io_start) != 0 {
+        return None;
+    }
+    // Without a scheduler requests are issued at once, and never put into a queue.
+    // SAFETY: by the caller's word.
+    unsafe { sample_submitter(context, request, &new) }
 }
 
 /// A request goes back into the queue: its time in the device begins when it is given to it again.

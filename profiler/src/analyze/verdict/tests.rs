@@ -4,8 +4,8 @@ use profiler_common::state;
 
 use crate::analyze::{Confidence, Report};
 use crate::recording::{
-    CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure, Process,
-    Recording, Sample, Stack, StackEnd, Thread, Wake,
+    CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure,
+    Process, Recording, Sample, Stack, StackEnd, Thread, Wake,
 };
 
 const S: u64 = 1_000_000_000;
