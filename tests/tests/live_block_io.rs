@@ -70,15 +70,23 @@ fn direct_reads_wait_for_their_own_requests() {
     );
     let own = waited(&report, "disk_read", |wait| wait["ended_by"] == "own_request");
     assert!(own >= 0.97 * disk_read, "{own} s of {disk_read} s: {:#}", report.0["block_io"]["waits"]);
-    // The file was written before it was read.
+    let device_seconds: f64 =
+        rows(&report, "waits").iter().map(|wait| wait["device_seconds"].as_f64().expect("seconds")).sum();
+    assert!(device_seconds > 0.3 * own, "{device_seconds} s in devices of {own} s");
+}
+
+/// The stacks that submit lead to the call that reads. The file was written before that.
+#[test]
+fn stacks_that_submit_are_told() {
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    live.record_command("direct_read", &[&disk.path().to_string_lossy(), "2"]);
+    let report = live.report();
     let reads = rows(&report, "submitters").iter().find(|row| row["operation"] == "read");
     assert!(
         reads.is_some_and(|row| row["functions"].to_string().contains("pread")),
         "submitted in {reads:?}"
     );
-    let device_seconds: f64 =
-        rows(&report, "waits").iter().map(|wait| wait["device_seconds"].as_f64().expect("seconds")).sum();
-    assert!(device_seconds > 0.3 * own, "{device_seconds} s in devices of {own} s");
 }
 
 /// All waits of `fdatasync` are those for one file, whose path was asked for while it was open. ±1 % of the ledger's.
