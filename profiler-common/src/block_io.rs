@@ -62,8 +62,7 @@ pub struct Request {
 
 const _: () = assert!(size_of::<Request>() == 64 + COMM_BYTES, "kernel/user ABI");
 
-/// Slots in which a request may be: so many in a row from its first one, at the end of the map from its beginning on. Where a
-/// quarter of all slots is in use, one of 10^9 requests finds all of its slots taken.
+/// Slots in which a request may be: so many in a row from its first one, at the end of the map from its beginning on.
 pub const SLOTS_A_REQUEST: u32 = 16;
 
 /// The first slot of a request by the lower half of its address, of as many as there are in all, a power of two (`mask` is one less).

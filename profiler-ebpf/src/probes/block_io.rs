@@ -64,7 +64,7 @@ pub unsafe fn on_insert(context: *mut c_void, request: Request) -> Option<()> {
     if maps::optional_stopped() || followed(request).is_some() {
         return None;
     }
-    // What there is no room for now is tried again when it is issued, and counted then.
+    // A request that finds no room is tried again when it is issued, and counted then.
     let new = arrive(request, allocated_or(request, now_ns()), 0, false)?;
     // SAFETY: by the caller's word.
     unsafe { sample_submitter(context, request, &new) }

@@ -19,7 +19,7 @@ use crate::{
     task::Task,
 };
 
-/// Stacks of submitters that are taken on a CPU in so much time: some 5 µs each, so 0.1 % of the CPU, whatever the disks do.
+/// Stacks of submitters that are taken on a CPU in so much time, whatever the disks do.
 const SUBMIT_WINDOW_NS: u64 = 10_000_000;
 const MOST_SUBMITS_A_WINDOW: u32 = 2;
 

@@ -24,7 +24,6 @@ pub fn run(args: &Io) -> Result<u8> {
         WatchOptions { interval: args.interval, count: args.count, budget_ratio: args.max_overhead };
     let whole = session::watch(options, |interval| printed(&page.text(interval)))?;
     let is_over = whole.cost.is_some_and(|cost| cost.is_over);
-    // Its own numbers again, if there was only one.
     let _ = printed(&page.text(&whole))?;
     Ok(if is_over { code::RUNTIME } else { 0 })
 }

@@ -171,6 +171,8 @@ pub struct DiskInterval {
     /// Requests that are in none of the tables, and those that are only not in those of processes and cgroups.
     pub missing: u64,
     pub unshared: u64,
+    /// What is off or degraded, as sentences. Told with all intervals together.
+    pub skipped: Vec<String>,
     /// Of all intervals together.
     pub cost: Option<WatchCost>,
 }

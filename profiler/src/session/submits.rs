@@ -3,7 +3,7 @@
 //! In: how many were chosen so far, once a second. Out: the chance of each. What one stands for goes with it, so the chance may change
 //! at any moment without a bias.
 
-/// A second should bring about so many: each costs some microseconds and 20 KiB in the ring.
+/// A second should bring about so many: each takes 20 KiB of the ring until it is read.
 const AIM: u64 = 100;
 /// At first, when it is not known how many requests there are. The programs take no more than a few on each CPU at a time.
 const FIRST: f64 = 1.0 / 32.0;

@@ -1,5 +1,6 @@
 //! `CPU_SATURATED`: threads are ready to run and wait for a CPU.
 
+use super::facts::BUSY;
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::numbers::{percent, seconds};
@@ -54,7 +55,7 @@ impl Rule for CpuSaturated {
         let mut counter_evidence = vec![];
         // A machine that is half idle: the threads are bound to few CPUs, or wait for each other on one.
         let is_narrow = facts.allowed_cpus < f64::from(facts.recording.meta.cpus);
-        if let Some(busy) = busy.filter(|busy| *busy < 0.7) {
+        if let Some(busy) = busy.filter(|busy| *busy < BUSY) {
             counter_evidence.push(format!("the machine's CPUs were idle for {}", percent(1.0 - busy)));
             if is_narrow {
                 next_steps.insert(

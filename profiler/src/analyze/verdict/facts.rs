@@ -19,6 +19,8 @@ use crate::analyze::wakers::{Edge, Wakers};
 use crate::analyze::{CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
 use crate::recording::{Machine, Peer, Recording, StackId, ThreadId};
 
+/// A machine whose CPUs are busy for less of their time has some to spare.
+pub const BUSY: f64 = 0.7;
 /// A thread that does something for less than this share of its time waits for work.
 const WORKING: f64 = 0.2;
 

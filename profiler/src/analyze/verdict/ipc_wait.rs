@@ -2,21 +2,20 @@
 
 use profiler_common::state::Group;
 
+use super::facts::BUSY;
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::ledger::group;
 use crate::analyze::numbers::{percent, seconds};
 
 const SHARE: f64 = 0.2;
-/// Of the machine's CPU time, as in `CPU_SATURATED`.
-const FREE: f64 = 0.7;
 
 pub struct IpcWait;
 
 impl Rule for IpcWait {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         // Where CPUs are free, the time from a wake-up to the CPU is what each turn takes, not a wait for others to make room.
-        let is_free = facts.machine_busy().is_some_and(|busy| busy < FREE);
+        let is_free = facts.machine_busy().is_some_and(|busy| busy < BUSY);
         let wakes_ns = if is_free { facts.work.ipc_wake_ns } else { 0 };
         let share = facts.share(facts.work.ipc_ns.saturating_add(wakes_ns));
         if share < SHARE || facts.work.ipc_ns == 0 {

@@ -46,6 +46,9 @@ impl DiskPage {
         if let Some(cost) = &interval.cost {
             costs(cost, &mut page);
         }
+        for sentence in &interval.skipped {
+            page.note(&format!("Skipped: {}.", visible(sentence, 200)));
+        }
         page.text
     }
 

@@ -80,6 +80,7 @@ pub fn watch(
 struct Watch {
     options: WatchOptions,
     programs: BlockPrograms,
+    skipped: Vec<String>,
     started_at: Instant,
     started_unix_ns: u64,
     /// Of the whole, and of the present interval.
@@ -120,8 +121,7 @@ impl Watch {
     fn start(options: WatchOptions) -> Result<Self> {
         let programs = BlockPrograms::attach()?;
         host::return_free_memory();
-        // What could not be given up is told for recordings; here no target's file is read.
-        confine(&Needs::default(), || programs.losses().is_ok())?;
+        let skipped = confine(&Needs::default(), || programs.losses().is_ok())?;
         let (now, now_unix_ns) = (Instant::now(), host::unix_ns());
         Ok(Self {
             options,
@@ -134,6 +134,7 @@ impl Watch {
             },
             disks: Disks::now(),
             programs,
+            skipped,
             started_at: now,
             started_unix_ns: now_unix_ns,
             shares: ShareSums::default(),
@@ -176,7 +177,7 @@ impl Watch {
             block_io: self.interval.disks.finish(Some(sums(gained, shares)), &[], |_, _| None),
             missing: lost.missing - self.interval.lost.missing,
             unshared: lost.unshared - self.interval.lost.unshared,
-            cost: None,
+            ..DiskInterval::default()
         };
         self.interval =
             Interval { began: now, began_unix_ns: now_unix_ns, disks: Disks::now(), totals, lost };
@@ -211,6 +212,7 @@ impl Watch {
             block_io,
             missing: lost.missing,
             unshared: lost.unshared,
+            skipped: self.skipped,
             cost: Some(WatchCost {
                 machine_ratio: self.cost.mean(),
                 own_cpu_ratio: own_cpu_ns as f64 / elapsed_ns.max(1) as f64,
