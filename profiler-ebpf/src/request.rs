@@ -97,15 +97,17 @@ impl Request {
         }
     }
 
-    /// What it does, as a code of [`operation`]; none for one that is passed through to the device.
+    /// Whether it is passed through to the device, and so no input or output of data.
     #[inline(always)]
-    pub fn operation(self) -> Option<u32> {
+    pub fn is_passed_through(self) -> bool {
+        OP_PASSED_THROUGH.contains(&(load::<u32>(self.0, offset!(request_flags)) & OPERATION_MASK))
+    }
+
+    /// What it does, as a code of [`operation`].
+    #[inline(always)]
+    pub fn operation(self) -> u32 {
         let flags: u32 = load(self.0, offset!(request_flags));
-        let code = flags & OPERATION_MASK;
-        if OP_PASSED_THROUGH.contains(&code) {
-            return None;
-        }
-        Some(match code {
+        match flags & OPERATION_MASK {
             OP_READ => operation::READ,
             OP_WRITE if flags & config!(preflush_flag) != 0 && self.remaining_bytes() == 0 => {
                 operation::FLUSH
@@ -115,7 +117,7 @@ impl Request {
             OP_FLUSH => operation::DEVICE_FLUSH,
             OP_DISCARD => operation::DISCARD,
             _ => operation::OTHER,
-        })
+        }
     }
 
     /// Bytes that are not done yet.

@@ -68,10 +68,11 @@ pub unsafe fn read_user_part<const ROOM: usize>(
         let header = &raw mut (*sample).header;
         (*header).stack_bytes = 0;
         if task.is_kernel_thread() {
-            (*header).ip = 0;
-            (*header).sp = 0;
-            (*header).fp = 0;
-            (*header).lr = 0;
+            let none = opaque(0) as u64;
+            (*header).ip = none;
+            (*header).sp = none;
+            (*header).fp = none;
+            (*header).lr = none;
             return;
         }
         let registers = task.user_registers();

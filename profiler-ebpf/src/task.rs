@@ -4,11 +4,13 @@
 //! constants in frozen read-only data (seen on 6.18; a helper call a field costs some 15 ns each). A load through a
 //! stale pointer reads zero instead of faulting.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
     generated::{
-        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel as probe_read_raw,
-        bpf_task_pt_regs,
+        bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
+        bpf_probe_read_kernel as probe_read_raw, bpf_task_pt_regs,
     },
 };
 use profiler_common::{
@@ -28,6 +30,17 @@ use crate::{
 pub const PF_KTHREAD: u32 = 0x0020_0000;
 /// io_uring worker: born of a user thread, but without a user stack or registers (`PF_IO_WORKER`).
 pub const PF_IO_WORKER: u32 = 0x10;
+
+/// The name of the current thread.
+#[inline(always)]
+pub fn current_comm() -> [u8; COMM_BYTES] {
+    let mut comm = MaybeUninit::<[u8; COMM_BYTES]>::uninit();
+    // SAFETY: the helper fills all of it, with zeroes where it fails. Zeroing it before is what the compiler calls `memset` for.
+    unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_BYTES as u32);
+        comm.assume_init()
+    }
+}
 
 /// Context of a program that iterates over tasks (`struct bpf_iter__task`).
 #[repr(C)]
@@ -153,6 +166,17 @@ impl Task {
     #[inline(always)]
     pub fn is_on_cpu(self) -> bool {
         self.field::<u8>(offset!(task_on_cpu)) != 0
+    }
+
+    /// The thread's name.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; COMM_BYTES] {
+        let mut comm = MaybeUninit::uninit();
+        // SAFETY: the helper fills all of it, with zeroes where it fails.
+        unsafe {
+            self.read_comm(comm.as_mut_ptr());
+            comm.assume_init()
+        }
     }
 
     /// Copies the thread's name.

@@ -3,7 +3,6 @@
 //! It is told at the wake-up: it follows from the completion of a request on the same CPU, a moment later, or from what the current
 //! thread does.
 
-use aya_ebpf::helpers::bpf_get_current_comm;
 use profiler_common::{
     block_io::{Completion, FileKey, FileSeen, WaitKey, Waits, ended_by},
     event_kind,
@@ -17,7 +16,7 @@ use crate::{
     atomic::add,
     emit::{count, emit},
     maps::{self, COMPLETIONS, DISK_WAITS, FILE_WAITS},
-    task::{PF_KTHREAD, Task, file_of},
+    task::{PF_KTHREAD, Task, current_comm, file_of},
 };
 
 /// From the completion to the wake-up that follows from it, the file system and the scheduler do their part, on the same CPU and
@@ -95,7 +94,7 @@ fn waker(comm: &mut [u8; COMM_BYTES]) -> u32 {
     if current.tid() == 0 || current.was_interrupted() {
         return ended_by::INTERRUPT;
     }
-    *comm = bpf_get_current_comm().unwrap_or_default();
+    *comm = current_comm();
     if current.flags() & PF_KTHREAD != 0 { ended_by::KERNEL_THREAD } else { ended_by::THREAD }
 }
 

@@ -4,10 +4,7 @@
 //! A wait's end is told each time that a thread's waits add up to a sampling period, with the waker. And the off-CPU sampler,
 //! when it finds a thread that waits for a lock, asks the lock who holds it and the ledger what that one is doing.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_comm,
-    generated::{bpf_copy_from_user_task, bpf_get_stack, bpf_ringbuf_output},
-};
+use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_stack, bpf_ringbuf_output};
 use core::ffi::c_void;
 use profiler_common::{
     config::Pass,
@@ -31,7 +28,7 @@ use crate::{
     maps::{self, EVENTS, KERNEL_LOCKS},
     offset,
     stack::{self, UserMemory},
-    task::{PF_KTHREAD, Task, peer_of, probe},
+    task::{PF_KTHREAD, Task, current_comm, peer_of, probe},
 };
 
 /// Waits for locks that one pass of the off-CPU sampler tells: some 2 µs each.
@@ -217,7 +214,7 @@ unsafe fn tell(
         (*wake).arguments = [registers.argument(0), registers.argument(1), registers.argument(2)];
         (*wake).waker_tid = current.tid();
         (*wake).waker_tgid = current.tgid();
-        (*wake).waker_comm = bpf_get_current_comm().unwrap_or_default();
+        (*wake).waker_comm = current_comm();
         (*wake).waker_changes = 0;
         (*wake).reserved = 0;
         (*wake).reserved_too = 0;

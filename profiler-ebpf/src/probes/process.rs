@@ -1,13 +1,6 @@
 //! Which processes and threads come, go and change? Membership passes from a thread to what it creates.
 
-use profiler_common::{
-    config::target,
-    event_kind,
-    ledger::{COMM_BYTES, flags},
-    process::ProcessEvent,
-    stat::Stat,
-    state,
-};
+use profiler_common::{config::target, event_kind, ledger::flags, process::ProcessEvent, stat::Stat, state};
 
 use super::ledger::{Account, Opening, now_ns, open};
 use crate::{
@@ -96,15 +89,13 @@ fn moved_to_leader(task: Task, old_tid: u32, tid: u32, now: u64) {
 fn tell(kind: u32, task: Task, parent: Option<Task>, now: u64) {
     // SAFETY: the pointer into the map is not null.
     let level = maps::control().map_or(0, |control| unsafe { (*control).ns_level });
-    let mut event = ProcessEvent {
+    let event = ProcessEvent {
         kind,
         tid: task.tid(),
         ns_tgid: task.ids_at_level(level).1,
         parent_ns_tgid: parent.map_or(0, |parent| parent.ids_at_level(level).1),
         at_ns: now,
-        comm: [0; COMM_BYTES],
+        comm: task.comm(),
     };
-    // SAFETY: `comm` is `COMM_BYTES` long.
-    unsafe { task.read_comm(&raw mut event.comm) };
     emit(event, Stat::ProcessEventsDropped);
 }

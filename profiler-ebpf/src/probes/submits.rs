@@ -26,13 +26,15 @@ const MOST_SUBMITS_A_WINDOW: u32 = 2;
 /// The stack of a recorded thread that submits a request, of one in so many.
 ///
 /// # Safety
-/// `context` is that of the program.
+/// `context` is that of the program, `new` the slot of the request.
 #[inline(always)]
 pub unsafe fn sample_submitter(
     context: *mut c_void,
     request: Request,
-    new: &block_io::Request,
+    new: *const block_io::Request,
 ) -> Option<()> {
+    // SAFETY: by the caller's word.
+    let new = unsafe { &*new };
     let threshold = maps::submit_threshold();
     if new.submitter != block_io::submitter::MEMBER || threshold == 0 {
         return None;
