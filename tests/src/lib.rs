@@ -10,6 +10,7 @@ pub mod workload;
 pub mod big_program;
 pub mod compile;
 pub mod counters;
+pub mod frozen;
 pub mod harness;
 pub mod leftovers;
 pub mod loop_device;

@@ -37,6 +37,11 @@ impl LoopDevice {
     pub fn new(file: &Path, bytes: u64) -> Result<Self> {
         let backing = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(file)?;
         backing.set_len(bytes)?;
+        Self::of(&backing).with_context(|| format!("cannot make a block device of {}", file.display()))
+    }
+
+    /// Makes a device of a file that is there. There may be several of one.
+    pub fn of(backing: &File) -> Result<Self> {
         let control =
             OpenOptions::new().read(true).write(true).open("/dev/loop-control").context("no loop devices")?;
         // SAFETY: the call takes no argument and returns a number.
@@ -46,7 +51,7 @@ impl LoopDevice {
         let device = OpenOptions::new().read(true).write(true).open(format!("/dev/{name}"))?;
         // SAFETY: the call takes a descriptor.
         let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_FD, backing.as_raw_fd()) };
-        ensure!(result == 0, "cannot make /dev/{name} of {}: {}", file.display(), io::Error::last_os_error());
+        ensure!(result == 0, "/dev/{name}: {}", io::Error::last_os_error());
         Ok(Self { device, name })
     }
 
@@ -67,6 +72,11 @@ impl LoopDevice {
         // Each read is to stay a request of its own.
         fs::write(queue.join("nomerges"), "2")?;
         Ok(fs::write(queue.join("nr_requests"), requests.to_string())?)
+    }
+
+    /// Lets no request have more than 4 KiB.
+    pub fn take_single_blocks(&self) -> Result<()> {
+        Ok(fs::write(format!("/sys/block/{}/queue/max_sectors_kb", self.name), "4")?)
     }
 
     /// Takes the device away altogether, as one that is unplugged.

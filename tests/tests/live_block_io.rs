@@ -1,12 +1,15 @@
 //! Requests to block devices, and the waits that they end.
 
+use std::fs::{self, File};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
+use profiler_tests::frozen::FrozenFiles;
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::loop_device::LoopDevice;
 use profiler_tests::report::{Report, check_closed, check_near};
-use profiler_tests::running::run;
+use profiler_tests::running::{run, wait_until};
 use serde_json::Value;
 
 /// Rows of a table of `block_io`.
@@ -26,6 +29,33 @@ fn requests(report: &Report, device: &str, operation: &str) -> (u64, u64, u64) {
 fn waited(report: &Report, state: &str, wanted: impl Fn(&Value) -> bool) -> f64 {
     let waits = rows(report, "waits").iter().filter(|wait| wait["state"] == state && wanted(wait));
     waits.map(|wait| wait["seconds"].as_f64().expect("seconds")).sum()
+}
+
+/// How many requests each device has done, of all kinds (Documentation/block/stat.rst).
+fn requests_done() -> Vec<(String, u64)> {
+    let device = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let numbers: Vec<u64> =
+            text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        // Reads, writes, discards and flushes; older kernels lack the last two.
+        let count = [0, 4, 11, 15].iter().filter_map(|&place| numbers.get(place)).sum();
+        Some((entry.file_name().into_string().ok()?, count))
+    };
+    fs::read_dir("/sys/block").expect("devices").flatten().filter_map(device).collect()
+}
+
+/// How many threads of programs with this name are in this function of the kernel.
+fn threads_in(comm: &str, function: &str) -> usize {
+    let entries = |path: &str| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = entries("/proc")
+        .filter(|process| fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == comm));
+    let threads =
+        named.flat_map(|process| entries(&process.join("task").to_string_lossy()).collect::<Vec<_>>());
+    let waits_there = |thread: &std::path::PathBuf| {
+        let stack = fs::read_to_string(thread.join("stack")).unwrap_or_default();
+        stack.contains(function) && !stack.contains("blk_mq_get_tag")
+    };
+    threads.filter(waits_there).count()
 }
 
 /// A directory on the disk to which this test was built; gone at the test's end.
@@ -130,6 +160,66 @@ fn requests_that_there_is_no_room_for_are_counted() {
     assert_eq!(report.0["verdict"]["id"], "INSUFFICIENT_DATA");
 }
 
+/// 105,000 requests are under way at the same time, 1,500 at each of 70 devices, where there is room for 16,384: what they write to
+/// is frozen. Those that are followed and those that are not are as many as the kernel counts, and the memory stays what it was.
+#[test]
+fn a_hundred_thousand_requests_under_way_are_all_counted() {
+    const DEVICES: usize = 70;
+    const BLOCKS: u64 = 1500;
+    let Some(live) = Live::start() else { return };
+    let disk = disk();
+    let files = FrozenFiles::new(disk.path(), 32 << 20).expect("a file system");
+    let path = files.place().join("backing");
+    fs::write(&path, vec![1; 4096 * BLOCKS as usize]).expect("a file");
+    let backing = File::options().read(true).write(true).open(&path).expect("the file");
+    let device = |_| {
+        let device = LoopDevice::of(&backing).expect("a loop device");
+        device.deepen(2000).expect("a deep queue");
+        device.take_single_blocks().expect("small requests");
+        device
+    };
+    let devices: Vec<LoopDevice> = (0..DEVICES).map(device).collect();
+    let is_ours = |name: &str| devices.iter().any(|device| name == device.name());
+    let counted = || {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            requests_done().into_iter().partition(|(name, _)| is_ours(name));
+        [ours, others].map(|rows| rows.iter().map(|(_, count)| count).sum::<u64>())
+    };
+    let before = counted();
+    let paths: Vec<String> = devices.iter().map(|device| device.path().display().to_string()).collect();
+    let mut arguments = vec!["1500"];
+    arguments.extend(paths.iter().map(String::as_str));
+    files.freeze().expect("frozen");
+    thread::scope(|scope| {
+        let thaw = || {
+            let all_wait = wait_until("all requests under way", Duration::from_secs(60), || {
+                threads_in("write_deep", "blkdev_direct_IO") == DEVICES
+            });
+            files.thaw().expect("thawed");
+            all_wait.expect("each thread waits for what it has submitted, none for room in a queue");
+        };
+        let thawing = scope.spawn(thaw);
+        live.record_command("write_deep", &arguments);
+        thawing.join().expect("no panic");
+    });
+    let report = live.report();
+    let ours =
+        rows(&report, "requests").iter().filter(|row| is_ours(row["device"].as_str().expect("a name")));
+    let followed: u64 = ours.map(|row| row["count"].as_u64().expect("a number")).sum();
+    let lost = report.number("/quality/counts/requests_full") as u64;
+    let [ours, others] = counted();
+    let (ours, others) = (ours - before[0], others - before[1]);
+    assert!(lost > 80_000, "{lost} lost, {followed} followed");
+    // Of which devices the lost ones are is not known.
+    let truth = ours..=ours + others;
+    assert!(
+        truth.contains(&(followed + lost)),
+        "{followed} followed, {lost} lost of {ours} and {others} at other devices"
+    );
+    assert!(report.number("/cost/kernel_bytes") < 64.0 * 1024.0 * 1024.0);
+    assert_eq!(report.0["quality"]["reliable"], false);
+}
+
 /// A device that is taken away during the recording keeps its name and its requests.
 #[test]
 fn a_device_that_vanishes_keeps_its_requests() {
@@ -139,7 +229,7 @@ fn a_device_that_vanishes_keeps_its_requests() {
     let (name, path) = (device.name().to_owned(), device.path());
     let other = live.workload("spin", &["1"]);
     let recording = live.start_recording(&["-p", &other.pid().to_string(), "-d", "4"]);
-    std::thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     let mut reads = Command::new(directory().join("device_read"));
     reads.arg(path).arg("500");
     let reads = run(reads, Duration::from_secs(20)).expect("it reads");
