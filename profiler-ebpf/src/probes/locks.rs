@@ -339,10 +339,10 @@ pub unsafe fn tell_holder(account: Account, task: Task, pass: *mut Pass) -> Opti
             owner_comm: [0; COMM_BYTES],
         };
         if kernel_lock == 0 {
-            ask_futex(&mut seen, record, task);
+            ask_futex(&mut seen, record, task, (*pass).tick_ns);
         } else {
             seen.lock_kind = (*record).kernel_lock_kind & contention::MASK;
-            ask_kernel_lock(&mut seen);
+            ask_kernel_lock(&mut seen, (*pass).tick_ns);
         }
         count(Stat::LocksSeen);
         emit(seen, Stat::LocksDropped);
@@ -350,10 +350,29 @@ pub unsafe fn tell_holder(account: Account, task: Task, pass: *mut Pass) -> Opti
     Some(())
 }
 
+/// What a holder does, and would do if the profiler did not look. The loop takes a CPU from its tick on, before all others if it
+/// may: a holder that waits for a CPU since then waits for the loop, more likely than not. (A hot mutex with priority inheritance on
+/// two CPUs, waiting for a CPU for 9 % of the time in which it runs or wants to: at 60 % of the looks its holder did so.)
+///
+/// # Safety
+/// `its` points into the map of the accounts.
+#[inline(always)]
+unsafe fn state_of_holder(its: *const ThreadRecord, tick_ns: u64) -> u32 {
+    // SAFETY: by the caller's word.
+    let (code, since_ns) = unsafe { (core::ptr::read_volatile(&raw const (*its).state), (*its).since_ns) };
+    let waits_for_us = matches!(code, state::RUNQ_WAKE | state::RUNQ_PREEMPT) && since_ns >= tick_ns;
+    if waits_for_us { state::ON_CPU } else { code }
+}
+
 /// glibc's `pthread_mutex_t` has its word first, a count, and then the owner's tid (`__owner`), on x86_64 and aarch64. What
 /// stands there in other locks may be anything: it counts only if it is the tid of a thread of this process.
 #[inline(always)]
-unsafe fn ask_futex(seen: &mut LockSeen, record: *const ThreadRecord, task: Task) -> Option<()> {
+unsafe fn ask_futex(
+    seen: &mut LockSeen,
+    record: *const ThreadRecord,
+    task: Task,
+    tick_ns: u64,
+) -> Option<()> {
     let registers = task.user_registers();
     let (address, operation) = (registers.argument(0), registers.argument(1));
     seen.lock = address;
@@ -381,7 +400,7 @@ unsafe fn ask_futex(seen: &mut LockSeen, record: *const ThreadRecord, task: Task
         if (*its).tgid == tgid && owner != tid {
             seen.owner = owner;
             seen.owner_tgid = tgid;
-            seen.owner_state = core::ptr::read_volatile(&raw const (*its).state);
+            seen.owner_state = state_of_holder(its, tick_ns);
         }
     }
     Some(())
@@ -389,7 +408,7 @@ unsafe fn ask_futex(seen: &mut LockSeen, record: *const ThreadRecord, task: Task
 
 /// Mutexes and semaphores that somebody holds for writing know who it is.
 #[inline(always)]
-unsafe fn ask_kernel_lock(seen: &mut LockSeen) -> Option<()> {
+unsafe fn ask_kernel_lock(seen: &mut LockSeen, tick_ns: u64) -> Option<()> {
     let kind = seen.lock_kind;
     let place = if kind & contention::MUTEX != 0 {
         offset!(mutex_owner)
@@ -417,7 +436,7 @@ unsafe fn ask_kernel_lock(seen: &mut LockSeen) -> Option<()> {
     // SAFETY: the pointer into the map is not null.
     unsafe {
         if (*its).task == owner {
-            seen.owner_state = core::ptr::read_volatile(&raw const (*its).state);
+            seen.owner_state = state_of_holder(its, tick_ns);
         }
     }
     Some(())

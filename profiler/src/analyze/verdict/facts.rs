@@ -182,6 +182,12 @@ impl<'a> Facts<'a> {
         if self.work.active_ns == 0 { 0.0 } else { ns as f64 / self.work.active_ns as f64 }
     }
 
+    /// Of the time in which the working threads ran or wanted to, the part in which they waited for a CPU; none if they never did.
+    pub fn run_queue_of_wanted(&self) -> Option<f64> {
+        let wanted = self.work.on_cpu_ns.saturating_add(self.work.run_queue_ns);
+        (wanted != 0).then(|| self.work.run_queue_ns as f64 / wanted as f64)
+    }
+
     /// How much of their time the working threads do something or want to.
     pub fn busyness(&self) -> f64 {
         self.work.active_ns as f64 / self.work.elapsed_ns.max(1) as f64

@@ -7,13 +7,16 @@ use profiler_common::state::Group;
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule, lock_user};
 use crate::analyze::ledger::group;
-use crate::analyze::locks::lock_name;
+use crate::analyze::locks::{FutexRow, lock_name};
 use crate::analyze::numbers::percent;
 use crate::analyze::state_name;
 
 const SHARE: f64 = 0.1;
 /// The holder's time while others wait that it spends in waiting itself.
 const HELD: f64 = 0.5;
+
+/// What a holder waits in that is no CPU.
+const HOLDER_WAITS: &[Group] = &[Group::Disk, Group::Net, Group::Ipc];
 
 pub struct LockHeldAcrossIo;
 
@@ -24,90 +27,93 @@ impl Rule for LockHeldAcrossIo {
         else {
             return Outcome::Clear;
         };
-        let part = |wanted: &[Group]| -> f64 {
-            row.holder
-                .meanwhile
-                .iter()
-                .filter(|(code, _)| wanted.contains(&group(*code)))
-                .map(|(_, part)| part)
-                .sum()
-        };
-        let name = lock_name(facts.recording, row.lock);
-        let waits = part(&[Group::Disk, Group::Net, Group::Ipc]);
-        let ready = part(&[Group::RunQueue]);
-        let samples = Agreement::by(Some(row.holder.known_ratio), 0.6, 0.2);
-        if ready >= HELD {
-            return Outcome::Found(Finding {
-                id: "CPU_SATURATED",
-                share,
-                sentence: format!(
-                    "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
-                    row.kind.words(),
-                    percent(share)
-                ),
-                evidence: lock_user::holder(facts, row).into_iter().collect(),
-                counter_evidence: vec![format!(
-                    "the lock itself is waited for during {} of the working time",
-                    percent(share)
-                )],
-                next_steps: vec![
-                    "give the holder a CPU: more CPUs, fewer threads, or a higher priority for it".to_owned(),
-                ],
-                max_gain: gain(share),
-                agreement: [
-                    samples,
-                    Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02),
-                ]
-                .into_iter()
-                .flatten()
-                .collect(),
-                explains: &["LOCK_USER", "CPU_SATURATED"],
-                precedence: 0.35,
-                ..Finding::default()
-            });
+        if meanwhile(row, &[Group::RunQueue]) >= HELD {
+            return Outcome::Found(holder_waits_for_a_cpu(facts, row, share));
         }
+        let waits = meanwhile(row, HOLDER_WAITS);
         if waits < HELD {
-            return Outcome::Clear;
+            Outcome::Clear
+        } else {
+            Outcome::Found(holder_waits_itself(facts, row, share, waits))
         }
-        let main = row
-            .holder
-            .meanwhile
-            .iter()
-            .find(|(code, _)| matches!(group(*code), Group::Disk | Group::Net | Group::Ipc));
-        let what =
-            main.map_or_else(String::new, |&(code, part)| format!("{} {}", state_name(code), percent(part)));
-        let mut evidence =
-            vec![format!("{} of the working time waits for {} {name}", percent(share), row.kind.words())];
-        evidence.extend(lock_user::holder(facts, row));
-        if !row.released_in.is_empty() {
-            evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
-        }
-        Outcome::Found(Finding {
-            id: "LOCK_HELD_ACROSS_IO",
-            share,
-            sentence: format!(
-                "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
-                row.kind.words(),
-                percent(share)
-            ),
-            evidence,
-            counter_evidence: if row.holder.observed {
-                vec![]
-            } else {
-                vec!["the holder is inferred from who ended the waits".to_owned()]
-            },
-            next_steps: vec![
-                "do not wait for I/O while holding the lock: let go of it before, or make that I/O faster"
-                    .to_owned(),
-            ],
-            max_gain: gain(share),
-            agreement: [samples, Some(if waits >= 0.7 { Agreement::Agrees } else { Agreement::Silent })]
-                .into_iter()
-                .flatten()
-                .collect(),
-            explains: &["LOCK_USER", "FSYNC_BOUND", "DISK_WRITE_BOUND", "DISK_READ_BOUND"],
-            precedence: 0.3,
-            ..Finding::default()
-        })
+    }
+}
+
+/// Of the holder's time while others waited, the part in states of these groups.
+fn meanwhile(row: &FutexRow, wanted: &[Group]) -> f64 {
+    let states = row.holder.meanwhile.iter().filter(|(code, _)| wanted.contains(&group(*code)));
+    states.map(|(_, part)| part).sum()
+}
+
+/// Whether the looks at the holder tell much: how many of them knew what it did.
+fn looks(row: &FutexRow) -> Option<Agreement> {
+    Agreement::by(Some(row.holder.known_ratio), 0.6, 0.2)
+}
+
+fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
+    let name = lock_name(facts.recording, row.lock);
+    // The ledger knows for how long all threads waited for a CPU; the holder is seen now and then only.
+    let ledger = Agreement::by(facts.run_queue_of_wanted(), 0.2, 0.1);
+    let pressure = Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02);
+    Finding {
+        id: "CPU_SATURATED",
+        share,
+        sentence: format!(
+            "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
+            row.kind.words(),
+            percent(share)
+        ),
+        evidence: lock_user::holder(facts, row).into_iter().collect(),
+        counter_evidence: vec![format!(
+            "the lock itself is waited for during {} of the working time",
+            percent(share)
+        )],
+        next_steps: vec![
+            "give the holder a CPU: more CPUs, fewer threads, or a higher priority for it".to_owned(),
+        ],
+        max_gain: gain(share),
+        agreement: [looks(row), ledger, pressure].into_iter().flatten().collect(),
+        explains: &["LOCK_USER", "CPU_SATURATED"],
+        precedence: 0.35,
+        ..Finding::default()
+    }
+}
+
+fn holder_waits_itself(facts: &Facts<'_>, row: &FutexRow, share: f64, waits: f64) -> Finding {
+    let name = lock_name(facts.recording, row.lock);
+    let main = row.holder.meanwhile.iter().find(|(code, _)| HOLDER_WAITS.contains(&group(*code)));
+    let what =
+        main.map_or_else(String::new, |&(code, part)| format!("{} {}", state_name(code), percent(part)));
+    let mut evidence =
+        vec![format!("{} of the working time waits for {} {name}", percent(share), row.kind.words())];
+    evidence.extend(lock_user::holder(facts, row));
+    if !row.released_in.is_empty() {
+        evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
+    }
+    let is_inferred = !row.holder.observed;
+    Finding {
+        id: "LOCK_HELD_ACROSS_IO",
+        share,
+        sentence: format!(
+            "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
+            row.kind.words(),
+            percent(share)
+        ),
+        evidence,
+        counter_evidence: Vec::from_iter(
+            is_inferred.then(|| "the holder is inferred from who ended the waits".to_owned()),
+        ),
+        next_steps: vec![
+            "do not wait for I/O while holding the lock: let go of it before, or make that I/O faster"
+                .to_owned(),
+        ],
+        max_gain: gain(share),
+        agreement: [looks(row), Some(if waits >= 0.7 { Agreement::Agrees } else { Agreement::Silent })]
+            .into_iter()
+            .flatten()
+            .collect(),
+        explains: &["LOCK_USER", "FSYNC_BOUND", "DISK_WRITE_BOUND", "DISK_READ_BOUND"],
+        precedence: 0.3,
+        ..Finding::default()
     }
 }
