@@ -10,6 +10,8 @@ use profiler_common::state;
 pub enum FutexKind {
     Mutex,
     ReadWriteLock,
+    /// That of an interpreter of which one thread runs at a time: CPython's.
+    InterpreterLock,
     ConditionVariable,
     Semaphore,
     Join,
@@ -21,7 +23,7 @@ pub enum FutexKind {
 impl FutexKind {
     /// Whether somebody holds it, so that waiting for it is lost time.
     pub fn is_lock(self) -> bool {
-        matches!(self, Self::Mutex | Self::ReadWriteLock)
+        matches!(self, Self::Mutex | Self::ReadWriteLock | Self::InterpreterLock)
     }
 
     /// Name in every output.
@@ -29,6 +31,7 @@ impl FutexKind {
         match self {
             Self::Mutex => "mutex",
             Self::ReadWriteLock => "read_write_lock",
+            Self::InterpreterLock => "interpreter_lock",
             Self::ConditionVariable => "condition_variable",
             Self::Semaphore => "semaphore",
             Self::Join => "join",
@@ -41,6 +44,7 @@ impl FutexKind {
     pub fn words(self) -> &'static str {
         match self {
             Self::ReadWriteLock => "read-write lock",
+            Self::InterpreterLock => "interpreter lock",
             Self::ConditionVariable => "condition variable",
             other => other.name(),
         }
@@ -84,11 +88,29 @@ const BY_FUNCTION: &[(&str, FutexKind)] = &[
     ("runtime.stopm", FutexKind::Park),
 ];
 
+/// Functions of CPython that wait for nothing but its interpreter lock (Python/ceval_gil.h).
+const OF_INTERPRETER: &[&str] = &["take_gil", "PyEval_RestoreThread", "PyEval_AcquireThread"];
+/// Where the interpreter takes its lock again by itself. `take_gil` is a function without a name in most builds, and the one that
+/// calls it may be another: with the condition variable's own, so many functions lie in between at the most. Whatever a program
+/// calls lies further away.
+const INTERPRETER_LOOP: &str = "_PyEval_EvalFrameDefault";
+const FROM_LOOP: usize = 4;
+
 /// The kind of a futex wait: by the user functions of its stack, innermost first, or else by the mark that its state rests on.
-pub fn kind<'a>(state: u32, mut functions: impl Iterator<Item = &'a str>) -> FutexKind {
-    let by_function = functions.find_map(|function| {
-        BY_FUNCTION.iter().find(|(part, _)| function.contains(part)).map(|&(_, kind)| kind)
-    });
+pub fn kind<'a>(state: u32, functions: impl Iterator<Item = &'a str>) -> FutexKind {
+    let mut by_function = None;
+    let mut outside = 0;
+    for function in functions {
+        if by_function == Some(FutexKind::ConditionVariable) {
+            outside += 1;
+            let is_loop = outside <= FROM_LOOP && function == INTERPRETER_LOOP;
+            if is_loop || OF_INTERPRETER.contains(&function) {
+                return FutexKind::InterpreterLock;
+            }
+        }
+        by_function = by_function
+            .or_else(|| BY_FUNCTION.iter().find(|(part, _)| function.contains(part)).map(|&(_, kind)| kind));
+    }
     by_function.unwrap_or(by_state(state))
 }
 
@@ -143,6 +165,30 @@ mod tests {
         check(state::FUTEX_WAIT, &["__new_sem_wait_slow64", "main"], FutexKind::Semaphore);
         check(state::FUTEX_WAIT, &["std::thread::park"], FutexKind::Park);
         check(state::FUTEX_WAIT, &["runtime.futex", "runtime.notesleep"], FutexKind::Park);
+    }
+
+    #[test]
+    fn the_interpreters_condition_variable_is_its_lock() {
+        let named =
+            ["__futex_abstimed_wait_common", "pthread_cond_timedwait", "take_gil", "PyEval_RestoreThread"];
+        check(state::FUTEX_TIMED, &named, FutexKind::InterpreterLock);
+        let stripped =
+            ["pthread_cond_timedwait", "[python3.11+0x1]", "PyEval_RestoreThread", "[python3.11+0x2]"];
+        check(state::FUTEX_TIMED, &stripped, FutexKind::InterpreterLock);
+        let in_loop =
+            ["pthread_cond_timedwait", "[python3.11+0x1]", "[python3.11+0x3]", "_PyEval_EvalFrameDefault"];
+        check(state::FUTEX_TIMED, &in_loop, FutexKind::InterpreterLock);
+        let own = [
+            "pthread_cond_wait",
+            "[a.so+0x1]",
+            "[a.so+0x2]",
+            "cfunction_call",
+            "_PyObject_Call",
+            "_PyEval_EvalFrameDefault",
+        ];
+        check(state::FUTEX_WAIT, &own, FutexKind::ConditionVariable);
+        let lock = ["sem_clockwait", "PyThread_acquire_lock_timed", "lock_PyThread_acquire_lock"];
+        check(state::FUTEX_TIMED, &lock, FutexKind::Semaphore);
     }
 
     #[test]

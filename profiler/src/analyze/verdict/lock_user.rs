@@ -5,6 +5,7 @@ use profiler_common::state::{self, Group};
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::ledger::group;
+use crate::analyze::lock_kinds::FutexKind;
 use crate::analyze::locks::{FutexRow, lock_name};
 use crate::analyze::numbers::percent;
 use crate::analyze::state_name;
@@ -95,8 +96,12 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
         if row.holder.known_ratio >= HOLDER_KNOWN { Agreement::Agrees } else { Agreement::Silent },
         if row.waits >= 2.0 * WAITS { Agreement::Agrees } else { Agreement::Silent },
     ];
-    let doing = row.holder.meanwhile.first();
-    let next = match doing {
+    let is_interpreters = row.kind == FutexKind::InterpreterLock;
+    let next = match row.holder.meanwhile.first() {
+        _ if is_interpreters => {
+            "one thread of the interpreter runs at a time: let processes share the work, or do it in calls that release the lock"
+                .to_owned()
+        }
         Some(&(state::ON_CPU, _)) => {
             "hold it for less work, split it, or do the work outside of it".to_owned()
         }
@@ -122,7 +127,8 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
         evidence,
         counter_evidence,
         next_steps: vec![next],
-        max_gain: gain(share),
+        // Behind an interpreter's lock one CPU is used.
+        max_gain: gain(share).map(|gain| if is_interpreters { gain.min(facts.allowed_cpus) } else { gain }),
         agreement,
         precedence: 0.1,
         ..Finding::default()

@@ -271,6 +271,11 @@ pub const CASES: &[Case] = &[
     program!("goroutines at a mutex that is held across a sleep", HIDDEN_LOCK, |bench| {
         go(bench, "mutex_across_sleep")
     }),
+    program!("four Python threads compute", &["LOCK_USER", "CPU_SINGLE_THREAD"], |bench| {
+        python(bench, "compute")
+    }),
+    program!("a queue with little to do for three Python threads", ROOM, |bench| python(bench, "rest")),
+    program!("Python commits to SQLite, a row at a time", SYNCS, |bench| python(bench, "commit")),
     program!("redis without a client", IDLE, |bench| redis(bench, false)),
     program!("redis under redis-benchmark", &["CPU_SINGLE_THREAD", "CPU_BOUND", "CPU_SATURATED"], |bench| {
         redis(bench, true)
@@ -337,6 +342,14 @@ fn java(bench: &Bench, case: &str) -> Result<Scene> {
     let built = run(command("javac", &["-d", &classes, text(&source)]), TO_COMPILE)?;
     ensure!(built.status.success(), "the service does not compile: {built:?}");
     Scene::command(command("java", &["-cp", &classes, "Service", case]))
+}
+
+/// A case of the Python service of the tests.
+fn python(bench: &Bench, case: &str) -> Result<Scene> {
+    installed("python3", "python3")?;
+    let source = services().join("service.py");
+    let database = format!("{}/rows.db", disk(bench)?);
+    Scene::command(command("python3", &[text(&source), case, &database]))
 }
 
 fn services() -> PathBuf {
