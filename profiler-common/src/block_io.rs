@@ -206,7 +206,7 @@ pub struct Share {
     pub bytes: u64,
     pub queue_ns: u64,
     pub device_ns: u64,
-    /// Bits of [`submitter`], of the first one.
+    /// Bits of [`submitter`], of all of them.
     pub submitter: u32,
     /// Zero.
     pub reserved: u32,

@@ -391,5 +391,9 @@ fn add_share(key: &ShareKey, part: Share) {
         add(&raw mut (*known).bytes, part.bytes);
         add(&raw mut (*known).queue_ns, part.queue_ns);
         add(&raw mut (*known).device_ns, part.device_ns);
+        // The first request of a target may have arrived before its threads had accounts.
+        if (*known).submitter & part.submitter != part.submitter {
+            (*known).submitter |= part.submitter;
+        }
     }
 }
