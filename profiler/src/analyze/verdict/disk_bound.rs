@@ -10,6 +10,8 @@ use crate::analyze::numbers::{bytes, duration, percent};
 use crate::recording::RequestShare;
 
 const SHARE: f64 = 0.2;
+/// Of the working time: enough to be told.
+const FELT: f64 = 0.05;
 /// A part of the request's time that decides what is slow.
 const SLOW_DEVICE: f64 = 0.7;
 const QUEUED: f64 = 0.5;
@@ -49,51 +51,21 @@ fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32
     }
     let mut evidence = vec![];
     let mut next_steps = vec![];
-    let (blocked, queue, device) = requests(facts, states);
-    if blocked > 0 {
-        let (in_queue, in_device) = (queue as f64 / blocked as f64, device as f64 / blocked as f64);
-        evidence.push(format!(
-            "of the waits for requests {} was in the device, {} in its queue",
-            percent(in_device),
-            percent(in_queue)
-        ));
-        if in_device >= SLOW_DEVICE {
-            next_steps.push(
-                "the device itself is what takes the time: a faster one, or fewer and larger requests"
-                    .to_owned(),
-            );
-        } else if in_queue >= QUEUED {
-            next_steps.push("requests queue up: fewer at once, or a device that takes more".to_owned());
-        }
+    if let Some((sentence, step)) = where_in_their_way(facts, states) {
+        evidence.push(sentence);
+        next_steps.extend(step.map(str::to_owned));
     }
-    // The operation that the waits were for, at the device where it took the most time.
-    let wanted = |row: &&crate::analyze::DiskRow| {
-        (row.operation == operation::READ) == (id == "DISK_READ_BOUND") && row.of_target > 0
-    };
-    if let Some(row) = facts.disks.rows.iter().find(wanted) {
-        let name = facts.recording.block_io.devices.get(row.device).map_or("", |device| device.name.as_str());
-        evidence.push(format!(
-            "{name}: {} {}s of {}, {} at the median and {} at p99",
-            row.count,
-            operation::NAMES.get(row.operation as usize).copied().unwrap_or(what),
-            bytes(row.bytes / row.count.max(1)),
-            duration(row.total.p50),
-            duration(row.total.p99)
-        ));
-    }
+    evidence.extend(operation_at_device(facts, id == "DISK_READ_BOUND", what));
     let files =
         facts.disks.files.iter().filter(|file| states.contains(&file.state) && !file.path.is_empty()).take(2);
     evidence.extend(files.map(|file| format!("{} is waited for", file.path)));
-    for (path, ns) in &facts.waiting_paths {
-        if matches!(path, Path::RequestTag | Path::IoThrottle | Path::QueueFreeze) && facts.share(*ns) >= 0.05
-        {
-            evidence.push(format!("{}: {} of the working time", path.words(), percent(facts.share(*ns))));
-            if *path == Path::IoThrottle {
-                next_steps.insert(
-                    0,
-                    "a limit on I/O holds it up: `io.max`, `io.cost` or writeback throttling".to_owned(),
-                );
-            }
+    for (path, ns) in before_any_request(facts) {
+        evidence.push(format!("{}: {} of the working time", path.words(), percent(facts.share(ns))));
+        if path == Path::IoThrottle {
+            next_steps.insert(
+                0,
+                "a limit on I/O holds it up: `io.max`, `io.cost` or writeback throttling".to_owned(),
+            );
         }
     }
     let mut counter_evidence = vec![];
@@ -123,6 +95,53 @@ fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32
         is_plain: true,
         ..Finding::default()
     })
+}
+
+/// Whether requests took their time in the device or before it, and what to do about that.
+fn where_in_their_way(facts: &Facts<'_>, states: &[u32]) -> Option<(String, Option<&'static str>)> {
+    let (blocked, queue, device) = requests(facts, states);
+    if blocked == 0 {
+        return None;
+    }
+    // A request is under way a little longer than its thread is blocked.
+    let part = |ns: u64| (ns as f64 / blocked as f64).min(1.0);
+    let (in_queue, in_device) = (part(queue), part(device));
+    let step = if in_device >= SLOW_DEVICE {
+        Some("the device itself is what takes the time: a faster one, or fewer and larger requests")
+    } else {
+        (in_queue >= QUEUED).then_some("requests queue up: fewer at once, or a device that takes more")
+    };
+    let sentence = format!(
+        "of the waits for requests {} was in the device, {} in its queue",
+        percent(in_device),
+        percent(in_queue)
+    );
+    Some((sentence, step))
+}
+
+/// The operation that the waits were for, at the device where it took the most time.
+fn operation_at_device(facts: &Facts<'_>, is_read: bool, what: &str) -> Option<String> {
+    let is_wanted =
+        |row: &&crate::analyze::DiskRow| (row.operation == operation::READ) == is_read && row.of_target > 0;
+    let row = facts.disks.rows.iter().find(is_wanted)?;
+    let device = facts.recording.block_io.devices.get(row.device).map_or("", |device| device.name.as_str());
+    let name = operation::NAMES.get(row.operation as usize).copied().unwrap_or(what);
+    let plural = if name.ends_with("sh") { "es" } else { "s" };
+    let size =
+        if row.bytes == 0 { String::new() } else { format!(" of {}", bytes(row.bytes / row.count.max(1))) };
+    Some(format!(
+        "{device}: {} {name}{plural}{size}, {} at the median and {} at p99",
+        row.count,
+        duration(row.total.p50),
+        duration(row.total.p99)
+    ))
+}
+
+/// Waits that were felt for what comes before a request: a free one, a limit, a frozen queue.
+fn before_any_request(facts: &Facts<'_>) -> impl Iterator<Item = (Path, u64)> {
+    let is_before = |path: &Path| matches!(path, Path::RequestTag | Path::IoThrottle | Path::QueueFreeze);
+    let paths = facts.waiting_paths.iter().map(|(&path, &ns)| (path, ns));
+    paths.filter(move |(path, ns)| is_before(path) && facts.share(*ns) >= FELT)
 }
 
 /// Of the waits that requests have ended: all, in the queue, in the device.
