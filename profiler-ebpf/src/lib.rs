@@ -9,6 +9,7 @@
 
 pub mod atomic;
 pub mod classify;
+pub mod descriptor;
 pub mod emit;
 pub mod filter;
 pub mod maps;
@@ -16,3 +17,4 @@ pub mod probes;
 pub mod request;
 pub mod stack;
 pub mod task;
+pub mod wait;

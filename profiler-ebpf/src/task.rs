@@ -1,4 +1,4 @@
-//! The only reader of kernel structs: `task_struct`, its files and its saved user registers.
+//! The only reader of `task_struct` and of a thread's saved user registers. What its descriptors mean is `descriptor.rs`'s to read.
 //!
 //! Tasks come from BTF-typed arguments, so the verifier lets their fields be loaded directly, at offsets that are
 //! constants in frozen read-only data (seen on 6.18; a helper call a field costs some 15 ns each). A load through a
@@ -13,18 +13,9 @@ use aya_ebpf::helpers::{
         bpf_probe_read_kernel as probe_read_raw, bpf_task_pt_regs,
     },
 };
-use profiler_common::{
-    ledger::{COMM_BYTES, ThreadRecord},
-    offsets::ABSENT,
-    stat::Stat,
-};
+use profiler_common::{ledger::COMM_BYTES, offsets::ABSENT, stat::Stat};
 
-use crate::{
-    classify::{FileKind, WaitFacts},
-    config,
-    emit::count,
-    maps, offset,
-};
+use crate::{config, emit::count, maps, offset};
 
 /// Thread of the kernel (`PF_KTHREAD`, include/linux/sched.h).
 pub const PF_KTHREAD: u32 = 0x0020_0000;
@@ -276,7 +267,7 @@ impl Task {
     }
 
     #[inline(always)]
-    fn bit(self, byte_offset: u32, bit: u32) -> bool {
+    pub(crate) fn bit(self, byte_offset: u32, bit: u32) -> bool {
         byte_offset != ABSENT && self.field::<u8>(byte_offset) >> (bit & 7) & 1 != 0
     }
 }
@@ -337,230 +328,3 @@ impl UserRegisters {
 /// Which bits of the mode tell a 32-bit program, whose system calls have other numbers, and what they are for one: its
 /// code segment (`__USER32_CS`), on aarch64 its execution state (`PSR_MODE32_BIT`).
 const MODE_32_BIT: (u64, u64) = if cfg!(bpf_target_arch = "aarch64") { (0x10, 0x10) } else { (0xffff, 0x23) };
-
-/// For so long is it taken for granted what a descriptor refers to. Reading it takes three to six reads of kernel
-/// memory (without the memory a switch over a pipe took 87 ns instead of 74); in a storm of short waits it is read once a
-/// millisecond instead. A wait that lasts beyond that is looked at again before its end ([`FileMemory::is_doubtful`]), so
-/// when a descriptor comes to mean something else, at most this much of a thread's time has the wrong reason.
-const TRUSTED_NS: u64 = 1_000_000;
-
-/// What a thread's account remembers of the descriptor that it last waited on.
-#[derive(Clone, Copy)]
-pub struct FileMemory {
-    record: *mut ThreadRecord,
-    now: u64,
-}
-
-impl FileMemory {
-    /// That of an account, at a moment.
-    ///
-    /// # Safety
-    /// `record` points to a whole writable record.
-    #[inline(always)]
-    pub unsafe fn new(record: *mut ThreadRecord, now: u64) -> Self {
-        Self { record, now }
-    }
-
-    /// Whether the reason of the present wait rests on what was read before it began, and that is no longer trusted.
-    #[inline(always)]
-    pub fn is_doubtful(self) -> bool {
-        // SAFETY: by the constructor's contract.
-        let (read_at, since) = unsafe { ((*self.record).file_at_ns, (*self.record).since_ns) };
-        read_at < since && self.now > read_at + TRUSTED_NS
-    }
-
-    #[inline(always)]
-    fn recall(self, descriptor: i32) -> Option<FileKind> {
-        // SAFETY: by the constructor's contract.
-        unsafe {
-            let is_same = (*self.record).file_descriptor == descriptor as u32;
-            let is_young = self.now < (*self.record).file_at_ns + TRUSTED_NS;
-            if is_same && is_young { Some(FileKind::from_code((*self.record).file_kind)) } else { None }
-        }
-    }
-
-    #[inline(always)]
-    fn remember(self, descriptor: i32, kind: FileKind) {
-        // SAFETY: by the constructor's contract.
-        unsafe {
-            (*self.record).file_descriptor = descriptor as u32;
-            (*self.record).file_kind = kind as u32;
-            (*self.record).file_at_ns = self.now;
-        }
-    }
-}
-
-/// A thread at the moment at which it blocks, or later in the same wait.
-pub struct Wait {
-    task: Task,
-    state: u32,
-    registers: UserRegisters,
-    memory: Option<FileMemory>,
-}
-
-impl Wait {
-    /// `state`: the state bits with which the thread leaves the CPU. `memory`: of its account, to save reads.
-    #[inline(always)]
-    pub fn new(task: Task, state: u32, memory: Option<FileMemory>) -> Self {
-        Self { task, state, registers: task.user_registers(), memory }
-    }
-}
-
-impl WaitFacts for Wait {
-    #[inline(always)]
-    fn task_state(&self) -> u32 {
-        self.state
-    }
-
-    #[inline(always)]
-    fn task_flags(&self) -> u32 {
-        self.task.flags()
-    }
-
-    #[inline(always)]
-    fn is_frozen(&self) -> bool {
-        self.task.bit(offset!(task_frozen_byte), offset!(task_frozen_bit))
-    }
-
-    #[inline(always)]
-    fn in_iowait(&self) -> bool {
-        self.task.bit(offset!(task_in_iowait_byte), offset!(task_in_iowait_bit))
-    }
-
-    #[inline(always)]
-    fn syscall_class(&self) -> Option<u8> {
-        self.registers.syscall_class()
-    }
-
-    #[inline(always)]
-    fn argument(&self, index: u32) -> u64 {
-        self.registers.argument(index)
-    }
-
-    #[inline(always)]
-    fn file_kind(&self, descriptor: i32) -> FileKind {
-        if let Some(kind) = self.memory.and_then(|memory| memory.recall(descriptor)) {
-            return kind;
-        }
-        let kind = file_kind(self.task, descriptor).unwrap_or(FileKind::Unknown);
-        if let Some(memory) = self.memory {
-            memory.remember(descriptor, kind);
-        }
-        kind
-    }
-}
-
-/// Magic numbers of the kernel's internal file systems (include/uapi/linux/magic.h). Asked before the file type,
-/// because anonymous inodes carry `S_IFREG` since 6.16 and no type before.
-const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
-const S_IFMT: u16 = 0o170_000;
-
-/// The `struct file` behind a descriptor.
-#[inline(always)]
-fn file(task: Task, descriptor: i32) -> Option<u64> {
-    let files: *const u8 = load(task.pointer, offset!(task_files));
-    if files.is_null() {
-        return None;
-    }
-    let table: *const u8 = load(files, offset!(files_fdt));
-    if table.is_null() {
-        return None;
-    }
-    if descriptor as u32 >= load::<u32>(table, offset!(fdt_max_fds)) {
-        return None;
-    }
-    let slots: u64 = load(table, offset!(fdt_fd));
-    probe(slots + u64::from(descriptor as u32) * 8, 0)
-}
-
-/// The file behind a descriptor: number of the inode, device of its file system.
-#[inline(always)]
-pub fn file_of(task: Task, descriptor: i32) -> Option<(u64, u32)> {
-    let inode: u64 = probe(file(task, descriptor)?, offset!(file_inode))?;
-    let super_block: u64 = probe(inode, offset!(inode_sb))?;
-    Some((probe(inode, offset!(inode_number))?, probe(super_block, offset!(sb_dev))?))
-}
-
-/// The other end of an internet socket.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    pub family: u16,
-    pub local_port: u16,
-    pub port: u16,
-    pub address: [u8; 16],
-}
-
-/// The other end of the socket behind a descriptor; none if it is no internet socket.
-#[inline(always)]
-pub fn peer_of(task: Task, descriptor: i32) -> Option<Peer> {
-    const AF_INET: u16 = 2;
-    const AF_INET6: u16 = 10;
-    let (num, dport, daddr) = (offset!(sock_num), offset!(sock_dport), offset!(sock_daddr));
-    if num == ABSENT || dport == ABSENT || daddr == ABSENT {
-        return None;
-    }
-    let file = file(task, descriptor)?;
-    let inode: u64 = probe(file, offset!(file_inode))?;
-    if probe::<u16>(inode, offset!(inode_mode))? & S_IFMT != 0o140_000 {
-        return None;
-    }
-    let socket: u64 = probe(file, offset!(file_private_data))?;
-    let sock: u64 = probe(socket, offset!(socket_sk))?;
-    let family: u16 = probe(sock, offset!(sock_family))?;
-    let mut address = [0_u8; 16];
-    match family {
-        AF_INET => {
-            let four: [u8; 4] = probe(sock, daddr)?;
-            address[0] = four[0];
-            address[1] = four[1];
-            address[2] = four[2];
-            address[3] = four[3];
-        }
-        AF_INET6 if offset!(sock_v6_daddr) != ABSENT => address = probe(sock, offset!(sock_v6_daddr))?,
-        _ => return None,
-    }
-    Some(Peer { family, local_port: probe(sock, num)?, port: u16::from_be(probe(sock, dport)?), address })
-}
-
-#[inline(always)]
-fn file_kind(task: Task, descriptor: i32) -> Option<FileKind> {
-    let file = file(task, descriptor)?;
-    let inode: u64 = probe(file, offset!(file_inode))?;
-    Some(match probe::<u16>(inode, offset!(inode_mode))? & S_IFMT {
-        0o010_000 => FileKind::Pipe,
-        0o020_000 => FileKind::CharacterDevice,
-        0o060_000 => FileKind::Block,
-        0o140_000 => socket_kind(file)?,
-        _ => regular_or_anonymous(file, inode)?,
-    })
-}
-
-#[inline(always)]
-fn socket_kind(file: u64) -> Option<FileKind> {
-    let socket: u64 = probe(file, offset!(file_private_data))?;
-    let sock: u64 = probe(socket, offset!(socket_sk))?;
-    Some(match probe::<u16>(sock, offset!(sock_family))? {
-        1 => FileKind::UnixSocket,
-        2 | 10 => FileKind::InternetSocket,
-        _ => FileKind::OtherSocket,
-    })
-}
-
-#[inline(always)]
-fn regular_or_anonymous(file: u64, inode: u64) -> Option<FileKind> {
-    let super_block: u64 = probe(inode, offset!(inode_sb))?;
-    if probe::<u64>(super_block, offset!(sb_magic))? != ANON_INODE_FS_MAGIC {
-        return Some(FileKind::Regular);
-    }
-    let dentry: u64 = probe(file, offset!(file_dentry))?;
-    let name: u64 = probe(dentry, offset!(dentry_name))?;
-    Some(match &probe::<[u8; 8]>(name, 0)? {
-        b"[eventfd" => FileKind::Eventfd,
-        b"[timerfd" => FileKind::Timerfd,
-        b"[signalf" => FileKind::Signalfd,
-        b"[eventpo" => FileKind::Epoll,
-        b"[io_urin" => FileKind::IoUring,
-        b"inotify\0" | b"[fanotif" | b"[userfau" | b"[perf_ev" => FileKind::Notification,
-        _ => FileKind::Unknown,
-    })
-}

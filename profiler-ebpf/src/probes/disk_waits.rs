@@ -14,9 +14,10 @@ use profiler_common::{
 use super::ledger::Account;
 use crate::{
     atomic::add,
+    descriptor::file_of,
     emit::{count, emit},
     maps::{self, COMPLETIONS, DISK_WAITS, FILE_WAITS},
-    task::{PF_KTHREAD, Task, current_comm, file_of},
+    task::{PF_KTHREAD, Task, current_comm},
 };
 
 /// From the completion to the wake-up that follows from it, the file system and the scheduler do their part, on the same CPU and

@@ -19,7 +19,8 @@ use crate::{
     emit::{NO_WAKEUP, count},
     filter,
     maps::{self, EVENTS, OWN_TIDS, THREADS},
-    task::{FileMemory, Task, Wait},
+    task::Task,
+    wait::{FileMemory, Wait},
 };
 
 /// `TASK_DEAD`: the thread has left a CPU for the last time.

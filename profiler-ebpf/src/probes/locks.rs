@@ -24,11 +24,12 @@ use super::ledger::{Account, now_ns};
 use crate::{
     atomic::add,
     config,
+    descriptor::peer_of,
     emit::{NO_WAKEUP, count, emit},
     maps::{self, EVENTS, KERNEL_LOCKS},
     offset,
     stack::{self, UserMemory},
-    task::{PF_KTHREAD, Task, current_comm, peer_of, probe},
+    task::{PF_KTHREAD, Task, current_comm, probe},
 };
 
 /// Waits for locks that one pass of the off-CPU sampler tells: some 2 µs each.

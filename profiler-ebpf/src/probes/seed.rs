@@ -10,11 +10,7 @@
 use profiler_common::{ledger::flags, state};
 
 use super::ledger::{Account, Opening, TASK_DEAD, now_ns, open};
-use crate::{
-    classify::classify,
-    filter, maps,
-    task::{Task, Wait},
-};
+use crate::{classify::classify, filter, maps, task::Task, wait::Wait};
 
 /// Opens the account of one thread if it is a target, or looks again at the one that it has.
 #[inline(always)]
