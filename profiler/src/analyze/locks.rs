@@ -1,4 +1,4 @@
-//! Locks: how long they were waited for, by whom, who held them and what that one did meanwhile; and waits in a circle.
+//! Locks: how long they were waited for, by whom, who held them and what that one did meanwhile.
 //!
 //! Times are the ledger's, shared out over the off-CPU samples that wait for the lock; where a kernel has none, what the told ends
 //! of waits stand for. Who holds a lock is observed, if the lock's own word says it, or inferred: it was the one who woke.
@@ -6,14 +6,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use profiler_common::lock::contention;
 use profiler_common::state;
 
 use super::add;
+use super::deadlocks::{Deadlock, deadlocks};
+use super::kernel_locks::{KernelLockRow, kernel_locks};
 use super::label::frame_labels;
 use super::lock_kinds::{FutexKind, by_state, kind};
 use super::shares::Shares;
-use super::waits_in::telling;
 use super::wakers::bounded;
 use crate::recording::{LockId, Party, Place, Recording, StackId, ThreadId};
 
@@ -21,9 +21,6 @@ use crate::recording::{LockId, Party, Place, Recording, StackId, ThreadId};
 const FEW_TICKS: u64 = 5;
 /// Functions of a stack that are kept: the innermost tell which call of the program it is.
 const FUNCTIONS: usize = 6;
-/// A wait that is part of a circle has lasted at least this long: else it may be one that just ends.
-const DEADLOCK_NS: u64 = 100_000_000;
-
 /// Everything about locks.
 #[derive(Debug, Default)]
 pub struct LockReport {
@@ -60,30 +57,6 @@ pub struct Holder {
     pub parties: Vec<(Party, f64)>,
     /// What they did meanwhile: states by their share, the largest first. Empty if that is not known.
     pub meanwhile: Vec<(u32, f64)>,
-}
-
-/// One lock of the kernel that recorded threads waited for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KernelLockRow {
-    pub lock: LockId,
-    /// `mutex`, `rwsem`, `spinlock` and so on.
-    pub kind: &'static str,
-    pub count: u64,
-    /// Asleep, and spinning.
-    pub slept_ns: u64,
-    pub spun_ns: u64,
-    pub longest_ns: u64,
-    pub holder: Holder,
-    /// Kernel function in which most of it was waited for.
-    pub waited_in: Option<String>,
-}
-
-/// Threads that wait for each other in a circle: each waits for the lock that the next one holds, the last for the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deadlock {
-    pub steps: Vec<(ThreadId, LockId)>,
-    /// How long it has lasted at least.
-    pub since_ns: u64,
 }
 
 impl LockReport {
@@ -207,7 +180,7 @@ fn is_of_locks(name: &str) -> bool {
 }
 
 /// Who held a lock, by its own word at the ticks, or else by who ended the waits for it.
-fn holder(recording: &Recording, lock: LockId) -> Holder {
+pub(super) fn holder(recording: &Recording, lock: LockId) -> Holder {
     let held = recording.locks.held.iter().filter(|held| held.lock == lock);
     let (mut ticks, mut known) = (0_u64, 0_u64);
     let (mut parties, mut meanwhile): (HashMap<Party, u64>, BTreeMap<u32, u64>) =
@@ -259,131 +232,6 @@ fn finished(
     Holder { observed, known_ratio: share(known, all).min(1.0), parties, meanwhile }
 }
 
-fn kernel_locks(recording: &Recording, shares: &Shares) -> Vec<KernelLockRow> {
-    let mut rows: BTreeMap<LockId, KernelLockRow> = BTreeMap::new();
-    for waits in &recording.locks.kernel_waits {
-        let row = rows.entry(waits.lock).or_insert_with(|| KernelLockRow {
-            lock: waits.lock,
-            kind: kernel_kind(waits.kind),
-            count: 0,
-            slept_ns: 0,
-            spun_ns: 0,
-            longest_ns: 0,
-            holder: holder(recording, waits.lock),
-            waited_in: waited_in(recording, shares, waits.lock),
-        });
-        row.count = row.count.saturating_add(waits.count);
-        row.longest_ns = row.longest_ns.max(waits.longest_ns);
-        let sum = if waits.kind & contention::SPIN != 0 { &mut row.spun_ns } else { &mut row.slept_ns };
-        *sum = sum.saturating_add(waits.waited_ns);
-    }
-    let mut rows: Vec<KernelLockRow> = rows.into_values().collect();
-    rows.sort_by_key(|row| (Reverse(row.slept_ns.saturating_add(row.spun_ns)), row.lock));
-    rows
-}
-
-/// What the kernel's bits say (`LCB_F_*`).
-fn kernel_kind(bits: u32) -> &'static str {
-    let has = |bit: u32| bits & bit != 0;
-    if has(contention::MUTEX) {
-        "mutex"
-    } else if has(contention::PERCPU) {
-        "percpu-rwsem"
-    } else if has(contention::RT) {
-        "rt_mutex"
-    } else if has(contention::SPIN) {
-        if has(contention::READ) || has(contention::WRITE) { "rwlock" } else { "spinlock" }
-    } else if has(contention::READ) || has(contention::WRITE) {
-        "rwsem"
-    } else {
-        "semaphore"
-    }
-}
-
-/// The function that asks for it: the innermost that is neither the lock's own nor the scheduler's.
-fn waited_in(recording: &Recording, shares: &Shares, lock: LockId) -> Option<String> {
-    let mut by_function: HashMap<String, u64> = HashMap::new();
-    for (sample, &ns) in
-        recording.samples.iter().zip(&shares.ns).filter(|(sample, _)| sample.lock == Some(lock))
-    {
-        let stack = &recording.stacks[sample.stack as usize];
-        let labels: Vec<String> = super::label::kernel_frames(recording, stack)
-            .iter()
-            .flat_map(|&frame| frame_labels(recording, frame))
-            .map(|label| label.text.into_owned())
-            .collect();
-        let own = |name: &&str| !is_of_kernel_locks(name);
-        if let Some(function) = telling(labels.iter().map(String::as_str).filter(own)) {
-            add(by_function.entry(function.to_owned()).or_default(), ns.max(1));
-        }
-    }
-    by_function.into_iter().max_by_key(|(name, ns)| (*ns, Reverse(name.clone()))).map(|(name, _)| name)
-}
-
-fn is_of_kernel_locks(name: &str) -> bool {
-    const PARTS: &[&str] = &[
-        "mutex_",
-        "rwsem_",
-        "down_",
-        "queued_spin_lock",
-        "queued_read_lock",
-        "queued_write_lock",
-        "_raw_spin",
-        "_raw_read",
-        "_raw_write",
-        "osq_lock",
-        "percpu_down",
-        "__percpu_",
-        "rt_mutex",
-        "native_queued",
-    ];
-    PARTS.iter().any(|part| name.trim_start_matches('_').starts_with(part.trim_start_matches('_')))
-}
-
-/// Circles among the waits that were open at the end.
-fn deadlocks(recording: &Recording) -> Vec<Deadlock> {
-    let ended = recording.meta.ended_at_ns;
-    let is_old = |since_ns: u64| ended.saturating_sub(since_ns) >= DEADLOCK_NS;
-    let waits: HashMap<ThreadId, (LockId, ThreadId, u64)> = recording
-        .locks
-        .open
-        .iter()
-        .filter(|open| is_old(open.since_ns))
-        .filter_map(|open| match open.owner {
-            Party::Thread(owner) => Some((open.waiter, (open.lock, owner, open.since_ns))),
-            _ => None,
-        })
-        .collect();
-    let mut found: BTreeSet<Vec<ThreadId>> = BTreeSet::new();
-    let mut deadlocks = Vec::new();
-    for &start in waits.keys().collect::<BTreeSet<_>>() {
-        let Some(circle) = circle_from(start, &waits) else { continue };
-        let mut members = circle.clone();
-        members.sort_unstable();
-        if found.insert(members) {
-            let since = circle.iter().map(|thread| waits[thread].2).max().unwrap_or(0);
-            let steps = circle.iter().map(|thread| (*thread, waits[thread].0)).collect();
-            deadlocks.push(Deadlock { steps, since_ns: since });
-        }
-    }
-    deadlocks
-}
-
-/// The circle that begins with this thread, if it is part of one.
-fn circle_from(start: ThreadId, waits: &HashMap<ThreadId, (LockId, ThreadId, u64)>) -> Option<Vec<ThreadId>> {
-    let mut circle = vec![start];
-    let mut at = start;
-    while circle.len() <= waits.len() {
-        let (_, owner, _) = waits.get(&at)?;
-        if *owner == start {
-            return Some(circle);
-        }
-        at = *owner;
-        circle.push(at);
-    }
-    None
-}
-
 /// What a lock is called: its variable, its place, or its address.
 pub fn lock_name(recording: &Recording, lock: LockId) -> String {
     let Some(lock) = recording.locks.locks.get(lock as usize) else { return "a lock".to_owned() };
@@ -410,7 +258,7 @@ pub fn lock_name(recording: &Recording, lock: LockId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Held, Lock, Locks, Meta, OpenWait, Wake};
+    use crate::recording::{Held, Lock, Locks, Wake};
 
     fn locks(number: usize) -> Vec<Lock> {
         let lock = |index: usize| Lock {
@@ -421,42 +269,6 @@ mod tests {
             name: String::new(),
         };
         (0..number).map(lock).collect()
-    }
-
-    fn open(waiter: ThreadId, lock: LockId, owner: ThreadId) -> OpenWait {
-        OpenWait { waiter, lock, owner: Party::Thread(owner), since_ns: 1_000_000_000 }
-    }
-
-    fn with(open: Vec<OpenWait>) -> Recording {
-        Recording {
-            meta: Meta { ended_at_ns: 5_000_000_000, ..Meta::default() },
-            locks: Locks { followed: true, locks: locks(4), open, ..Locks::default() },
-            ..Recording::default()
-        }
-    }
-
-    #[test]
-    fn two_threads_that_wait_for_each_other_are_a_deadlock_once() {
-        let found = deadlocks(&with(vec![open(1, 0, 2), open(2, 1, 1), open(3, 0, 2)]));
-        assert_eq!(found, [Deadlock { steps: vec![(1, 0), (2, 1)], since_ns: 1_000_000_000 }]);
-    }
-
-    #[test]
-    fn a_chain_that_ends_with_a_running_thread_is_none() {
-        assert_eq!(deadlocks(&with(vec![open(1, 0, 2), open(2, 1, 3)])), []);
-    }
-
-    #[test]
-    fn a_circle_of_moments_is_none() {
-        let mut recording = with(vec![open(1, 0, 2), open(2, 1, 1)]);
-        recording.meta.ended_at_ns = 1_050_000_000;
-        assert_eq!(deadlocks(&recording), []);
-    }
-
-    #[test]
-    fn a_circle_of_many_has_each_step() {
-        let found = deadlocks(&with(vec![open(1, 0, 2), open(2, 1, 3), open(3, 2, 1)]));
-        assert_eq!(found[0].steps, [(1, 0), (2, 1), (3, 2)]);
     }
 
     fn wake(waker: Party, weight_ns: u64, meanwhile: Vec<(u32, u64)>) -> Wake {
@@ -508,14 +320,5 @@ mod tests {
         assert!(!found.observed);
         assert_eq!(found.parties, [(Party::Thread(2), 0.75), (Party::Thread(3), 0.25)]);
         assert_eq!(found.meanwhile[0], (state::TIMER, 2.0 / 3.0));
-    }
-
-    #[test]
-    fn locks_of_the_kernel_are_told_by_its_own_bits() {
-        let kinds = [32 | 1, 32, 2, 4, 1, 1 | 2, 16 | 2, 8].map(kernel_kind);
-        assert_eq!(
-            kinds,
-            ["mutex", "mutex", "rwsem", "rwsem", "spinlock", "rwlock", "percpu-rwsem", "rt_mutex"]
-        );
     }
 }
