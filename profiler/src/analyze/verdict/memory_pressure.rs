@@ -4,84 +4,30 @@ use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::kernel_paths::Path;
 use crate::analyze::numbers::{bytes, percent};
+use crate::recording::Group;
 
 const SHARE: f64 = 0.05;
 /// With this much pressure, page faults that wait for the disk are for pages that had been there before.
 const PRESSURE: f64 = 0.05;
 
+/// So many limit hits, pages read back or read again say something; fewer are chance.
+const MANY: u64 = 100;
+/// Ways through the kernel that free memory or read back what was taken.
+const DIRECT: [Path; 3] = [Path::Reclaim, Path::Compaction, Path::SwapIn];
+
 pub struct MemoryPressure;
 
 impl Rule for MemoryPressure {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
-        let direct = facts.paths_ns(&[Path::Reclaim, Path::Compaction, Path::SwapIn]);
-        let some = facts.pressure(|pressure| pressure.memory_some_ns);
-        let full = facts.pressure(|pressure| pressure.memory_full_ns);
-        let group = facts
-            .machine
-            .groups
-            .iter()
-            .filter(|group| group.memory_limit_bytes.is_some())
-            .max_by_key(|group| group.memory_limit_hits);
-        let hits = group.map_or(0, |group| group.memory_limit_hits);
-        let refaults = facts.machine.memory.map_or(0, |memory| memory.refaults);
-        let swapped = facts.machine.memory.map_or(0, |memory| memory.swapped_in);
-        let is_short = some.is_some_and(|some| some >= PRESSURE) || hits > 100 || swapped > 100;
-        // Of a machine or group that is short of memory, what has to be read again counts too.
-        let again = if is_short && (refaults > 100 || swapped > 100) {
-            facts.work.page_fault_io_ns.saturating_add(facts.work.disk_read_ns)
-        } else {
-            0
-        };
-        let share = facts.share(direct.max(again));
-        if share < SHARE || !is_short && facts.share(direct) < 2.0 * SHARE {
+        let signs = Signs::of(facts);
+        let share = facts.share(signs.direct_ns.max(signs.again_ns));
+        if share < SHARE || !signs.is_short && facts.share(signs.direct_ns) < 2.0 * SHARE {
             return Outcome::Clear;
         }
-        let mut evidence = vec![];
-        for path in [Path::Reclaim, Path::Compaction, Path::SwapIn] {
-            let ns = facts.paths_ns(&[path]);
-            if facts.share(ns) >= 0.01 {
-                evidence.push(format!("{}: {} of the working time", path.words(), percent(facts.share(ns))));
-            }
-        }
-        if again > direct {
-            evidence.push(format!(
-                "pages that are read again: {} of the working time, {refaults} such pages on the machine",
-                percent(facts.share(again))
-            ));
-        }
-        evidence.extend(
-            some.map(|some| {
-                format!("pressure: some task waited for memory for {} of the time", percent(some))
-            }),
-        );
-        if let Some(group) = group.filter(|group| group.memory_limit_hits > 0) {
-            evidence.push(format!(
-                "the control group {} met its limit of {} {} times, and has {}",
-                group.path,
-                bytes(group.memory_limit_bytes.unwrap_or(0)),
-                group.memory_limit_hits,
-                bytes(group.memory_bytes)
-            ));
-        }
-        let mut next_steps = vec![];
-        match group.filter(|group| group.memory_limit_hits > 0) {
-            Some(group) => next_steps
-                .push(format!("raise the memory limit of {}, or make the program need less", group.path)),
-            None => next_steps
-                .push("give the machine more memory, or find who uses it: `ps --sort=-rss`".to_owned()),
-        }
-        let agreement = [
-            Agreement::by(some, PRESSURE, 0.005),
-            Agreement::by(full, 0.01, 0.0),
-            group.map(|_| if hits > 0 { Agreement::Agrees } else { Agreement::Silent }),
-            facts.machine.memory.map(|memory| {
-                if memory.scanned_directly > 0 || memory.refaults > 0 || memory.swapped_in > 0 {
-                    Agreement::Agrees
-                } else {
-                    Agreement::Contradicts
-                }
-            }),
-        ];
+        let next_step = match signs.group.filter(|group| group.memory_limit_hits > 0) {
+            Some(group) => format!("raise the memory limit of {}, or make the program need less", group.path),
+            None => "give the machine more memory, or find who uses it: `ps --sort=-rss`".to_owned(),
+        };
         Outcome::Found(Finding {
             id: "MEMORY_PRESSURE",
             share,
@@ -89,11 +35,11 @@ impl Rule for MemoryPressure {
                 "there is too little memory: {} of the working time goes to freeing it or to reading pages again",
                 percent(share)
             ),
-            evidence,
+            evidence: signs.evidence(facts),
             counter_evidence: vec![],
-            next_steps,
+            next_steps: vec![next_step],
             max_gain: gain(share),
-            agreement: agreement.into_iter().flatten().collect(),
+            agreement: signs.agreement(facts),
             samples: None,
             explains: &[
                 "DISK_READ_BOUND",
@@ -105,5 +51,91 @@ impl Rule for MemoryPressure {
             precedence: 0.4,
             ..Finding::default()
         })
+    }
+}
+
+/// What speaks of memory, in the threads' time and in the machine's counters.
+struct Signs<'a> {
+    /// Shares of the time in which some task, and all, waited for memory (PSI).
+    some: Option<f64>,
+    full: Option<f64>,
+    /// Of the control groups with a limit, the one that met it most often.
+    group: Option<&'a Group>,
+    /// The machine or the group is short of memory.
+    is_short: bool,
+    /// Time of the working threads in [`DIRECT`] ways.
+    direct_ns: u64,
+    /// Their time in which pages were read again; 0 where memory is not short.
+    again_ns: u64,
+    /// Pages that were read again, on the machine.
+    refaults: u64,
+}
+
+impl<'a> Signs<'a> {
+    fn of(facts: &Facts<'a>) -> Self {
+        let some = facts.pressure(|pressure| pressure.memory_some_ns);
+        let groups = facts.machine.groups.iter().filter(|group| group.memory_limit_bytes.is_some());
+        let group = groups.max_by_key(|group| group.memory_limit_hits);
+        let hits = group.map_or(0, |group| group.memory_limit_hits);
+        let memory = facts.machine.memory;
+        let (refaults, swapped) = memory.map_or((0, 0), |memory| (memory.refaults, memory.swapped_in));
+        let is_short = some.is_some_and(|some| some >= PRESSURE) || hits > MANY || swapped > MANY;
+        // Of a machine or group that is short of memory, what has to be read again counts too.
+        let reads_again = is_short && (refaults > MANY || swapped > MANY);
+        let reads = facts.work.page_fault_io_ns.saturating_add(facts.work.disk_read_ns);
+        Self {
+            some,
+            full: facts.pressure(|pressure| pressure.memory_full_ns),
+            group,
+            is_short,
+            direct_ns: facts.paths_ns(&DIRECT),
+            again_ns: if reads_again { reads } else { 0 },
+            refaults,
+        }
+    }
+
+    fn evidence(&self, facts: &Facts<'_>) -> Vec<String> {
+        let of_work = |ns: u64| percent(facts.share(ns));
+        let mut evidence = vec![];
+        for path in DIRECT {
+            let ns = facts.paths_ns(&[path]);
+            if facts.share(ns) >= 0.01 {
+                evidence.push(format!("{}: {} of the working time", path.words(), of_work(ns)));
+            }
+        }
+        if self.again_ns > self.direct_ns {
+            evidence.push(format!(
+                "pages that are read again: {} of the working time, {} such pages on the machine",
+                of_work(self.again_ns),
+                self.refaults
+            ));
+        }
+        let pressure =
+            |some| format!("pressure: some task waited for memory for {} of the time", percent(some));
+        evidence.extend(self.some.map(pressure));
+        if let Some(group) = self.group.filter(|group| group.memory_limit_hits > 0) {
+            evidence.push(format!(
+                "the control group {} met its limit of {} {} times, and has {}",
+                group.path,
+                bytes(group.memory_limit_bytes.unwrap_or(0)),
+                group.memory_limit_hits,
+                bytes(group.memory_bytes)
+            ));
+        }
+        evidence
+    }
+
+    fn agreement(&self, facts: &Facts<'_>) -> Vec<Agreement> {
+        let agrees_or = |agrees: bool, or: Agreement| if agrees { Agreement::Agrees } else { or };
+        let sources = [
+            Agreement::by(self.some, PRESSURE, 0.005),
+            Agreement::by(self.full, 0.01, 0.0),
+            self.group.map(|group| agrees_or(group.memory_limit_hits > 0, Agreement::Silent)),
+            facts.machine.memory.map(|memory| {
+                let is_short = memory.scanned_directly > 0 || memory.refaults > 0 || memory.swapped_in > 0;
+                agrees_or(is_short, Agreement::Contradicts)
+            }),
+        ];
+        sources.into_iter().flatten().collect()
     }
 }
