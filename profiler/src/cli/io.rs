@@ -1,11 +1,11 @@
 //! `profiler io`: shows what disks do.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 
 use anyhow::Result;
 
-use super::{args::Io, code};
+use super::{args::Io, code, outputs::stdout_has_colour};
 use crate::{
     kernel,
     report::{DiskPage, Style},
@@ -18,8 +18,7 @@ use crate::{
 /// A privilege is missing, or the kernel lacks or refuses something.
 pub fn run(args: &Io) -> Result<u8> {
     kernel::check_privileges()?;
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let page = DiskPage { style: Style { colour }, histograms: args.histogram };
+    let page = DiskPage { style: Style { colour: stdout_has_colour() }, histograms: args.histogram };
     let options =
         WatchOptions { interval: args.interval, count: args.count, budget_ratio: args.max_overhead };
     let whole = session::watch(options, |interval| printed(&page.text(interval)))?;

@@ -168,9 +168,7 @@ impl Plan {
     fn render(&self, output: &Output, report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         match output.format {
             Format::Text => {
-                let is_terminal =
-                    output.destination == Destination::Stdout && std::io::stdout().is_terminal();
-                let colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
+                let colour = output.destination == Destination::Stdout && stdout_has_colour();
                 Text { style: Style { colour } }.render(report, out)
             }
             Format::Json => Json.render(report, out),
@@ -179,6 +177,11 @@ impl Plan {
             Format::Capture => capture::save(report.recording, out),
         }
     }
+}
+
+/// On a terminal whose user has not turned it off (<https://no-color.org>).
+pub(super) fn stdout_has_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 fn header(report: &Report) -> svg::Header {
