@@ -66,6 +66,38 @@ impl Postgres {
     }
 }
 
+/// A redis that keeps nothing on the disk, and its port.
+#[track_caller]
+pub fn redis(directory: &Path) -> (Running, String) {
+    let port = free_port();
+    let keeps_nothing = ["--save", "", "--appendonly", "no"];
+    let place = ["--port", &port, "--bind", "127.0.0.1", "--dir", text(directory)];
+    let redis = command(&program("redis-server", "redis-server"), &[&place[..], &keeps_nothing].concat());
+    let server = Running::start(redis).expect("redis starts");
+    wait_for_port(&port);
+    (server, port)
+}
+
+/// An nginx of so many workers that serves the one page `index.html` of a directory, and its port.
+#[track_caller]
+pub fn nginx(directory: &Path, workers: u32) -> (Running, String) {
+    let (port, folder) = (free_port(), text(directory));
+    let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let places = places.map(|name| format!("{name}_temp_path {folder}/{name};")).join(" ");
+    let configuration = format!(
+        "daemon off; worker_processes {workers}; pid {folder}/nginx.pid; user root;
+         events {{ worker_connections 256; }}
+         http {{ access_log off; {places} server {{ listen 127.0.0.1:{port}; root {folder}; }} }}"
+    );
+    fs::create_dir_all(directory).expect("a directory");
+    fs::write(directory.join("index.html"), "<p>one page</p>\n").expect("a page");
+    fs::write(directory.join("nginx.conf"), configuration).expect("a configuration");
+    let options = ["-p", folder, "-c", "nginx.conf", "-e", "error.log"];
+    let server = Running::start(command(&program("nginx", "nginx-light"), &options)).expect("nginx starts");
+    wait_for_port(&port);
+    (server, port)
+}
+
 /// A process and the processes that it has started.
 pub fn process_and_children(parent: u32) -> Vec<u32> {
     let tasks = format!("/proc/{parent}/task/{parent}/children");

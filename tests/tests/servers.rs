@@ -2,17 +2,13 @@
 //! Each server is a private instance in a directory of its own, ended with the test.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use profiler_tests::harness::Live;
 use profiler_tests::report::{Report, Thread, check_closed, check_near};
 use profiler_tests::running::Running;
-use profiler_tests::servers::{
-    Postgres, SET_UP, command, free_port, process_and_children, program, text, wait_for_port,
-};
+use profiler_tests::servers::{Postgres, SET_UP, command, nginx, process_and_children, program, redis};
 use profiler_tests::trace::{self, Times};
 
 /// Length of each recording; the load lasts longer at both ends.
@@ -38,23 +34,7 @@ fn postgres_under_pgbench() {
 #[test]
 fn redis_under_redis_benchmark() {
     let Some(live) = Live::start() else { return };
-    let port = free_port();
-    let directory = live.scratch.path();
-    let options = [
-        "--port",
-        &port,
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--dir",
-        text(directory),
-    ];
-    let server =
-        Running::start(command(&program("redis-server", "redis-server"), &options)).expect("redis starts");
-    wait_for_port(&port);
+    let (server, port) = redis(live.scratch.path());
     let load = ["-p", &port, "-t", "set,get", "-n", "1000000", "-l", "-q"];
     let load =
         Running::start(command(&program("redis-benchmark", "redis-tools"), &load)).expect("the load starts");
@@ -66,13 +46,7 @@ fn redis_under_redis_benchmark() {
 #[test]
 fn nginx_under_wrk() {
     let Some(live) = Live::start() else { return };
-    let port = free_port();
-    let directory = live.scratch.path();
-    fs::write(directory.join("index.html"), "<p>one page</p>\n").expect("a page");
-    fs::write(directory.join("nginx.conf"), nginx_configuration(&port, directory)).expect("a configuration");
-    let options = ["-p", text(directory), "-c", "nginx.conf", "-e", "error.log"];
-    let server = Running::start(command(&program("nginx", "nginx"), &options)).expect("nginx starts");
-    wait_for_port(&port);
+    let (server, port) = nginx(live.scratch.path(), 2);
     let load = ["-t", "1", "-c", "16", "-d", LOAD_SECONDS, &format!("http://127.0.0.1:{port}/index.html")];
     let load = Running::start(command(&program("wrk", "wrk"), &load)).expect("wrk starts");
     let report = record_under_load(&live, server.pid());
@@ -84,20 +58,6 @@ fn nginx_under_wrk() {
     );
     server.signal(libc::SIGTERM);
     server.finish(SET_UP).expect("nginx ends");
-}
-
-fn nginx_configuration(port: &str, directory: &Path) -> String {
-    let directory = directory.display();
-    format!(
-        "daemon off; worker_processes 2; pid {directory}/nginx.pid; user root;
-         events {{ worker_connections 256; }}
-         http {{
-             access_log off;
-             client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-             fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-             server {{ listen 127.0.0.1:{port}; root {directory}; }}
-         }}"
-    )
 }
 
 /// Records a server and all of its processes, and compares the ledger with the kernel's own trace of the same time.

@@ -14,7 +14,7 @@ mod empty;
 mod tables;
 
 pub use self::outputs::pgbench_rate;
-pub use self::servers::{UnderPgbench, configuration};
+pub use self::servers::UnderPgbench;
 
 use anyhow::{Context, Result};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::running::{Running, run};
-use profiler_tests::servers::{Postgres, command, free_port, process_and_children, program, wait_for_port};
+use profiler_tests::servers::{self, Postgres, command, process_and_children, program};
 
 use super::outputs::{self, Measured};
 use super::workloads::{Load, Ready};
@@ -29,14 +29,9 @@ pub struct Redis {
 }
 
 impl Redis {
-    pub fn start(bench: &Bench) -> Result<Self> {
-        let port = free_port();
-        let options = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"];
-        let mut server = command("redis-server", &options);
-        server.arg(bench.path(""));
-        let server = Running::start(server).context("redis does not start")?;
-        wait_for_port(&port);
-        Ok(Self { server, port })
+    pub fn start(bench: &Bench) -> Self {
+        let (server, port) = servers::redis(bench.path("").as_ref());
+        Self { server, port }
     }
 
     fn load(&self) -> Result<Measured> {
@@ -115,15 +110,9 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    pub fn start(bench: &Bench) -> Result<Self> {
-        let (port, folder) = (free_port(), bench.path("overhead-nginx"));
-        fs::create_dir(&folder)?;
-        fs::write(format!("{folder}/index.html"), "<p>one page</p>\n")?;
-        fs::write(format!("{folder}/nginx.conf"), configuration(&port, &folder))?;
-        let options = ["-p", &folder, "-c", "nginx.conf", "-e", "error.log"];
-        let server = Running::start(command(&program("nginx", "nginx-light"), &options))?;
-        wait_for_port(&port);
-        Ok(Self { server, port })
+    pub fn start(bench: &Bench) -> Self {
+        let (server, port) = servers::nginx(bench.path("overhead-nginx").as_ref(), 1);
+        Self { server, port }
     }
 
     fn load(&self) -> Result<Measured> {
@@ -136,15 +125,4 @@ impl Load for Nginx {
     fn ready(&mut self) -> Result<Ready<'_>> {
         Ok(Ready { pids: process_and_children(self.server.pid()), go: Box::new(|| self.load()) })
     }
-}
-
-/// Of an nginx that serves one folder.
-pub fn configuration(port: &str, folder: &str) -> String {
-    let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let places = places.map(|name| format!("{name}_temp_path {folder}/{name};")).join(" ");
-    format!(
-        "daemon off; worker_processes 1; pid {folder}/nginx.pid; user root;
-         events {{ worker_connections 256; }}
-         http {{ access_log off; {places} server {{ listen 127.0.0.1:{port}; root {folder}; }} }}"
-    )
 }

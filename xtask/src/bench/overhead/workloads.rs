@@ -39,13 +39,15 @@ pub struct Ready<'load> {
 
 const PERF: (&str, &str) = ("perf", "linux-perf");
 
+const SCHED_PIPE: Workload = Workload {
+    name: "sched pipe",
+    unit: "round trips/s",
+    needs: &[PERF],
+    start: |_| Ok(Box::new(commands::pipe())),
+};
+
 pub const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "sched pipe",
-        unit: "round trips/s",
-        needs: &[PERF],
-        start: |_| Ok(Box::new(commands::pipe())),
-    },
+    SCHED_PIPE,
     Workload {
         name: "sched messaging",
         unit: "runs/s",
@@ -68,7 +70,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "redis",
         unit: "requests/s",
         needs: &[("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")],
-        start: |bench| Ok(Box::new(servers::Redis::start(bench)?)),
+        start: |bench| Ok(Box::new(servers::Redis::start(bench))),
     },
     Workload {
         name: "postgres",
@@ -80,7 +82,7 @@ pub const WORKLOADS: &[Workload] = &[
         name: "nginx",
         unit: "requests/s",
         needs: &[("/usr/sbin/nginx", "nginx-light"), ("wrk", "wrk")],
-        start: |bench| Ok(Box::new(servers::Nginx::start(bench)?)),
+        start: |bench| Ok(Box::new(servers::Nginx::start(bench))),
     },
     Workload {
         name: "g++",
@@ -106,12 +108,7 @@ pub const FUTEX_LOADS: &[Workload] = &[
         needs: &[PERF],
         start: |_| Ok(Box::new(commands::futex_hash())),
     },
-    Workload {
-        name: "sched pipe",
-        unit: "round trips/s",
-        needs: &[PERF],
-        start: |_| Ok(Box::new(commands::pipe())),
-    },
+    SCHED_PIPE,
     Workload {
         name: "contended mutex",
         unit: "turns/s",

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use profiler_tests::running::{Running, Workload, run};
-use profiler_tests::servers::{
-    Postgres, command, free_port, process_and_children, program, text, wait_for_port,
-};
+use profiler_tests::servers::{self, Postgres, command, process_and_children, program, text};
 
 use super::places::Group;
 use crate::bench::Bench;
@@ -358,21 +356,7 @@ fn services() -> PathBuf {
 
 fn redis(bench: &Bench, busy: bool) -> Result<Scene> {
     installed("redis-server", "redis-server")?;
-    let port = free_port();
-    let options = [
-        "--port",
-        &port,
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--dir",
-        &bench.path(""),
-    ];
-    let server = Running::start(command("redis-server", &options))?;
-    wait_for_port(&port);
+    let (server, port) = servers::redis(bench.path("").as_ref());
     let pids = vec![server.pid()];
     let load = ["-p", &port, "-t", "set,get", "-n", "1000000", "-P", "16", "-l", "-q"];
     let load = if busy { Some(Running::start(command("redis-benchmark", &load))?) } else { None };
@@ -380,13 +364,8 @@ fn redis(bench: &Bench, busy: bool) -> Result<Scene> {
 }
 
 fn nginx(bench: &Bench, busy: bool) -> Result<Scene> {
-    let (port, folder) = (free_port(), bench.path(if busy { "verdict-nginx" } else { "verdict-nginx-idle" }));
-    fs::create_dir_all(&folder)?;
-    fs::write(format!("{folder}/index.html"), "<p>one page</p>\n")?;
-    fs::write(format!("{folder}/nginx.conf"), crate::bench::overhead::configuration(&port, &folder))?;
-    let options = ["-p", &folder, "-c", "nginx.conf", "-e", "error.log"];
-    let server = Running::start(command(&program("nginx", "nginx-light"), &options))?;
-    wait_for_port(&port);
+    let folder = bench.path(if busy { "verdict-nginx" } else { "verdict-nginx-idle" });
+    let (server, port) = servers::nginx(folder.as_ref(), 1);
     let address = format!("http://127.0.0.1:{port}/index.html");
     let load = ["-t", "1", "-c", "16", "-d", "60", &address];
     let load = if busy { Some(Running::start(command("wrk", &load))?) } else { None };
