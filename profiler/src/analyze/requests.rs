@@ -97,10 +97,14 @@ pub struct PageCache {
 
 impl<'a> Disks<'a> {
     pub(super) fn of(recording: &'a Recording) -> Self {
+        let of_devices = Self::of_devices(&recording.block_io);
+        // The kernel's counts are of the same time only if nothing rested to keep to the budget.
+        let is_whole = recording.optional_ns() == recording.elapsed_ns();
         Self {
             page_cache: PageCache::of(recording),
             submitters: submitters(recording),
-            ..Self::of_devices(&recording.block_io)
+            disagreements: if is_whole { of_devices.disagreements } else { vec![] },
+            ..of_devices
         }
     }
 

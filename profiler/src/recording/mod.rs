@@ -379,4 +379,37 @@ impl Recording {
     pub fn elapsed_ns(&self) -> u64 {
         self.meta.ended_at_ns.saturating_sub(self.meta.started_at_ns)
     }
+
+    /// Time of it in which optional probes took part: requests to block devices and locks are of no other.
+    pub fn optional_ns(&self) -> u64 {
+        let (mut sum, mut since, mut takes_part) = (0_u64, 0, true);
+        let steps = self.cost.steps.iter().map(|step| (step.at_ns, step.detail.has_optional_probes()));
+        for (at_ns, next) in steps.chain([(self.elapsed_ns(), false)]) {
+            if takes_part {
+                sum = sum.saturating_add(at_ns.saturating_sub(since));
+            }
+            (since, takes_part) = (at_ns, next);
+        }
+        sum.min(self.elapsed_ns())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_probes_take_part_until_they_rest_and_after() {
+        let step = |at_ns, detail| DetailStep { at_ns, detail, cost_ratio: 0.0 };
+        let of = |steps| Recording {
+            meta: Meta { started_at_ns: 100, ended_at_ns: 1100, ..Meta::default() },
+            cost: Cost { steps, ..Cost::default() },
+            ..Recording::default()
+        };
+        assert_eq!(of(vec![]).optional_ns(), 1000);
+        let rested = vec![step(200, Detail::HalfRate), step(600, Detail::NoOptionalProbes)];
+        assert_eq!(of(rested.clone()).optional_ns(), 600);
+        let again = [rested, vec![step(700, Detail::LedgerOnly), step(900, Detail::QuarterRate)]].concat();
+        assert_eq!(of(again).optional_ns(), 700);
+    }
 }

@@ -109,7 +109,7 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     if told.is_empty() {
         return;
     }
-    let seconds = Some(report.recording.elapsed_ns() as f64 / 1e9);
+    let seconds = Some(report.recording.optional_ns() as f64 / 1e9);
     let block_io = &report.recording.block_io;
     page.heading("Requests to disks, of the whole machine");
     page.line(&header(Column::Target, seconds));
