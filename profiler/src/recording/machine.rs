@@ -12,6 +12,8 @@ pub struct Machine {
     pub memory: Option<MemoryEvents>,
     /// CPUs on which the target's threads may run; none if they differ or are not known.
     pub allowed_cpus: Option<u32>,
+    /// CPU time of those together.
+    pub allowed_cpu: Option<CpuTime>,
     /// The control groups of the target's processes, each with its ancestors.
     pub groups: Vec<Group>,
     /// TCP ports on which somebody listens in the target's network namespace: connections from there are to clients.

@@ -476,6 +476,13 @@ fn any_machine() -> impl Strategy<Value = Machine> {
             pressure: pressures.map(pressure),
         });
     let cpu = option::of(any::<[u32; 5]>());
+    let cpu_time = |numbers: [u32; 5]| CpuTime {
+        elapsed_ns: u64::from(numbers[0]),
+        busy_ns: u64::from(numbers[1]),
+        idle_ns: u64::from(numbers[2]),
+        iowait_ns: u64::from(numbers[3]),
+        steal_ns: u64::from(numbers[4]),
+    };
     let memory = option::of(any::<[u64; 6]>());
     let other = (any::<u32>(), text(), any::<u64>()).prop_map(|(tgid, comm, cpu_ns)| OtherProcess {
         tgid,
@@ -491,15 +498,9 @@ fn any_machine() -> impl Strategy<Value = Machine> {
         vec(any::<u16>(), 0..3),
         vec(other, 0..3),
     )
-        .prop_map(|(cpu, pressures, memory, allowed_cpus, groups, listening_ports, busiest_others)| {
-            Machine {
-                cpu: cpu.map(|numbers| CpuTime {
-                    elapsed_ns: u64::from(numbers[0]),
-                    busy_ns: u64::from(numbers[1]),
-                    idle_ns: u64::from(numbers[2]),
-                    iowait_ns: u64::from(numbers[3]),
-                    steal_ns: u64::from(numbers[4]),
-                }),
+        .prop_map(
+            move |(cpu, pressures, memory, allowed_cpus, groups, listening_ports, busiest_others)| Machine {
+                cpu: cpu.map(cpu_time),
                 pressure: pressures.map(pressure),
                 memory: memory.map(|numbers| MemoryEvents {
                     scanned_directly: numbers[0],
@@ -510,9 +511,10 @@ fn any_machine() -> impl Strategy<Value = Machine> {
                     dirty_limit_pages: numbers[5],
                 }),
                 allowed_cpus,
+                allowed_cpu: cpu.map(cpu_time),
                 groups,
                 listening_ports,
                 busiest_others,
-            }
-        })
+            },
+        )
 }

@@ -311,14 +311,16 @@ fn block_io() -> BlockIo {
 
 /// Half of the machine's CPU time was used; a disk was waited for in a third of the time.
 fn machine() -> Machine {
+    let cpu = Some(CpuTime {
+        elapsed_ns: 10_000 * MS,
+        busy_ns: 20_000 * MS,
+        idle_ns: 18_000 * MS,
+        iowait_ns: 2_000 * MS,
+        steal_ns: 0,
+    });
     Machine {
-        cpu: Some(CpuTime {
-            elapsed_ns: 10_000 * MS,
-            busy_ns: 20_000 * MS,
-            idle_ns: 18_000 * MS,
-            iowait_ns: 2_000 * MS,
-            steal_ns: 0,
-        }),
+        cpu,
+        allowed_cpu: cpu,
         pressure: Some(Pressure { elapsed_ns: 10_000 * MS, io_some_ns: 3_300 * MS, ..Pressure::default() }),
         allowed_cpus: Some(4),
         ..Machine::default()

@@ -6,8 +6,10 @@ use crate::analyze::numbers::percent;
 
 /// Of the working time on the CPU, at least.
 pub const SHARE: f64 = 0.7;
-/// Of the working threads' whole time, at least: with less there is room left.
+/// Of the working threads' whole time, at least: with less there is room left,
 const BUSY: f64 = 0.7;
+/// but not where they use so much of the CPUs that they may use: short-lived processes wait for each other's ends in turn.
+const ALL: f64 = 0.85;
 /// A function that is on the CPU for this share of it is worth looking at.
 const HOT: f64 = 0.1;
 
@@ -17,7 +19,8 @@ impl Rule for CpuBound {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         let share = facts.share(facts.work.on_cpu_ns);
         let busy = facts.work.on_cpu_ns as f64 / facts.work.elapsed_ns.max(1) as f64;
-        if share < SHARE || busy < BUSY {
+        let is_busy = busy >= BUSY || facts.cpus_used() >= ALL * facts.allowed_cpus;
+        if share < SHARE || !is_busy {
             return Outcome::Clear;
         }
         let (hot, spins) = hottest(facts);

@@ -1,6 +1,5 @@
 //! `CPU_SATURATED`: threads are ready to run and wait for a CPU.
 
-use super::facts::BUSY;
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::numbers::{percent, seconds};
@@ -10,6 +9,8 @@ use crate::recording::OtherProcess;
 const SHARE: f64 = 0.2;
 /// Of the working time.
 const FELT: f64 = 0.1;
+/// CPUs that are busy for less of their time had some to spare: threads wait for one in bursts, or for what each wake-up takes.
+const SATURATED: f64 = 0.85;
 
 pub struct CpuSaturated;
 
@@ -20,15 +21,14 @@ impl Rule for CpuSaturated {
         if of_wanted < SHARE || share < FELT {
             return Outcome::Clear;
         }
-        let busy = facts.machine_busy();
         // The threads are bound to few CPUs.
         let is_narrow = facts.allowed_cpus < f64::from(facts.recording.meta.cpus);
-        let agreement =
-            agreement(facts, if is_narrow { Some(facts.cpus_used() / facts.allowed_cpus) } else { busy });
+        let busy = facts.allowed_busy();
+        let agreement = agreement(facts, busy);
         let neighbours = neighbours(facts);
         let mut evidence = evidence(facts, of_wanted);
         let mut next_steps = vec![];
-        if is_narrow && busy.is_some_and(|busy| busy < BUSY) {
+        if is_narrow && facts.machine_busy().is_some_and(|busy| busy < SATURATED) {
             next_steps.push(format!(
                 "the threads may use {} of {} CPUs only: look at their affinity",
                 facts.allowed_cpus, facts.recording.meta.cpus
@@ -47,13 +47,13 @@ impl Rule for CpuSaturated {
                 percent(share)
             ),
             evidence,
-            counter_evidence: counter_evidence(facts),
+            counter_evidence: counter_evidence(facts, busy),
             next_steps,
             max_gain: gain(share),
             explains: &["CPU_BOUND", "CPU_SINGLE_THREAD"],
-            // It is told before what the threads do when they run, but not where the CPUs were not busy: there it is what
-            // each wake-up takes.
-            precedence: if agreement.contains(&Agreement::Contradicts) { 0.0 } else { 0.3 },
+            // It is told before what the threads do when they run, but not where the CPUs had time to spare: there it is
+            // what each wake-up takes.
+            precedence: if busy.is_none_or(|busy| busy >= SATURATED) { 0.3 } else { 0.0 },
             agreement,
             ..Finding::default()
         })
@@ -65,11 +65,21 @@ fn evidence(facts: &Facts<'_>, of_wanted: f64) -> Vec<String> {
         "{} of the time in which threads ran or wanted to, they waited for a CPU",
         percent(of_wanted)
     );
-    let busy = facts.machine_busy().map(|busy| format!("the machine's CPUs were busy for {}", percent(busy)));
+    let busy = facts.allowed_busy().map(|busy| format!("{} were busy for {}", cpus(facts), percent(busy)));
     let pressure = facts.pressure(|pressure| pressure.cpu_some_ns);
     let pressure = pressure
         .map(|some| format!("pressure: some task waited for a CPU for {} of the time", percent(some)));
     [Some(waited), busy, pressure].into_iter().flatten().collect()
+}
+
+/// For a person.
+fn cpus(facts: &Facts<'_>) -> String {
+    let all = f64::from(facts.recording.meta.cpus);
+    if facts.machine.allowed_cpu.is_none() || facts.allowed_cpus >= all {
+        "the machine's CPUs".to_owned()
+    } else {
+        format!("the CPUs that the threads may use ({} of {all})", facts.allowed_cpus)
+    }
 }
 
 /// Who else used the CPUs, and what to do about it.
@@ -84,10 +94,9 @@ fn neighbours(facts: &Facts<'_>) -> Option<(String, String)> {
     Some((format!("others used the CPUs meanwhile: {}", names.join(", ")), step))
 }
 
-fn counter_evidence(facts: &Facts<'_>) -> Vec<String> {
-    // A machine that is half idle: the threads are bound to few CPUs, or wait for each other on one.
-    let idle = facts.machine_busy().filter(|busy| *busy < BUSY);
-    let idle = idle.map(|busy| format!("the machine's CPUs were idle for {}", percent(1.0 - busy)));
+fn counter_evidence(facts: &Facts<'_>, busy: Option<f64>) -> Vec<String> {
+    let idle = busy.filter(|busy| *busy < SATURATED);
+    let idle = idle.map(|busy| format!("{} were idle for {}", cpus(facts), percent(1.0 - busy)));
     let steal = facts.steal().filter(|steal| *steal > 0.05).map(|steal| {
         format!(
             "the hypervisor took {} of the CPUs' time: the machine is slower than it seems",
@@ -97,13 +106,14 @@ fn counter_evidence(facts: &Facts<'_>) -> Vec<String> {
     [idle, steal].into_iter().flatten().collect()
 }
 
-/// By the CPUs that the threads may use, by pressure, and by the kernel's own account of run-queue time.
-fn agreement(facts: &Facts<'_>, saturated: Option<f64>) -> Vec<Agreement> {
-    let schedstat = facts.cross_check.map(|check| {
-        let differs = (check.run_queue_ns - check.schedstat_run_queue_ns).abs()
-            > 0.3 * check.schedstat_run_queue_ns.max(1.0);
-        if differs { Agreement::Silent } else { Agreement::Agrees }
+/// By the CPUs that the threads may use and by pressure. The kernel's own account of run-queue time tells whether the measurement is
+/// right, and not what it means: where it agrees, that is no reason more.
+fn agreement(facts: &Facts<'_>, busy: Option<f64>) -> Vec<Agreement> {
+    let differs = facts.cross_check.is_some_and(|check| {
+        (check.run_queue_ns - check.schedstat_run_queue_ns).abs()
+            > 0.3 * check.schedstat_run_queue_ns.max(1.0)
     });
     let pressure = Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.03);
-    [Agreement::by(saturated, 0.85, 0.6), pressure, schedstat].into_iter().flatten().collect()
+    let schedstat = differs.then_some(Agreement::Silent);
+    [Agreement::by(busy, SATURATED, 0.6), pressure, schedstat].into_iter().flatten().collect()
 }

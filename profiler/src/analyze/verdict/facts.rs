@@ -17,7 +17,7 @@ use crate::analyze::locks::LockReport;
 use crate::analyze::shares::Shares;
 use crate::analyze::wakers::{Edge, Wakers};
 use crate::analyze::{CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
-use crate::recording::{Machine, Peer, Recording, StackId, ThreadId};
+use crate::recording::{CpuTime, Machine, Peer, Recording, StackId, ThreadId};
 
 /// A machine whose CPUs are busy for less of their time has some to spare.
 pub const BUSY: f64 = 0.7;
@@ -213,19 +213,18 @@ impl<'a> Facts<'a> {
 
     /// How much of the machine's CPU time was used.
     pub fn machine_busy(&self) -> Option<f64> {
-        let cpu = self.machine.cpu?;
-        let all = [cpu.busy_ns, cpu.idle_ns, cpu.iowait_ns, cpu.steal_ns]
-            .iter()
-            .fold(0_u64, |sum, ns| sum.saturating_add(*ns));
-        (all > 0).then(|| cpu.busy_ns.saturating_add(cpu.steal_ns) as f64 / all as f64)
+        share_of(self.machine.cpu, |cpu| cpu.busy_ns.saturating_add(cpu.steal_ns))
+    }
+
+    /// How much of the time of the CPUs was used that the threads may use.
+    pub fn allowed_busy(&self) -> Option<f64> {
+        share_of(self.machine.allowed_cpu.or(self.machine.cpu), |cpu| {
+            cpu.busy_ns.saturating_add(cpu.steal_ns)
+        })
     }
 
     pub fn steal(&self) -> Option<f64> {
-        let cpu = self.machine.cpu?;
-        let all = [cpu.busy_ns, cpu.idle_ns, cpu.iowait_ns, cpu.steal_ns]
-            .iter()
-            .fold(0_u64, |sum, ns| sum.saturating_add(*ns));
-        (all > 0).then(|| cpu.steal_ns as f64 / all as f64)
+        share_of(self.machine.cpu, |cpu| cpu.steal_ns)
     }
 
     /// A share of the recording in which tasks stood still, in the target's own group if that tells, else on the machine.
@@ -273,6 +272,13 @@ impl<'a> Facts<'a> {
             Ender::Interrupt => "an interrupt".to_owned(),
         }
     }
+}
+
+fn share_of(cpu: Option<CpuTime>, part: impl Fn(CpuTime) -> u64) -> Option<f64> {
+    let cpu = cpu?;
+    let all = [cpu.busy_ns, cpu.idle_ns, cpu.iowait_ns, cpu.steal_ns];
+    let all = all.into_iter().fold(0_u64, u64::saturating_add);
+    (all > 0).then(|| part(cpu) as f64 / all as f64)
 }
 
 fn path_of(recording: &Recording, stack: StackId) -> Option<Path> {

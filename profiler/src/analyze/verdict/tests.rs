@@ -129,6 +129,32 @@ fn ready_threads_on_a_busy_machine_are_saturation() {
     check(&recording, "CPU_SATURATED", Confidence::High);
 }
 
+/// Half of four CPUs was idle: threads waited in bursts. On the two that they may use it would be more than that.
+#[test]
+fn ready_threads_beside_idle_cpus_are_no_sure_saturation() {
+    let some = |tid| thread(tid, &[(state::ON_CPU, 5.0, 1000), (state::RUNQ_WAKE, 5.0, 1000)]);
+    let mut recording = recording((1..5).map(some).collect());
+    recording.machine.pressure =
+        Some(Pressure { elapsed_ns: 10 * S, cpu_some_ns: 3 * S, ..Pressure::default() });
+    let report = Report::new(&recording);
+    assert_eq!((report.verdict.id, report.verdict.confidence), ("CPU_SATURATED", Confidence::Low));
+    assert!(report.verdict.counter_evidence[0].ends_with("were idle for 50.0 %"), "{:#?}", report.verdict);
+    recording.machine.allowed_cpus = Some(2);
+    recording.machine.allowed_cpu = Some(CpuTime { busy_ns: 19 * S, idle_ns: S, ..CpuTime::default() });
+    check(&recording, "CPU_SATURATED", Confidence::High);
+}
+
+/// Each runs for two thirds of its short life, one after the other, and together they use all CPUs.
+#[test]
+fn short_lives_that_use_all_cpus_are_bound_by_them() {
+    let short = |tid| Thread {
+        to_ns: 77_500_000,
+        ..thread(tid, &[(state::ON_CPU, 0.0475, 3), (state::CHILD_WAIT, 0.03, 3)])
+    };
+    let recording = recording((1..801).map(short).collect());
+    check(&recording, "CPU_BOUND", Confidence::High);
+}
+
 #[test]
 fn a_throttled_group_is_a_quota_and_no_saturation() {
     let mut recording =

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::seconds;
 use crate::analyze::{Report, Verdict};
-use crate::recording::{Group, Machine, Pressure};
+use crate::recording::{CpuTime, Group, Machine, Pressure};
 
 #[derive(Serialize)]
 pub struct VerdictJson<'a> {
@@ -30,6 +30,8 @@ pub struct MachineJson<'a> {
     cpu: Option<CpuJson>,
     pressure: Option<PressureJson>,
     allowed_cpus: Option<u32>,
+    /// CPU time of those together.
+    allowed_cpu: Option<CpuJson>,
     groups: Vec<GroupJson<'a>>,
     busiest_others: Vec<OtherJson<'a>>,
 }
@@ -89,18 +91,26 @@ impl<'a> VerdictJson<'a> {
     }
 }
 
+impl CpuJson {
+    fn of(cpu: CpuTime) -> Self {
+        Self {
+            busy_seconds: seconds(cpu.busy_ns),
+            idle_seconds: seconds(cpu.idle_ns),
+            iowait_seconds: seconds(cpu.iowait_ns),
+            steal_seconds: seconds(cpu.steal_ns),
+        }
+    }
+}
+
 impl<'a> MachineJson<'a> {
     pub fn of(report: &'a Report<'_>) -> Self {
-        let Machine { cpu, pressure, allowed_cpus, groups, busiest_others, .. } = &report.recording.machine;
+        let Machine { cpu, pressure, allowed_cpus, allowed_cpu, groups, busiest_others, .. } =
+            &report.recording.machine;
         Self {
-            cpu: cpu.map(|cpu| CpuJson {
-                busy_seconds: seconds(cpu.busy_ns),
-                idle_seconds: seconds(cpu.idle_ns),
-                iowait_seconds: seconds(cpu.iowait_ns),
-                steal_seconds: seconds(cpu.steal_ns),
-            }),
+            cpu: cpu.map(CpuJson::of),
             pressure: pressure.as_ref().map(PressureJson::of),
             allowed_cpus: *allowed_cpus,
+            allowed_cpu: allowed_cpu.map(CpuJson::of),
             groups: groups.iter().map(GroupJson::of).collect(),
             busiest_others: busiest_others
                 .iter()

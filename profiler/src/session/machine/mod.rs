@@ -1,0 +1,265 @@
+//! What the kernel says of the machine and of the target's control groups, read at both edges of a recording.
+
+mod cpus;
+mod groups;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use cpus::{CpuReads, allowed_cpus, tick_ns};
+use groups::{Mounts, group_since};
+
+use super::host::monotonic_ns;
+use crate::{
+    process::read_text,
+    recording::{Group, Machine, MemoryEvents, OtherProcess, Pressure},
+};
+
+/// Processes whose control groups are looked at: those of one service are in few.
+const MOST_PROCESSES: usize = 16;
+const MOST_GROUPS: usize = 64;
+/// A network namespace may have tens of thousands of sockets, but it has few that listen, and they come first.
+const MOST_SOCKETS: usize = 4096;
+/// Processes whose CPU time is looked at, some 15 µs each, at both ends.
+const MOST_LOOKED_AT: usize = 4096;
+/// Those that are told.
+const MOST_OTHERS: usize = 5;
+
+/// What was read at the start.
+pub struct MachineReads {
+    at_ns: u64,
+    cpu: Option<CpuReads>,
+    pressure: Option<Pressure>,
+    memory: Option<MemoryEvents>,
+    groups: BTreeMap<String, (u64, Group)>,
+    /// None until a process is known: a table of sockets may be long, so it is read once.
+    listening_ports: Option<Vec<u16>>,
+    allowed_cpus: Option<BTreeSet<u32>>,
+    /// CPU time of each process.
+    processes: BTreeMap<u32, u64>,
+    mounts: Mounts,
+}
+
+impl MachineReads {
+    /// Reads everything; control groups of the processes that are known now.
+    pub fn now(tgids: &[u32]) -> Self {
+        let mounts = Mounts::of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        let mut reads = Self {
+            at_ns: monotonic_ns(),
+            cpu: CpuReads::now(),
+            pressure: pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok()),
+            memory: read("/proc/vmstat", memory_events),
+            groups: BTreeMap::new(),
+            listening_ports: None,
+            allowed_cpus: None,
+            processes: cpu_of_processes().map(|(tgid, _, ns)| (tgid, ns)).collect(),
+            mounts,
+        };
+        reads.look(tgids);
+        reads
+    }
+
+    /// Looks for control groups that were not known: a process may have been moved.
+    pub fn look(&mut self, tgids: &[u32]) {
+        for tgid in few(tgids) {
+            for path in Mounts::groups(&read_text(&format!("/proc/{tgid}/cgroup")).unwrap_or_default()) {
+                if self.groups.len() < MOST_GROUPS && !self.groups.contains_key(&path) {
+                    let group = self.mounts.read(&path);
+                    self.groups.insert(path, (monotonic_ns(), group));
+                }
+            }
+        }
+        if self.allowed_cpus.is_none() {
+            self.allowed_cpus = allowed_cpus(few(tgids));
+        }
+        if let (Some(tgid), None) = (tgids.first(), &self.listening_ports) {
+            self.listening_ports = Some(listening_ports(*tgid));
+        }
+    }
+
+    /// Differences since then.
+    pub fn since(&self, tgids: &[u32]) -> Machine {
+        let elapsed_ns = monotonic_ns().saturating_sub(self.at_ns);
+        let groups = self.groups.iter().map(|(path, (at_ns, before))| {
+            let elapsed_ns = monotonic_ns().saturating_sub(*at_ns);
+            group_since(before, &self.mounts.read(path), elapsed_ns)
+        });
+        let allowed = allowed_cpus(few(tgids)).or_else(|| self.allowed_cpus.clone());
+        let cpu = self.cpu.as_ref().zip(CpuReads::now());
+        Machine {
+            cpu: cpu.as_ref().map(|(before, after)| after.since(before, elapsed_ns)),
+            allowed_cpu: cpu
+                .zip(allowed.as_ref())
+                .map(|((before, after), allowed)| after.since_on(allowed, before, elapsed_ns)),
+            pressure: self
+                .pressure
+                .zip(pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok()))
+                .map(|(before, after)| pressure_since(before, after, elapsed_ns)),
+            memory: self
+                .memory
+                .zip(read("/proc/vmstat", memory_events))
+                .map(|(before, after)| memory_since(before, after)),
+            allowed_cpus: allowed.map(|cpus| cpus.len() as u32),
+            groups: groups.collect(),
+            listening_ports: self.listening_ports.clone().unwrap_or_default(),
+            busiest_others: self.busiest_others(tgids),
+        }
+    }
+}
+
+impl MachineReads {
+    /// The processes with the most CPU time since then that are neither recorded nor this one.
+    fn busiest_others(&self, recorded: &[u32]) -> Vec<OtherProcess> {
+        let own = std::process::id();
+        let gained = cpu_of_processes().filter(|(tgid, _, _)| *tgid != own && !recorded.contains(tgid));
+        let gained = gained.map(|(tgid, comm, ns)| {
+            let before = self.processes.get(&tgid).copied().unwrap_or(0);
+            OtherProcess { tgid, comm, cpu_ns: ns.saturating_sub(before) }
+        });
+        let mut others: Vec<_> = gained.filter(|other| other.cpu_ns > 0).collect();
+        others.sort_by_key(|other| std::cmp::Reverse(other.cpu_ns));
+        others.truncate(MOST_OTHERS);
+        others
+    }
+}
+
+fn few(tgids: &[u32]) -> &[u32] {
+    tgids.get(..MOST_PROCESSES).unwrap_or(tgids)
+}
+
+/// Id, name and CPU time so far of each process.
+fn cpu_of_processes() -> impl Iterator<Item = (u32, String, u64)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.take(MOST_LOOKED_AT).filter_map(|tgid| {
+        let stat = read_text(&format!("/proc/{tgid}/stat")).ok()?;
+        let (comm, ns) = cpu_of_process(&stat)?;
+        Some((tgid, comm, ns))
+    })
+}
+
+/// `pid (comm) state …`: user and system time are the 14th and 15th field, in clock ticks.
+fn cpu_of_process(stat: &str) -> Option<(String, u64)> {
+    let (begin, end) = (stat.find('(')?, stat.rfind(')')?);
+    let mut fields = stat.get(end + 1..)?.split_ascii_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()?.checked_add(fields.next()?.parse().ok()?)?;
+    Some((stat.get(begin + 1..end)?.to_owned(), ticks.saturating_mul(tick_ns())))
+}
+
+fn read<T>(path: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
+    parse(&fs::read_to_string(path).ok()?)
+}
+
+/// `some avg10=0.00 avg60=0.62 avg300=1.69 total=114506037`, and a line `full` like it; microseconds.
+fn pressure(file: impl Fn(&str) -> Option<String>) -> Option<Pressure> {
+    let total = |text: &str, line: &str| {
+        let line = text.lines().find_map(|text| text.strip_prefix(line))?;
+        let total = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("total="))?;
+        total.parse::<u64>().ok().map(|us| us.saturating_mul(1000))
+    };
+    let (cpu, io, memory) = (file("cpu")?, file("io")?, file("memory")?);
+    Some(Pressure {
+        elapsed_ns: 0,
+        cpu_some_ns: total(&cpu, "some ")?,
+        io_some_ns: total(&io, "some ")?,
+        memory_some_ns: total(&memory, "some ")?,
+        io_full_ns: total(&io, "full ").unwrap_or(0),
+        memory_full_ns: total(&memory, "full ").unwrap_or(0),
+    })
+}
+
+fn memory_events(text: &str) -> Option<MemoryEvents> {
+    let number = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse::<u64>().ok())
+    };
+    let sum = |names: &[&str]| names.iter().filter_map(|name| number(name)).fold(0, u64::saturating_add);
+    Some(MemoryEvents {
+        scanned_directly: number("pgscan_direct")?,
+        swapped_in: sum(&["pswpin"]),
+        swapped_out: sum(&["pswpout"]),
+        refaults: sum(&["workingset_refault_file", "workingset_refault_anon", "workingset_refault"]),
+        dirty_pages: sum(&["nr_dirty", "nr_writeback"]),
+        dirty_limit_pages: sum(&["nr_dirty_threshold"]),
+    })
+}
+
+fn pressure_since(before: Pressure, after: Pressure, elapsed_ns: u64) -> Pressure {
+    Pressure {
+        elapsed_ns,
+        cpu_some_ns: after.cpu_some_ns.saturating_sub(before.cpu_some_ns),
+        io_some_ns: after.io_some_ns.saturating_sub(before.io_some_ns),
+        memory_some_ns: after.memory_some_ns.saturating_sub(before.memory_some_ns),
+        io_full_ns: after.io_full_ns.saturating_sub(before.io_full_ns),
+        memory_full_ns: after.memory_full_ns.saturating_sub(before.memory_full_ns),
+    }
+}
+
+fn memory_since(before: MemoryEvents, after: MemoryEvents) -> MemoryEvents {
+    MemoryEvents {
+        scanned_directly: after.scanned_directly.saturating_sub(before.scanned_directly),
+        swapped_in: after.swapped_in.saturating_sub(before.swapped_in),
+        swapped_out: after.swapped_out.saturating_sub(before.swapped_out),
+        refaults: after.refaults.saturating_sub(before.refaults),
+        ..after
+    }
+}
+
+/// Ports on which somebody listens, as a process's network namespace shows them.
+fn listening_ports(tgid: u32) -> Vec<u16> {
+    let mut ports: Vec<u16> = ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| read_text(&format!("/proc/{tgid}/net/{table}")).ok())
+        .flat_map(|text| {
+            text.lines().skip(1).take(MOST_SOCKETS).filter_map(listening_port).collect::<Vec<_>>()
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// `0: 0100007F:1538 00000000:0000 0A …`: number, local and remote address, state (`TCP_LISTEN` is 10).
+fn listening_port(line: &str) -> Option<u16> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let (local, _remote, state) = (words.next()?, words.next()?, words.next()?);
+    let (_, port) = local.rsplit_once(':')?;
+    if state == "0A" { u16::from_str_radix(port, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processs_cpu_time_stands_behind_a_name_that_may_hold_anything() {
+        let stat = "7 (a) b) R 1 7 7 0 -1 4194560 111 222 33 44 5 6 7 8 20 0 1 0 9";
+        assert_eq!(cpu_of_process(stat), Some(("a) b".to_owned(), 11 * tick_ns())));
+        assert_eq!(cpu_of_process("7 (a"), None);
+    }
+
+    #[test]
+    fn pressure_is_in_microseconds() {
+        let text = "some avg10=0.00 avg60=0.62 avg300=1.69 total=114\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        let found = pressure(|_| Some(text.to_owned())).expect("pressure");
+        assert_eq!((found.io_some_ns, found.memory_full_ns), (114_000, 7_000));
+        assert_eq!(pressure(|_| None), None);
+    }
+
+    #[test]
+    fn ports_are_those_of_listening_sockets() {
+        let listening = "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1";
+        assert_eq!(listening_port(listening), Some(0x1538));
+        assert_eq!(listening_port(&listening.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listening_port("nonsense"), None);
+    }
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let reads = MachineReads::now(&[std::process::id()]);
+        let machine = reads.since(&[std::process::id()]);
+        assert!(machine.cpu.is_some() && machine.memory.is_some() && machine.allowed_cpus.is_some());
+    }
+}
