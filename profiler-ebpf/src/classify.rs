@@ -7,6 +7,9 @@ use profiler_common::{state, syscall};
 /// Stopped by a signal or a tracer (`__TASK_STOPPED | __TASK_TRACED`), or frozen (`TASK_FROZEN`, Linux 6.1). State
 /// bits are masked, never compared: a futex wait is `TASK_INTERRUPTIBLE | TASK_FREEZABLE`.
 const STOPPED_BITS: u32 = 0x4 | 0x8 | 0x8000;
+/// `TASK_UNINTERRUPTIBLE`, and with it `TASK_NOLOAD`, which makes it a rest.
+const UNINTERRUPTIBLE: u32 = 0x2;
+const UNINTERRUPTIBLE_OR_NOLOAD: u32 = UNINTERRUPTIBLE | 0x400;
 /// `PF_EXITING`.
 const PF_EXITING: u32 = 0x4;
 const KERNEL_THREAD_BITS: u32 = crate::task::PF_KTHREAD | crate::task::PF_IO_WORKER;
@@ -69,7 +72,7 @@ pub fn classify(wait: &impl WaitFacts) -> u32 {
     }
     let flags = wait.task_flags();
     if flags & KERNEL_THREAD_BITS != 0 {
-        return if wait.in_iowait() { state::KERNEL_IO } else { state::KERNEL_THREAD };
+        return if wait.in_iowait() { state::KERNEL_IO } else { without_a_call(wait, flags) };
     }
     if flags & PF_EXITING != 0 {
         return state::EXIT;
@@ -80,6 +83,19 @@ pub fn classify(wait: &impl WaitFacts) -> u32 {
         class if class != Some(syscall::CHILD_WAIT) && wait.is_frozen() => state::STOPPED,
         None => if_iowait(wait, state::PAGE_FAULT_IO, state::PAGE_FAULT),
         Some(class) => in_syscall(wait, class),
+    }
+}
+
+/// io_uring's workers wait for work interruptibly (`io_wq_worker`, io_uring/io-wq.c). What they wait for otherwise is in the call
+/// that they carry out for somebody: for a file, as what waits for sockets is not given to them.
+#[inline(always)]
+fn without_a_call(wait: &impl WaitFacts, flags: u32) -> u32 {
+    if flags & crate::task::PF_IO_WORKER != 0
+        && wait.task_state() & UNINTERRUPTIBLE_OR_NOLOAD == UNINTERRUPTIBLE
+    {
+        state::FILE_WAIT
+    } else {
+        state::KERNEL_THREAD
     }
 }
 
@@ -291,6 +307,17 @@ mod tests {
     #[test]
     fn zeroed_registers_of_an_io_worker_are_not_a_read() {
         check(Facts { flags: crate::task::PF_IO_WORKER, ..in_call(syscall::READ) }, state::KERNEL_THREAD);
+    }
+
+    #[test]
+    fn an_io_worker_that_cannot_be_interrupted_waits_in_somebodys_call() {
+        let worker =
+            |task_state| Facts { task_state, flags: crate::task::PF_IO_WORKER, ..in_call(syscall::READ) };
+        check(worker(0x2), state::FILE_WAIT);
+        check(worker(0x102), state::FILE_WAIT);
+        check(worker(0x402), state::KERNEL_THREAD);
+        check(worker(0x1), state::KERNEL_THREAD);
+        check(Facts { iowait: true, ..worker(0x2) }, state::KERNEL_IO);
     }
 
     #[test]

@@ -53,9 +53,12 @@ mod entry {
         0
     }
 
-    #[btf_tracepoint(function = "sched_process_fork")]
-    pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-        let _ = process::on_fork(Task::new(ctx.arg(0)), Task::new(ctx.arg(1)));
+    /// Not `sched_process_fork`, which does not tell of the workers that io_uring gives a process (`create_io_thread` calls
+    /// `copy_process` without `kernel_clone`, <https://github.com/torvalds/linux/blob/v6.18/kernel/fork.c>). This one stands at the
+    /// end of `copy_process`, in the task that creates, before the new one can run.
+    #[btf_tracepoint(function = "task_newtask")]
+    pub fn task_newtask(ctx: BtfTracePointContext) -> i32 {
+        let _ = process::on_fork(Task::current(), Task::new(ctx.arg(0)));
         0
     }
 

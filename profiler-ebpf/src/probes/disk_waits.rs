@@ -130,6 +130,10 @@ struct WaitedFor {
 
 #[inline(always)]
 fn waited_for(task: Task, was: u32) -> Option<WaitedFor> {
+    // The registers of io_uring's workers are zeroed, which reads as a call on descriptor 0.
+    if task.is_kernel_thread() {
+        return None;
+    }
     let registers = task.user_registers();
     let class = registers.syscall_class()?;
     let descriptor = match class {

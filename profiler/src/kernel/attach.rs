@@ -28,7 +28,7 @@ const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 /// Hooks by program name.
 const TRACEPOINTS: &[(&str, &str)] = &[
     ("sched_waking", "sched_waking"),
-    ("sched_process_fork", "sched_process_fork"),
+    ("task_newtask", "task_newtask"),
     ("sched_process_exec", "sched_process_exec"),
 ];
 

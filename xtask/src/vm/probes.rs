@@ -27,7 +27,7 @@ pub struct Probe {
 /// The probes, in the order of docs/kernel-programs.md, and what they rest on.
 pub const PROBES: &[Probe] = &[
     Probe { name: "`sched_switch`: the ledger", judge: switch },
-    Probe { name: "`sched_waking`, `sched_process_fork`, `sched_process_exec`", judge: tracepoints },
+    Probe { name: "`sched_waking`, `task_newtask`, `sched_process_exec`", judge: tracepoints },
     Probe { name: "`on_cpu_tick`: stacks on the CPU", judge: on_cpu },
     Probe { name: "`seed_threads`: threads that are there already", judge: seed },
     Probe { name: "`sample_off_cpu`: stacks of waiting threads", judge: off_cpu },
@@ -118,7 +118,7 @@ fn switch(seen: &Seen) -> Verdict {
 
 fn tracepoints(seen: &Seen) -> Verdict {
     let is_missing = |hook: &&&str| seen.links(&format!("tp_name:{hook} "), &[]) == 0;
-    match ["sched_waking", "sched_process_fork", "sched_process_exec"].iter().find(is_missing) {
+    match ["sched_waking", "task_newtask", "sched_process_exec"].iter().find(is_missing) {
         Some(hook) => Verdict::Broken(format!("`{hook}` is not attached")),
         None => Verdict::Works,
     }
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn an_old_kernel_has_fallbacks_and_gaps_with_reasons() {
         let link = |hook| format!("@@link pos:0 link_type:raw_tracepoint prog_id:7 tp_name:{hook} \n");
-        let hooks = ["sched_waking", "sched_process_fork", "sched_process_exec"];
+        let hooks = ["sched_waking", "task_newtask", "sched_process_exec"];
         let of_requests = ["block_rq_issue", "block_rq_requeue", "block_rq_complete"];
         let links = [hooks, of_requests].concat().into_iter().map(link).collect::<String>();
         let found = verdicts(&format!(

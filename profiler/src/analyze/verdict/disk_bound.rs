@@ -3,6 +3,7 @@
 use profiler_common::block_io::{ended_by, operation};
 use profiler_common::state;
 
+use super::disk_kinds::{Kind, is_asynchronous, kind_of_wait};
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::kernel_paths::Path;
@@ -24,15 +25,7 @@ pub struct DiskWrite;
 impl Rule for DiskRead {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         let ns = facts.work.disk_read_ns.saturating_add(facts.work.page_fault_io_ns);
-        let states: &[u32] = &[
-            state::DISK_READ,
-            state::PAGE_FAULT_IO,
-            state::AIO,
-            state::IO_URING,
-            state::DISK_OTHER,
-            state::EXEC,
-        ];
-        check(facts, "DISK_READ_BOUND", "read", ns, states)
+        check(facts, "DISK_READ_BOUND", Kind::Read, ns)
     }
 }
 
@@ -40,22 +33,35 @@ impl Rule for DiskWrite {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         // Calls on files that do not wait for the device wait for a lock of the file system, mostly that of a writer.
         let ns = facts.work.disk_write_ns.saturating_add(facts.work.file_wait_ns);
-        check(facts, "DISK_WRITE_BOUND", "write", ns, &[state::DISK_WRITE, state::FILE_WAIT])
+        check(facts, "DISK_WRITE_BOUND", Kind::Write, ns)
     }
 }
 
-fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32]) -> Outcome {
+fn check(facts: &Facts<'_>, id: &'static str, kind: Kind, ns: u64) -> Outcome {
     let share = facts.share(ns);
-    if share < SHARE || facts.busyness() < 0.3 {
+    // Reads and writes that are much only together are two causes of one kind.
+    let work = &facts.work;
+    let of_both = [work.disk_read_ns, work.page_fault_io_ns, work.disk_write_ns, work.file_wait_ns];
+    let together = facts.share(of_both.into_iter().fold(0, u64::saturating_add));
+    if share < SHARE / 2.0 || together < SHARE || facts.busyness() < 0.3 {
         return Outcome::Clear;
     }
     let mut evidence = vec![];
     let mut next_steps = vec![];
-    if let Some((sentence, step)) = where_in_their_way(facts, states) {
+    if let Some((sentence, step)) = where_in_their_way(facts, kind) {
         evidence.push(sentence);
         next_steps.extend(step.map(str::to_owned));
     }
-    evidence.extend(operation_at_device(facts, id == "DISK_READ_BOUND", what));
+    let what = longest_operation(facts, kind);
+    let verb = if what == "other" { "write" } else { what };
+    if what == "discard" {
+        next_steps.insert(
+            0,
+            "a file system that is mounted without `discard`, and `fstrim` at quiet times".to_owned(),
+        );
+    }
+    evidence.extend(operation_at_device(facts, what));
+    let states = file_states(kind);
     let files =
         facts.disks.files.iter().filter(|file| states.contains(&file.state) && !file.path.is_empty()).take(2);
     evidence.extend(files.map(|file| format!("{} is waited for", file.path)));
@@ -79,14 +85,16 @@ fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32
     if next_steps.is_empty() {
         next_steps.push("a larger page cache, read-ahead, or more requests at once; the files and stacks below show whose".to_owned());
     }
+    let pressure =
+        facts.pressure(|pressure| pressure.io_some_ns).filter(|_| !is_unseen_by_pressure(facts, kind));
     let agreement = [
-        Agreement::by(facts.ended_by_disk(|code| states.contains(&code)), 0.5, 0.1),
-        Agreement::by(facts.pressure(|pressure| pressure.io_some_ns), 0.05, 0.002),
+        Agreement::by(facts.ended_by_disk(kind), 0.5, 0.1),
+        pressure.and_then(|share| Agreement::by(Some(share), 0.05, 0.002)),
     ];
     Outcome::Found(Finding {
         id,
         share,
-        sentence: format!("threads wait for a disk to {what}, for {} of their working time", percent(share)),
+        sentence: format!("threads wait for a disk to {verb}, for {} of their working time", percent(share)),
         evidence,
         counter_evidence,
         next_steps,
@@ -97,9 +105,22 @@ fn check(facts: &Facts<'_>, id: &'static str, what: &str, ns: u64, states: &[u32
     })
 }
 
+/// Whether most of the waits are of a kind that the kernel does not count as pressure.
+fn is_unseen_by_pressure(facts: &Facts<'_>, kind: Kind) -> bool {
+    let waits = facts.recording.block_io.waits.iter().filter(|wait| facts.disk_kinds.is_for(wait, kind));
+    let (mut all, mut unseen) = (0_u64, 0_u64);
+    for wait in waits {
+        all = all.saturating_add(wait.blocked_ns);
+        if is_asynchronous(wait) {
+            unseen = unseen.saturating_add(wait.blocked_ns);
+        }
+    }
+    unseen > all / 2
+}
+
 /// Whether requests took their time in the device or before it, and what to do about that.
-fn where_in_their_way(facts: &Facts<'_>, states: &[u32]) -> Option<(String, Option<&'static str>)> {
-    let (blocked, queue, device) = requests(facts, states);
+fn where_in_their_way(facts: &Facts<'_>, kind: Kind) -> Option<(String, Option<&'static str>)> {
+    let (blocked, queue, device) = requests(facts, kind);
     if blocked == 0 {
         return None;
     }
@@ -119,13 +140,35 @@ fn where_in_their_way(facts: &Facts<'_>, states: &[u32]) -> Option<(String, Opti
     Some((sentence, step))
 }
 
+/// In which calls on a descriptor such waits are.
+fn file_states(kind: Kind) -> &'static [u32] {
+    match kind {
+        Kind::Read => &[state::DISK_READ],
+        Kind::Write => &[state::DISK_WRITE, state::FILE_WAIT],
+        Kind::Sync => &[state::FSYNC],
+    }
+}
+
+/// The operation for which threads waited longest, by the requests that ended the waits.
+fn longest_operation(facts: &Facts<'_>, kind: Kind) -> &'static str {
+    let mut sums = [0_u64; operation::NAMES.len()];
+    for wait in facts.recording.block_io.waits.iter() {
+        let is_of_kind = kind_of_wait(wait) == Some(kind) && facts.disk_kinds.is_for(wait, kind);
+        if let Some(sum) = sums.get_mut(wait.operation as usize).filter(|_| is_of_kind) {
+            *sum = sum.saturating_add(wait.blocked_ns);
+        }
+    }
+    let longest = sums.iter().zip(operation::NAMES).max_by_key(|(sum, _)| **sum).filter(|(sum, _)| **sum > 0);
+    longest.map_or(if kind == Kind::Read { "read" } else { "write" }, |(_, name)| name)
+}
+
 /// The operation that the waits were for, at the device where it took the most time.
-fn operation_at_device(facts: &Facts<'_>, is_read: bool, what: &str) -> Option<String> {
-    let is_wanted =
-        |row: &&crate::analyze::DiskRow| (row.operation == operation::READ) == is_read && row.of_target > 0;
+fn operation_at_device(facts: &Facts<'_>, name: &str) -> Option<String> {
+    let is_wanted = |row: &&crate::analyze::DiskRow| {
+        operation::NAMES.get(row.operation as usize) == Some(&name) && row.of_target > 0
+    };
     let row = facts.disks.rows.iter().find(is_wanted)?;
     let device = facts.recording.block_io.devices.get(row.device).map_or("", |device| device.name.as_str());
-    let name = operation::NAMES.get(row.operation as usize).copied().unwrap_or(what);
     let plural = if name.ends_with("sh") { "es" } else { "s" };
     let size =
         if row.bytes == 0 { String::new() } else { format!(" of {}", bytes(row.bytes / row.count.max(1))) };
@@ -145,10 +188,10 @@ fn before_any_request(facts: &Facts<'_>) -> impl Iterator<Item = (Path, u64)> {
 }
 
 /// Of the waits that requests have ended: all, in the queue, in the device.
-fn requests(facts: &Facts<'_>, states: &[u32]) -> (u64, u64, u64) {
+fn requests(facts: &Facts<'_>, kind: Kind) -> (u64, u64, u64) {
     let waits = facts.recording.block_io.waits.iter();
     let by_requests = waits.filter(|wait| {
-        states.contains(&wait.state)
+        facts.disk_kinds.is_for(wait, kind)
             && matches!(wait.ended_by, ended_by::OWN_REQUEST | ended_by::OTHERS_REQUEST)
     });
     by_requests.fold((0, 0, 0), |(blocked, queue, device): (u64, u64, u64), wait| {

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use profiler_common::block_io::ended_by;
 use profiler_common::state;
 
+use super::disk_kinds::{DiskKinds, Kind};
 use super::reasons::Reasons;
 use crate::analyze::add;
 use crate::analyze::enders::Ender;
@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub running_paths: BTreeMap<Path, u64>,
     /// Waiting for the network by the other end, where the other end is a server.
     pub peers: Vec<(Peer, u64)>,
+    /// What waits for disks were for.
+    pub disk_kinds: DiskKinds,
     /// Waits for locks of the database itself (PostgreSQL), which are no futexes.
     pub database_lock_ns: u64,
 }
@@ -156,6 +158,7 @@ impl<'a> Facts<'a> {
             running_paths: BTreeMap::new(),
             peers: reasons.peers(&rows),
             database_lock_ns: reasons.database_lock_ns,
+            disk_kinds: reasons.disk_kinds,
         };
         facts.follow_paths(parts.shares, &rows);
         facts
@@ -241,14 +244,13 @@ impl<'a> Facts<'a> {
         of(&self.waiting_paths).saturating_add(of(&self.running_paths))
     }
 
-    /// Share of waits in states for which `wanted` holds that a request of a disk, or its interrupt, has ended.
-    pub fn ended_by_disk(&self, wanted: impl Fn(u32) -> bool) -> Option<f64> {
-        let waits = self.recording.block_io.waits.iter().filter(|wait| wanted(wait.state));
+    /// Share of the waits for this that a request of a disk, or its interrupt, has ended.
+    pub fn ended_by_disk(&self, kind: Kind) -> Option<f64> {
+        let waits = self.recording.block_io.waits.iter().filter(|wait| self.disk_kinds.is_for(wait, kind));
         let (mut all, mut by_disk) = (0_u64, 0_u64);
         for wait in waits {
             all = all.saturating_add(wait.blocked_ns);
-            if matches!(wait.ended_by, ended_by::OWN_REQUEST | ended_by::OTHERS_REQUEST | ended_by::INTERRUPT)
-            {
+            if self.disk_kinds.is_ended_by_disk(wait) {
                 by_disk = by_disk.saturating_add(wait.blocked_ns);
             }
         }

@@ -84,6 +84,19 @@ impl Finding {
     }
 }
 
+/// Just below what counts as high.
+pub const BELOW_HIGH: f64 = 0.79;
+/// A finding that cannot be anything else, whatever else takes more time.
+const DEFINITE: f64 = 0.5;
+/// So much more of the working time makes another finding the larger one.
+const LARGER: f64 = 0.05;
+
+/// The most that can be said of the first one: where another takes more of the time, it is not sure that mending this one helps.
+pub fn most(first: &Finding, others: &[Finding]) -> f64 {
+    let is_larger = |other: &Finding| other.share > first.share + LARGER;
+    if first.precedence < DEFINITE && others.iter().any(is_larger) { BELOW_HIGH } else { 1.0 }
+}
+
 /// Where no other source says anything.
 const UNCORROBORATED: f64 = 0.75;
 

@@ -3,6 +3,7 @@
 use profiler_common::block_io::operation;
 use profiler_common::state;
 
+use super::disk_kinds::Kind;
 use super::finding::{Finding, gain};
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::kernel_paths::Path;
@@ -24,12 +25,7 @@ impl Rule for FsyncBound {
         if share < SHARE || facts.busyness() < 0.3 {
             return Outcome::Clear;
         }
-        let count = facts.ledger.account.state(state::FSYNC).count;
-        let each =
-            if count > 0 { facts.ledger.account.state(state::FSYNC).ns as f64 / count as f64 } else { 0.0 };
-        let per_second = count as f64 / (facts.elapsed_ns.max(1) as f64 / 1e9);
-        let mut evidence =
-            vec![format!("{per_second:.0} waits a second in fsync and its like, {} each", duration(each))];
+        let mut evidence: Vec<String> = calls(facts).into_iter().collect();
         if journal > 0 {
             evidence.push(format!(
                 "waiting for the file system's journal: {} of the working time",
@@ -57,7 +53,7 @@ impl Rule for FsyncBound {
             .take(2)
             .collect();
         evidence.extend(files.iter().map(|file| format!("{} is waited for", file.path)));
-        let ended = facts.ended_by_disk(|code| code == state::FSYNC);
+        let ended = facts.ended_by_disk(Kind::Sync);
         let by_kernel = facts.recording.block_io.waits.iter().any(|wait| {
             wait.state == state::FSYNC && wait.ended_by == profiler_common::block_io::ended_by::KERNEL_THREAD
         });
@@ -83,4 +79,12 @@ impl Rule for FsyncBound {
             ..Finding::default()
         })
     }
+}
+
+/// How often threads waited in such calls themselves, and for how long.
+fn calls(facts: &Facts<'_>) -> Option<String> {
+    let waits = facts.ledger.account.state(state::FSYNC);
+    let each = (waits.count > 0).then(|| waits.ns as f64 / waits.count as f64)?;
+    let per_second = waits.count as f64 / (facts.elapsed_ns.max(1) as f64 / 1e9);
+    Some(format!("{per_second:.0} waits a second in fsync and its like, {} each", duration(each)))
 }

@@ -18,6 +18,7 @@ mod runtimes;
 mod writeback_throttled;
 mod fsync_bound;
 mod disk_bound;
+mod disk_kinds;
 mod lock_user;
 mod lock_kernel;
 mod lock_held_across_io;
@@ -173,7 +174,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     if let Some(second) = others.first().filter(|second| is_mixture(&first, second)) {
         return mixture(facts, &first, second, also);
     }
-    let score = finding::score(facts, &first);
+    let score = finding::score(facts, &first).min(finding::most(&first, &others));
     let mut counter_evidence = first.counter_evidence;
     for other in &others {
         counter_evidence.push(format!("{} has {} of the working time", other.id, percent(other.share)));
@@ -196,12 +197,12 @@ fn is_mixture(first: &Finding, second: &Finding) -> bool {
 }
 
 fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'static str, f64)>) -> Verdict {
-    let score = finding::score(facts, first).min(finding::score(facts, second));
+    let score = finding::score(facts, first).min(finding::score(facts, second)).min(finding::BELOW_HIGH);
     let evidence = [first, second].map(|finding| format!("{}: {}", finding.id, finding.sentence)).to_vec();
     Verdict {
         id: "MIXED",
-        confidence: Confidence::of(score.min(0.79)),
-        score: score.min(0.79),
+        confidence: Confidence::of(score),
+        score,
         sentence: format!(
             "no single cause: {} has {} of the working time, {} {}",
             first.id,

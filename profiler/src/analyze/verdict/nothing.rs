@@ -9,8 +9,6 @@ use crate::analyze::numbers::{count, percent};
 const OWN_DUMP: &str = "if it is slow: the runtime's own list of what waits (jstack, a dump of goroutines)";
 /// Above this part of their time the working threads have something to do all the time.
 const BUSY: f64 = 0.7;
-/// Just below what counts as high: what hides its waits may be blocked all over.
-const BELOW_HIGH: f64 = 0.79;
 /// Waits for a futex without a timeout that end in each second: in a runtime that hides its waits so many are no rest.
 const RESTLESS: f64 = 20.0;
 /// At the most where rules lacked what they need.
@@ -62,7 +60,8 @@ fn of_waiting(facts: &Facts<'_>, id: &'static str, score: f64, missing: &[String
     let mut next_steps = vec![];
     let mut score = score;
     if let Some(hidden) = hidden_waits(facts.recording) {
-        score = score.min(BELOW_HIGH);
+        // It may be blocked all over.
+        score = score.min(finding::BELOW_HIGH);
         counter_evidence.push(format!("{hidden} look the same from outside as those without work"));
         next_steps.push(OWN_DUMP.to_owned());
     }

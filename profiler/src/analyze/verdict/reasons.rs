@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use profiler_common::block_io::ended_by;
 use profiler_common::state::{self, Group};
 
+use super::disk_kinds::{DiskKinds, Kind};
 use super::facts::{Parts, Times};
 use crate::analyze::label::frame_labels;
 use crate::analyze::ledger::group;
@@ -28,8 +28,7 @@ pub struct Reasons {
     /// Of the waits on internet sockets: those on connections that clients have opened, and all.
     served_ns: HashMap<ThreadId, (u64, u64)>,
     peers: HashMap<(ThreadId, Peer), u64>,
-    /// Of io_uring's waits, the share that a request of a disk has ended.
-    uring_by_disk: f64,
+    pub disk_kinds: DiskKinds,
     database_lock: HashMap<ThreadId, u64>,
     pub database_lock_ns: u64,
 }
@@ -44,7 +43,7 @@ impl Reasons {
             futex_seen_ns: HashMap::new(),
             served_ns: HashMap::new(),
             peers: HashMap::new(),
-            uring_by_disk: uring_by_disk(recording),
+            disk_kinds: DiskKinds::of(recording),
             database_lock: HashMap::new(),
             database_lock_ns: 0,
         };
@@ -143,19 +142,21 @@ impl Reasons {
             .min(futex_ns)
             .saturating_add(ns(state::FILE_LOCK))
             .saturating_add(database);
-        let uring = (ns(state::IO_URING) as f64 * self.uring_by_disk) as u64;
+        let uring = (ns(state::IO_URING) as f64 * self.disk_kinds.uring_by_disk) as u64;
+        // By what ended them.
+        let told = |kind: Kind| {
+            let states = [state::AIO, state::DISK_OTHER, state::KERNEL_IO];
+            let of = |sum: u64, code: u32| sum.saturating_add(self.disk_kinds.of_ns(ns(code), code, kind));
+            states.into_iter().fold(self.disk_kinds.of_ns(uring, state::IO_URING, kind), of)
+        };
         let mut times = Times {
             elapsed_ns: account.elapsed_ns,
             active_ns: 0,
             on_cpu_ns: ns(state::ON_CPU),
             run_queue_ns: ns(state::RUNQ_WAKE) + ns(state::RUNQ_PREEMPT),
-            disk_read_ns: ns(state::DISK_READ)
-                + ns(state::AIO)
-                + ns(state::DISK_OTHER)
-                + ns(state::EXEC)
-                + uring,
-            disk_write_ns: ns(state::DISK_WRITE),
-            fsync_ns: ns(state::FSYNC),
+            disk_read_ns: ns(state::DISK_READ) + ns(state::EXEC) + told(Kind::Read),
+            disk_write_ns: ns(state::DISK_WRITE) + told(Kind::Write),
+            fsync_ns: ns(state::FSYNC) + told(Kind::Sync),
             file_wait_ns: ns(state::FILE_WAIT),
             page_fault_io_ns: ns(state::PAGE_FAULT_IO),
             memory_ns: of(Group::Memory),
@@ -165,7 +166,10 @@ impl Reasons {
             ipc_wake_ns: (ns(state::RUNQ_WAKE) as f64 * of_waits(account, &IPC)) as u64,
             unknown_ns: of(Group::Unknown),
         };
-        if recording.threads[thread as usize].kernel_thread {
+        // Threads of the kernel are not judged, but what works for a ring of a process is its own.
+        let row = &recording.threads[thread as usize];
+        let is_leader = recording.processes.get(row.process as usize).is_none_or(|own| own.tgid == row.tid);
+        if row.kernel_thread && is_leader {
             return Times { elapsed_ns: account.elapsed_ns, ..Times::default() };
         }
         let parts = [
@@ -199,18 +203,6 @@ fn of_waits(account: &Account, states: &[u32]) -> f64 {
         }
     }
     of_these as f64 / all.max(1) as f64
-}
-
-fn uring_by_disk(recording: &Recording) -> f64 {
-    let waits = recording.block_io.waits.iter().filter(|wait| wait.state == state::IO_URING);
-    let (mut all, mut by_disk) = (0_u64, 0_u64);
-    for wait in waits {
-        all = all.saturating_add(wait.blocked_ns);
-        if matches!(wait.ended_by, ended_by::OWN_REQUEST | ended_by::OTHERS_REQUEST) {
-            by_disk = by_disk.saturating_add(wait.blocked_ns);
-        }
-    }
-    if all == 0 { 0.0 } else { by_disk as f64 / all as f64 }
 }
 
 fn has_function(recording: &Recording, stack: StackId, names: &[&str]) -> bool {

@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 
-const TRACEPOINTS: [&str; 4] = ["sched_switch", "sched_waking", "sched_process_fork", "sched_process_exec"];
+const TRACEPOINTS: [&str; 4] = ["sched_switch", "sched_waking", "task_newtask", "sched_process_exec"];
 const SAMPLES_A_SECOND: u64 = 99;
 
 /// `r0 = 0; exit`, as the kernel reads instructions.
