@@ -137,3 +137,35 @@ fn the_lock_of_the_address_space_is_named() {
         report.0["locks"]["kernel"]
     );
 }
+
+/// io_uring gives the process a worker that waits for the device in its place. Workers come without a fork that the kernel tells of; six
+/// are born in three seconds, half of that is the least to be seen. What they wait for is at least half of what the ring's owner waits:
+/// the rest is in their wake-ups and on the CPU.
+#[test]
+fn workers_of_a_ring_are_threads_of_the_process_and_their_waits_its_cause() {
+    let Some(live) = Live::start() else { return };
+    if !has_io_uring() {
+        return;
+    }
+    let report = record(&live, "ring_sync");
+    check_verdict(&report, "FSYNC_BOUND");
+    let workers: Vec<_> = report.threads().filter(|thread| thread.comm().starts_with("iou-wrk-")).collect();
+    assert!(workers.len() >= 3, "{:#}", report.0["threads"]);
+    let waited: f64 =
+        workers.iter().map(|worker| worker.seconds("kernel_io") + worker.seconds("file_wait")).sum();
+    assert!(waited > 0.5 * report.seconds("io_uring"), "{:#}", report.0["threads"]);
+    let requests = report.0["block_io"]["requests"].to_string();
+    assert!(requests.contains("flush"), "{requests}");
+}
+
+/// Workers are threads of their process since 5.12; in 5.10 they are threads of the kernel. A sysctl may forbid the call (6.6).
+fn has_io_uring() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    let forbidden = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let is_new = (numbers.next(), numbers.next()) >= (Some(5), Some(12));
+    if !is_new {
+        eprintln!("skipped: io_uring's workers are threads of the kernel in {release}");
+    }
+    is_new && forbidden.trim() != "2"
+}

@@ -7,8 +7,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use io_uring::{IoUring, opcode, types};
 use profiler_tests::workload::{AlignedBlock, Scatter, check, make_file, thread_named};
 
 use super::Threads;
@@ -41,6 +42,32 @@ pub fn direct(directory: &Path, threads: usize, writes: bool) -> Threads {
             })
         })
         .collect()
+}
+
+/// Appends and syncs through io_uring, one after the other, in a worker that the kernel gives the thread: a new thread, and with it a new
+/// worker, every half second, so that workers are born while somebody looks.
+pub fn ring_sync(directory: &Path) -> Threads {
+    let mut file = unnamed(directory, "ring", 0);
+    vec![thread_named("rings", move || {
+        loop {
+            thread::scope(|scope| {
+                scope.spawn(|| sync_by_ring(&mut file, Duration::from_millis(500)));
+            });
+        }
+    })]
+}
+
+fn sync_by_ring(file: &mut File, length: Duration) {
+    let mut ring = IoUring::new(4).expect("the kernel has io_uring");
+    let started = Instant::now();
+    for number in (0..).take_while(|_| started.elapsed() < length) {
+        append(file, number, &[0; BLOCK]);
+        let sync = opcode::Fsync::new(types::Fd(file.as_raw_fd())).build();
+        // SAFETY: it names no memory, and the file is open until the completion.
+        unsafe { ring.submission().push(&sync) }.expect("there is room for one");
+        ring.submit_and_wait(1).expect("completed");
+        assert_eq!(ring.completion().next().map(|done| done.result()), Some(0), "fsync by io_uring");
+    }
 }
 
 fn unnamed(directory: &Path, name: &str, flags: i32) -> File {

@@ -32,6 +32,7 @@ fn main() {
         "fsync_four" => disk::fsync(directory, 4),
         "synchronous_write" => disk::synchronous_write(directory),
         "dirty" => disk::dirty(directory),
+        "ring_sync" => disk::ring_sync(directory),
         "read_again" => disk::read_again(directory),
         "mutex_hot" => locks::mutex(4, &locks::Held::Computing),
         "mutex_across_fsync" => locks::mutex(4, &locks::Held::Syncing(directory.to_owned())),

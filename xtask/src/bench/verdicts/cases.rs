@@ -55,6 +55,7 @@ const CPU: &[&str] = &["CPU_BOUND"];
 const ONE_CPU: &[&str] = &["CPU_SINGLE_THREAD", "CPU_BOUND"];
 const SATURATED: &[&str] = &["CPU_SATURATED"];
 const READS: &[&str] = &["DISK_READ_BOUND"];
+const WRITES: &[&str] = &["DISK_WRITE_BOUND"];
 const SYNCS: &[&str] = &["FSYNC_BOUND"];
 const LOCK: &[&str] = &["LOCK_USER"];
 const HIDDEN_LOCK: &[&str] = &["LOCK_USER", "INSUFFICIENT_DATA"];
@@ -229,6 +230,18 @@ pub const CASES: &[Case] = &[
     }),
     program!("fio, writes with fdatasync", SYNCS, |bench| {
         fio(bench, &["--ioengine=psync", "--rw=write", "--direct=0", "--fdatasync=1"])
+    }),
+    program!("fio, random writes of 64 KiB by libaio, 4 at a time", WRITES, |bench| {
+        fio(bench, &["--ioengine=libaio", "--rw=randwrite", "--iodepth=4", "--bs=64k"])
+    }),
+    program!("fio, random writes of 64 KiB by io_uring, 4 at a time", WRITES, |bench| {
+        fio(bench, &["--ioengine=io_uring", "--rw=randwrite", "--iodepth=4", "--bs=64k"])
+    }),
+    program!("fio, random reads of 64 KiB by io_uring, 4 at a time", READS, |bench| {
+        fio(bench, &["--ioengine=io_uring", "--rw=randread", "--iodepth=4", "--bs=64k"])
+    }),
+    program!("fio, writes with fdatasync by io_uring", SYNCS, |bench| {
+        fio(bench, &["--ioengine=io_uring", "--rw=write", "--direct=0", "--fdatasync=1"])
     }),
     program!("stress-ng --cpu 2", &["CPU_BOUND", "CPU_SATURATED"], |_| {
         installed("stress-ng", "stress-ng")?;
