@@ -21,6 +21,13 @@ use crate::recording::{LockId, Party, Place, Recording, StackId, ThreadId};
 const FEW_TICKS: u64 = 5;
 /// Functions of a stack that are kept: the innermost tell which call of the program it is.
 const FUNCTIONS: usize = 6;
+/// To take a semaphore for a lock: the share of its waits of which is known who ended them,
+const TOLD: f64 = 0.6;
+/// the share of those that was ended by one who waits for it, too,
+const AMONG_THEMSELVES: f64 = 0.9;
+/// and less than this share of the time before that spent in waiting.
+const RESTED: f64 = 0.3;
+
 /// Everything about locks.
 #[derive(Debug, Default)]
 pub struct LockReport {
@@ -36,6 +43,8 @@ pub struct LockReport {
 pub struct FutexRow {
     pub lock: LockId,
     pub kind: FutexKind,
+    /// A semaphore that is used as a lock: see [`is_used_as_lock`].
+    pub used_as_lock: bool,
     pub waited_ns: u64,
     /// Estimated from the ends of waits that were told.
     pub waits: f64,
@@ -59,6 +68,13 @@ pub struct Holder {
     pub meanwhile: Vec<(u32, f64)>,
 }
 
+impl FutexRow {
+    /// Whether somebody holds it, so that waiting for it is lost time.
+    pub fn is_lock(&self) -> bool {
+        self.kind.is_lock() || self.used_as_lock
+    }
+}
+
 impl LockReport {
     pub(super) fn of(recording: &Recording, shares: &Shares) -> Self {
         Self {
@@ -70,7 +86,7 @@ impl LockReport {
 
     /// Time in which threads waited for locks of their programs.
     pub fn futex_lock_ns(&self) -> u64 {
-        let locks = self.futexes.iter().filter(|row| row.kind.is_lock());
+        let locks = self.futexes.iter().filter(|row| row.is_lock());
         locks.fold(0, |sum, row| sum.saturating_add(row.waited_ns))
     }
 }
@@ -128,16 +144,36 @@ fn futexes(recording: &Recording, shares: &Shares) -> Vec<FutexRow> {
 fn row(recording: &Recording, lock: LockId, sum: Sum) -> Option<FutexRow> {
     let waited_ns = sum.by_kind.values().fold(0_u64, |all, &ns| all.saturating_add(ns));
     let (&kind, _) = sum.by_kind.iter().max_by_key(|&(_, &ns)| ns)?;
+    let holder = holder(recording, lock);
     Some(FutexRow {
         lock,
         kind,
+        used_as_lock: kind == FutexKind::Semaphore && is_used_as_lock(&sum.waiters, &holder),
         waited_ns,
         waits: sum.waits,
         waiters: sum.waiters,
-        holder: holder(recording, lock),
+        holder,
         waited_in: largest(&sum.waiting).map_or(vec![], |stack| functions(recording, stack)),
         released_in: largest(&sum.releasing).map_or(vec![], |stack| functions(recording, stack)),
     })
+}
+
+/// Whether those who wait for a semaphore are those who post it, each after a time in which it did not wait itself: they take turns, as
+/// with a lock (CPython's `threading.Lock` is one). Workers that wait for work are woken by who brings it, and where they wake each other
+/// they have waited as long themselves.
+fn is_used_as_lock(waiters: &BTreeSet<ThreadId>, holder: &Holder) -> bool {
+    let is_waiter = |party: &Party| matches!(party, Party::Thread(thread) if waiters.contains(thread));
+    let own: Vec<f64> =
+        holder.parties.iter().filter(|(party, _)| is_waiter(party)).map(|(_, share)| *share).collect();
+    let is_wait = |code: u32| matches!(code, state::FUTEX_WAIT | state::FUTEX_TIMED);
+    let waited: f64 =
+        holder.meanwhile.iter().filter(|(code, _)| is_wait(*code)).map(|(_, share)| share).sum();
+    !holder.observed
+        && holder.known_ratio >= TOLD
+        && own.len() >= 2
+        && own.iter().sum::<f64>() >= AMONG_THEMSELVES
+        && !holder.meanwhile.is_empty()
+        && waited < RESTED
 }
 
 pub(super) fn kind_of(recording: &Recording, stack: StackId, state: u32) -> FutexKind {
@@ -303,6 +339,28 @@ mod tests {
         assert!(found.observed);
         assert_eq!(found.parties, [(Party::Thread(1), 1.0)]);
         assert_eq!((found.known_ratio, found.meanwhile.as_slice()), (0.75, &[(state::FSYNC, 1.0)][..]));
+    }
+
+    /// Posts of two waiters and of somebody else, and what those did before.
+    #[track_caller]
+    fn check_use(others: u64, waited_ns: u64, expected: bool) {
+        let meanwhile = || vec![(state::TIMER, 100), (state::FUTEX_WAIT, waited_ns)];
+        let wakes = vec![
+            wake(Party::Thread(1), 100, meanwhile()),
+            wake(Party::Thread(2), 100, meanwhile()),
+            wake(Party::Thread(7), others, meanwhile()),
+        ];
+        let recording =
+            Recording { locks: Locks { locks: locks(1), wakes, ..Locks::default() }, ..Recording::default() };
+        let waiters = BTreeSet::from([1, 2, 3]);
+        assert_eq!(is_used_as_lock(&waiters, &holder(&recording, 0)), expected);
+    }
+
+    #[test]
+    fn a_semaphore_is_a_lock_if_those_who_wait_take_turns() {
+        check_use(5, 5, true);
+        check_use(200, 5, false);
+        check_use(5, 100, false);
     }
 
     #[test]

@@ -21,6 +21,19 @@ def compute():
         threading.Thread(target=work, daemon=True).start()
 
 
+def lock():
+    """Four threads take turns, and the one whose turn it is sleeps."""
+    turn = threading.Lock()
+
+    def work():
+        while True:
+            with turn:
+                time.sleep(0.01)
+
+    for _ in range(4):
+        threading.Thread(target=work, daemon=True).start()
+
+
 def rest():
     """Fifty times a second there is something to do, for one of three."""
     jobs = queue.Queue(1)
@@ -47,5 +60,5 @@ def commit():
         database.execute("insert into numbers values (1)")
 
 
-{"compute": compute, "rest": rest, "commit": commit}[sys.argv[1]]()
+{"compute": compute, "lock": lock, "rest": rest, "commit": commit}[sys.argv[1]]()
 signal.pause()

@@ -6,6 +6,7 @@ mod disk;
 mod idle;
 mod ipc;
 mod locks;
+mod semaphores;
 
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -43,6 +44,8 @@ fn main() {
         "read_write_lock" => locks::read_write_lock(4),
         "rust_read_write_lock" => locks::rust_read_write_lock(4),
         "address_space" => locks::address_space(4),
+        "semaphore_as_lock" => semaphores::as_lock(4),
+        "semaphore_as_queue" => semaphores::as_queue(6),
         "deadlock" => locks::deadlock(),
         "idle_condition_variable" => idle::condition_variable(16),
         "idle_epoll" => idle::epoll(4),

@@ -1,5 +1,6 @@
 //! `CPU_BOUND`: the threads run nearly all the time.
 
+use super::facts::Times;
 use super::finding::Finding;
 use super::{Agreement, Facts, Outcome, Rule};
 use crate::analyze::numbers::percent;
@@ -8,8 +9,12 @@ use crate::analyze::numbers::percent;
 pub const SHARE: f64 = 0.7;
 /// Of the working threads' whole time, at least: with less there is room left,
 const BUSY: f64 = 0.7;
-/// but not where they use so much of the CPUs that they may use: short-lived processes wait for each other's ends in turn.
+/// but not where they use so much of the CPUs that they may use: short-lived processes wait for each other's ends in turn;
 const ALL: f64 = 0.85;
+/// nor where they have this part of CPUs that others have the rest of;
+const MOST: f64 = 0.5;
+/// nor where lives shorter than half the recording, one after another, keep a CPU busy.
+const ONE: f64 = 0.85;
 /// A function that is on the CPU for this share of it is worth looking at.
 const HOT: f64 = 0.1;
 
@@ -19,8 +24,11 @@ impl Rule for CpuBound {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         let share = facts.share(facts.work.on_cpu_ns);
         let busy = facts.work.on_cpu_ns as f64 / facts.work.elapsed_ns.max(1) as f64;
-        let is_busy = busy >= BUSY || facts.cpus_used() >= ALL * facts.allowed_cpus;
-        if share < SHARE || !is_busy {
+        let used = facts.cpus_used();
+        let is_full =
+            facts.allowed_busy().is_some_and(|busy| busy >= ALL) && used >= MOST * facts.allowed_cpus;
+        let is_sure = busy >= BUSY || used >= ALL * facts.allowed_cpus || is_full;
+        if share < SHARE || !(is_sure || used >= ONE && is_of_short_lives(facts)) {
             return Outcome::Clear;
         }
         let (hot, spins) = hottest(facts);
@@ -31,6 +39,12 @@ impl Rule for CpuBound {
         evidence.extend(hot.iter().cloned());
         let mut counter_evidence = vec![];
         counter_evidence.extend(spins.clone());
+        if !is_sure {
+            counter_evidence.push(
+                "the threads live shortly, and there are CPUs left: whether one waits for another's end is not known"
+                    .to_owned(),
+            );
+        }
         if let Some(steal) = facts.steal().filter(|steal| *steal > 0.05) {
             counter_evidence.push(format!("the hypervisor took {} of the CPUs' time", percent(steal)));
         }
@@ -50,12 +64,23 @@ impl Rule for CpuBound {
             counter_evidence,
             next_steps: vec![next],
             max_gain: hot_gain(facts),
-            agreement: agreement(facts),
+            agreement: agreement(facts)
+                .into_iter()
+                .chain((!is_sure).then_some(Agreement::Contradicts))
+                .collect(),
             samples: Some(facts.trust.on_cpu_samples).filter(|samples| *samples > 0),
             is_plain: true,
             ..Finding::default()
         })
     }
+}
+
+/// Whether most of the time on the CPU is that of threads that lived for less than half the recording.
+fn is_of_short_lives(facts: &Facts<'_>) -> bool {
+    let is_short = |times: &Times| times.elapsed_ns < facts.elapsed_ns / 2;
+    let short = facts.working.iter().filter(|working| is_short(&working.times));
+    let short = short.fold(0_u64, |sum, working| sum.saturating_add(working.times.on_cpu_ns));
+    short > facts.work.on_cpu_ns / 2
 }
 
 /// What other sources say of time on the CPU.

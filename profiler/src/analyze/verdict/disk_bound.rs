@@ -39,7 +39,7 @@ impl Rule for DiskWrite {
 
 fn check(facts: &Facts<'_>, id: &'static str, kind: Kind, ns: u64) -> Outcome {
     let share = facts.share(ns);
-    // Reads and writes that are much only together are two causes of one kind.
+    // Reads and writes may be much only together.
     let work = &facts.work;
     let of_both = [work.disk_read_ns, work.page_fault_io_ns, work.disk_write_ns, work.file_wait_ns];
     let together = facts.share(of_both.into_iter().fold(0, u64::saturating_add));
@@ -94,15 +94,26 @@ fn check(facts: &Facts<'_>, id: &'static str, kind: Kind, ns: u64) -> Outcome {
     Outcome::Found(Finding {
         id,
         share,
-        sentence: format!("threads wait for a disk to {verb}, for {} of their working time", percent(share)),
+        sentence: sentence(kind, verb, share, together - share),
         evidence,
         counter_evidence,
         next_steps,
-        max_gain: gain(share),
+        max_gain: gain(together),
         agreement: agreement.into_iter().flatten().collect(),
         is_plain: true,
         ..Finding::default()
     })
+}
+
+fn sentence(kind: Kind, verb: &str, share: f64, of_the_other: f64) -> String {
+    let other = if kind == Kind::Read { "write" } else { "read" };
+    let of_the_other =
+        (of_the_other >= FELT).then(|| format!(", and for {} to {other}", percent(of_the_other)));
+    format!(
+        "threads wait for a disk to {verb}, for {} of their working time{}",
+        percent(share),
+        of_the_other.unwrap_or_default()
+    )
 }
 
 /// Whether most of the waits are of a kind that the kernel does not count as pressure.
@@ -152,7 +163,7 @@ fn file_states(kind: Kind) -> &'static [u32] {
 /// The operation for which threads waited longest, by the requests that ended the waits.
 fn longest_operation(facts: &Facts<'_>, kind: Kind) -> &'static str {
     let mut sums = [0_u64; operation::NAMES.len()];
-    for wait in facts.recording.block_io.waits.iter() {
+    for wait in &facts.recording.block_io.waits {
         let is_of_kind = kind_of_wait(wait) == Some(kind) && facts.disk_kinds.is_for(wait, kind);
         if let Some(sum) = sums.get_mut(wait.operation as usize).filter(|_| is_of_kind) {
             *sum = sum.saturating_add(wait.blocked_ns);

@@ -213,15 +213,16 @@ mod tests {
     fn a_ring_is_waited_for_because_of_a_disk_if_requests_workers_or_completions_say_so() {
         let ring = |by| wait(state::IO_URING, by, operation::READ, 10);
         let by = |name: &str| DiskWait { by: name.into(), ..ring(ended_by::THREAD) };
-        let share = |waits: Vec<DiskWait>, count| {
+        let percent = |waits: Vec<DiskWait>, count| {
             let own = Requests { of_target: true, count, ..Requests::default() };
-            kinds(BlockIo { waits, requests: vec![own], ..BlockIo::default() }).uring_by_disk
+            kinds(BlockIo { waits, requests: vec![own], ..BlockIo::default() }).uring_by_disk * 100.0
         };
+        let check = |found: f64, expected: u32| assert_eq!(found.round() as u32, expected);
         let worker = wait(state::KERNEL_IO, ended_by::OWN_REQUEST, operation::WRITE, 1);
-        assert_eq!(share(vec![ring(ended_by::OWN_REQUEST), ring(ended_by::INTERRUPT)], 0), 0.5);
-        assert_eq!(share(vec![by("iou-wrk-7"), by("client"), worker.clone()], 0), 0.5);
-        assert_eq!(share(vec![by("iou-wrk-7")], 0), 0.0);
-        assert_eq!(share(vec![ring(ended_by::KERNEL_THREAD)], 5), 1.0);
-        assert_eq!(share(vec![ring(ended_by::KERNEL_THREAD)], 4), 0.0);
+        check(percent(vec![ring(ended_by::OWN_REQUEST), ring(ended_by::INTERRUPT)], 0), 50);
+        check(percent(vec![by("iou-wrk-7"), by("client"), worker.clone()], 0), 50);
+        check(percent(vec![by("iou-wrk-7")], 0), 0);
+        check(percent(vec![ring(ended_by::KERNEL_THREAD)], 5), 100);
+        check(percent(vec![ring(ended_by::KERNEL_THREAD)], 4), 0);
     }
 }

@@ -52,7 +52,7 @@ impl Rule for LockUser {
 
 /// The lock that is waited for the longest.
 pub fn top<'a>(facts: &'a Facts<'_>) -> Option<&'a FutexRow> {
-    facts.locks.futexes.iter().find(|row| row.kind.is_lock())
+    facts.locks.futexes.iter().find(|row| row.is_lock())
 }
 
 /// At least two threads want it, often or for long: one waits and another holds it, or several wait.
@@ -91,11 +91,18 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
         counter_evidence
             .push(format!("the holder is known for {} of the waits only", percent(row.holder.known_ratio)));
     }
-    let agreement = vec![
+    if row.used_as_lock {
+        counter_evidence.push(
+            "it is a semaphore: that it is used as a lock is inferred from that its waiters wake each other"
+                .to_owned(),
+        );
+    }
+    let mut agreement = vec![
         if part >= TOP { Agreement::Agrees } else { Agreement::Silent },
         if row.holder.known_ratio >= HOLDER_KNOWN { Agreement::Agrees } else { Agreement::Silent },
         if row.waits >= 2.0 * WAITS { Agreement::Agrees } else { Agreement::Silent },
     ];
+    agreement.extend(row.used_as_lock.then_some(Agreement::Contradicts));
     let is_interpreters = row.kind == FutexKind::InterpreterLock;
     let next = match row.holder.meanwhile.first() {
         _ if is_interpreters => {

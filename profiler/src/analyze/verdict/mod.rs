@@ -192,8 +192,13 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     }
 }
 
+/// Reads and writes are one cause, the disk, and each tells of the other.
 fn is_mixture(first: &Finding, second: &Finding) -> bool {
-    (first.share - second.share).abs() < NEAR && first.is_plain && second.is_plain
+    let is_disk = |finding: &Finding| matches!(finding.id, "DISK_READ_BOUND" | "DISK_WRITE_BOUND");
+    !(is_disk(first) && is_disk(second))
+        && (first.share - second.share).abs() < NEAR
+        && first.is_plain
+        && second.is_plain
 }
 
 fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'static str, f64)>) -> Verdict {

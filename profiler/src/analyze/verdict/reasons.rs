@@ -10,7 +10,7 @@ use super::facts::{Parts, Times};
 use crate::analyze::label::frame_labels;
 use crate::analyze::ledger::group;
 use crate::analyze::{Account, ThreadAccount, add};
-use crate::recording::{Peer, Recording, StackId, ThreadId};
+use crate::recording::{LockId, Peer, Recording, StackId, ThreadId};
 
 /// Waits for another process that end this rarely (a second), in a thread that hardly runs, are waits for work.
 const RARE_WAITS: f64 = 2.0;
@@ -55,6 +55,8 @@ impl Reasons {
     fn look_at_locks(&mut self, recording: &Recording, parts: &Parts<'_>) {
         let mut database: HashMap<StackId, bool> = HashMap::new();
         let mut kinds = HashMap::new();
+        let used_as_locks: HashSet<LockId> =
+            parts.locks.futexes.iter().filter(|row| row.used_as_lock).map(|row| row.lock).collect();
         for (sample, &ns) in recording.samples.iter().zip(&parts.shares.ns) {
             let is_futex = matches!(sample.state, state::FUTEX_LOCK | state::FUTEX_WAIT | state::FUTEX_TIMED);
             if is_futex || sample.state == state::POLL || sample.state == state::SYSV_IPC {
@@ -75,7 +77,7 @@ impl Reasons {
                 let kind = *kinds
                     .entry((sample.stack, sample.state))
                     .or_insert_with(|| crate::analyze::locks::kind_of(recording, sample.stack, sample.state));
-                if kind.is_lock() {
+                if kind.is_lock() || sample.lock.is_some_and(|lock| used_as_locks.contains(&lock)) {
                     add(self.lock_ns.entry(sample.thread).or_default(), ns);
                 }
             }

@@ -151,8 +151,41 @@ fn short_lives_that_use_all_cpus_are_bound_by_them() {
         to_ns: 77_500_000,
         ..thread(tid, &[(state::ON_CPU, 0.0475, 3), (state::CHILD_WAIT, 0.03, 3)])
     };
-    let recording = recording((1..801).map(short).collect());
-    check(&recording, "CPU_BOUND", Confidence::High);
+    check(&recording((1..801).map(short).collect()), "CPU_BOUND", Confidence::High);
+    // A shell's loop: one after another, on one of four CPUs.
+    let one_cpu = recording((1..201).map(short).collect());
+    let verdict = Report::new(&one_cpu).verdict;
+    assert!(verdict.id == "CPU_BOUND" && verdict.confidence < Confidence::High, "{verdict:#?}");
+}
+
+/// They have 3.2 of 4 CPUs, and others the rest: no room is left for them.
+#[test]
+fn threads_that_share_full_cpus_with_others_are_bound_by_them() {
+    let some = |tid| {
+        thread(
+            tid,
+            &[(state::ON_CPU, 4.0, 1000), (state::RUNQ_WAKE, 0.8, 1000), (state::FUTEX_WAIT, 5.2, 1000)],
+        )
+    };
+    let mut recording = recording((1..9).map(some).collect());
+    recording.machine.cpu = Some(CpuTime { busy_ns: 38 * S, idle_ns: 2 * S, ..CpuTime::default() });
+    check(&recording, "CPU_BOUND", Confidence::Medium);
+    recording.machine.cpu = Some(CpuTime { busy_ns: 32 * S, idle_ns: 8 * S, ..CpuTime::default() });
+    check(&recording, "NO_BOTTLENECK", Confidence::Medium);
+}
+
+#[test]
+fn reads_and_writes_are_one_cause() {
+    let both = |tid| {
+        thread(
+            tid,
+            &[(state::DISK_READ, 4.0, 4000), (state::DISK_WRITE, 3.8, 3800), (state::ON_CPU, 2.2, 7800)],
+        )
+    };
+    let recording = recording(vec![both(1)]);
+    check(&recording, "DISK_READ_BOUND", Confidence::Low);
+    let sentence = Report::new(&recording).verdict.sentence;
+    assert!(sentence.contains("for 40.0 % of their working time, and for 38.0 % to write"), "{sentence}");
 }
 
 #[test]

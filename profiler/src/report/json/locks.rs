@@ -172,7 +172,7 @@ impl<'a> FutexJson<'a> {
         Self {
             lock: LockJson::of(recording, row.lock),
             kind: row.kind.name(),
-            is_lock: row.kind.is_lock(),
+            is_lock: row.is_lock(),
             seconds: seconds(row.waited_ns),
             waits: row.waits,
             waiters: row.waiters.iter().map(|&thread| ThreadJson::of(recording, thread)).collect(),

@@ -46,12 +46,8 @@ fn deadlocks(report: &Report<'_>, page: &mut Page) {
 }
 
 fn locks(report: &Report<'_>, page: &mut Page, least: f64) {
-    let told: Vec<_> = report
-        .locks
-        .futexes
-        .iter()
-        .filter(|row| row.kind.is_lock() && row.waited_ns as f64 >= least)
-        .collect();
+    let told: Vec<_> =
+        report.locks.futexes.iter().filter(|row| row.is_lock() && row.waited_ns as f64 >= least).collect();
     if told.is_empty() {
         return;
     }
@@ -62,12 +58,8 @@ fn locks(report: &Report<'_>, page: &mut Page, least: f64) {
     if told.len() > LOCKS {
         page.note(&format!("… {} more", count((told.len() - LOCKS) as u64)));
     }
-    let others: Vec<_> = report
-        .locks
-        .futexes
-        .iter()
-        .filter(|row| !row.kind.is_lock() && row.waited_ns as f64 >= least)
-        .collect();
+    let others: Vec<_> =
+        report.locks.futexes.iter().filter(|row| !row.is_lock() && row.waited_ns as f64 >= least).collect();
     if !others.is_empty() {
         let names: Vec<String> = others
             .iter()

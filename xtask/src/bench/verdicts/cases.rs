@@ -187,6 +187,8 @@ pub const CASES: &[Case] = &[
     own!("a read-write lock of the C library", "read_write_lock", LOCK),
     own!("a read-write lock of Rust", "rust_read_write_lock", LOCK),
     own!("four threads map and unmap memory", "address_space", &["LOCK_KERNEL"]),
+    own!("a semaphore of the C library that is used as a lock", "semaphore_as_lock", LOCK),
+    own!("a semaphore of the C library that counts work", "semaphore_as_queue", ROOM),
     own!("two threads in a deadlock", "deadlock", &["DEADLOCK"]),
     own!("sixteen threads wait on a condition variable", "idle_condition_variable", IDLE),
     own!("four threads wait in epoll", "idle_epoll", IDLE),
@@ -243,6 +245,10 @@ pub const CASES: &[Case] = &[
     program!("fio, writes with fdatasync by io_uring", SYNCS, |bench| {
         fio(bench, &["--ioengine=io_uring", "--rw=write", "--direct=0", "--fdatasync=1"])
     }),
+    program!("a shell runs short processes, one after another", ONE_CPU, |_| Scene::command(command(
+        "bash",
+        &["-c", "for ((number = 0; number < 1000000; number++)); do /bin/true; done"]
+    ))),
     program!("stress-ng --cpu 2", &["CPU_BOUND", "CPU_SATURATED"], |_| {
         installed("stress-ng", "stress-ng")?;
         Scene::command(command("stress-ng", &["--cpu", "2", "--timeout", "60"]))
@@ -285,6 +291,9 @@ pub const CASES: &[Case] = &[
     program!("four Python threads compute", &["LOCK_USER", "CPU_SINGLE_THREAD"], |bench| {
         python(bench, "compute")
     }),
+    program!("four Python threads at a lock that is held across a sleep", LOCK, |bench| python(
+        bench, "lock"
+    )),
     program!("a queue with little to do for three Python threads", ROOM, |bench| python(bench, "rest")),
     program!("Python commits to SQLite, a row at a time", SYNCS, |bench| python(bench, "commit")),
     program!("redis without a client", IDLE, |bench| redis(bench, false)),
