@@ -43,7 +43,7 @@ pub struct LockReport {
 pub struct FutexRow {
     pub lock: LockId,
     pub kind: FutexKind,
-    /// A semaphore that is used as a lock: see [`is_used_as_lock`].
+    /// A semaphore that is used as a lock: those who wait for it wake each other, each after a time in which it did not wait.
     pub used_as_lock: bool,
     pub waited_ns: u64,
     /// Estimated from the ends of waits that were told.
