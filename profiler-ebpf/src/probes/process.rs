@@ -11,7 +11,7 @@ use crate::{
     task::Task,
 };
 
-/// A recorded thread creates a thread, or a process.
+/// A recorded thread creates a thread, a worker of io_uring, or a process.
 #[inline(always)]
 pub fn on_fork(parent: Task, child: Task) -> Option<()> {
     let _member = Account::of(parent, parent.tid())?;
@@ -21,6 +21,10 @@ pub fn on_fork(parent: Task, child: Task) -> Option<()> {
     }
     let now = now_ns();
     let tid = child.tid();
+    // The idle thread of a CPU that comes online (`fork_idle`) is none.
+    if tid == 0 {
+        return None;
+    }
     if let Some(stale) = Account::under(tid) {
         crate::emit::count(Stat::TidReused);
         stale.close(None, now);

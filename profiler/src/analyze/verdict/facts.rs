@@ -88,6 +88,24 @@ pub struct Times {
 }
 
 impl Times {
+    /// What the time of a thread that does something is made of.
+    pub(super) fn parts(&self) -> [u64; 12] {
+        [
+            self.on_cpu_ns,
+            self.run_queue_ns,
+            self.disk_read_ns,
+            self.disk_write_ns,
+            self.fsync_ns,
+            self.file_wait_ns,
+            self.page_fault_io_ns,
+            self.memory_ns,
+            self.lock_ns,
+            self.net_ns,
+            self.ipc_ns,
+            self.unknown_ns,
+        ]
+    }
+
     fn add(&mut self, other: &Self) {
         let fields: [(&mut u64, u64); 15] = [
             (&mut self.elapsed_ns, other.elapsed_ns),

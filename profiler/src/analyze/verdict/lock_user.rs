@@ -104,8 +104,29 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     ];
     agreement.extend(row.used_as_lock.then_some(Agreement::Contradicts));
     let is_interpreters = row.kind == FutexKind::InterpreterLock;
-    let next = match row.holder.meanwhile.first() {
-        _ if is_interpreters => {
+    Finding {
+        id: "LOCK_USER",
+        share,
+        sentence: format!(
+            "threads wait for {} {name}, for {} of their working time",
+            row.kind.words(),
+            percent(share)
+        ),
+        evidence,
+        counter_evidence,
+        next_steps: vec![next_step(row)],
+        // Behind an interpreter's lock one CPU is used.
+        max_gain: gain(share).map(|gain| if is_interpreters { gain.min(facts.allowed_cpus) } else { gain }),
+        agreement,
+        precedence: 0.1,
+        ..Finding::default()
+    }
+}
+
+/// By what the holder does while others wait.
+fn next_step(row: &FutexRow) -> String {
+    match row.holder.meanwhile.first() {
+        _ if row.kind == FutexKind::InterpreterLock => {
             "one thread of the interpreter runs at a time: let processes share the work, or do it in calls that release the lock"
                 .to_owned()
         }
@@ -122,23 +143,6 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
             "the holder waits for a CPU while it holds the lock".to_owned()
         }
         _ => "hold it for less time; the stacks that wait and that give it up show where".to_owned(),
-    };
-    Finding {
-        id: "LOCK_USER",
-        share,
-        sentence: format!(
-            "threads wait for {} {name}, for {} of their working time",
-            row.kind.words(),
-            percent(share)
-        ),
-        evidence,
-        counter_evidence,
-        next_steps: vec![next],
-        // Behind an interpreter's lock one CPU is used.
-        max_gain: gain(share).map(|gain| if is_interpreters { gain.min(facts.allowed_cpus) } else { gain }),
-        agreement,
-        precedence: 0.1,
-        ..Finding::default()
     }
 }
 

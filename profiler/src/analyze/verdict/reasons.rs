@@ -129,23 +129,8 @@ impl Reasons {
                 .filter(|&&code| !is_rare(code))
                 .fold(0_u64, |sum, &code| sum.saturating_add(ns(code)))
         };
-        let recv = engaged(&[state::NET_RECV]);
-        let served =
-            self.served_ns.get(&thread).map_or(0.0, |&(served, all)| served as f64 / all.max(1) as f64);
-        let net_ns = recv - (recv as f64 * served) as u64 + engaged(&[state::NET_SEND, state::NET_CONNECT]);
-        let futex_ns = ns(state::FUTEX_LOCK) + ns(state::FUTEX_WAIT) + ns(state::FUTEX_TIMED);
-        let seen = self.futex_seen_ns.get(&thread).copied().unwrap_or(0);
-        // Where no stack tells, the mark does.
-        let by_stacks = self.lock_ns.get(&thread).copied().unwrap_or(0);
-        let unseen = if seen == 0 { ns(state::FUTEX_LOCK) } else { 0 };
-        let database = self.database_lock.get(&thread).copied().unwrap_or(0);
-        let lock_ns = by_stacks
-            .saturating_add(unseen)
-            .min(futex_ns)
-            .saturating_add(ns(state::FILE_LOCK))
-            .saturating_add(database);
-        let uring = (ns(state::IO_URING) as f64 * self.disk_kinds.uring_by_disk) as u64;
         // By what ended them.
+        let uring = (ns(state::IO_URING) as f64 * self.disk_kinds.uring_by_disk) as u64;
         let told = |kind: Kind| {
             let states = [state::AIO, state::DISK_OTHER, state::KERNEL_IO];
             let of = |sum: u64, code: u32| sum.saturating_add(self.disk_kinds.of_ns(ns(code), code, kind));
@@ -162,8 +147,9 @@ impl Reasons {
             file_wait_ns: ns(state::FILE_WAIT),
             page_fault_io_ns: ns(state::PAGE_FAULT_IO),
             memory_ns: of(Group::Memory),
-            lock_ns,
-            net_ns,
+            lock_ns: self.lock_ns(thread, ns),
+            net_ns: self.of_servers(thread, engaged(&[state::NET_RECV]))
+                + engaged(&[state::NET_SEND, state::NET_CONNECT]),
             ipc_ns: engaged(&IPC),
             ipc_wake_ns: (ns(state::RUNQ_WAKE) as f64 * of_waits(account, &IPC)) as u64,
             unknown_ns: of(Group::Unknown),
@@ -174,23 +160,26 @@ impl Reasons {
         if row.kernel_thread && is_leader {
             return Times { elapsed_ns: account.elapsed_ns, ..Times::default() };
         }
-        let parts = [
-            times.on_cpu_ns,
-            times.run_queue_ns,
-            times.disk_read_ns,
-            times.disk_write_ns,
-            times.fsync_ns,
-            times.file_wait_ns,
-            times.page_fault_io_ns,
-            times.memory_ns,
-            times.lock_ns,
-            times.net_ns,
-            times.ipc_ns,
-            times.unknown_ns,
-        ];
         times.active_ns =
-            parts.iter().fold(0_u64, |sum, part| sum.saturating_add(*part)).min(account.elapsed_ns);
+            times.parts().iter().fold(0_u64, |sum, part| sum.saturating_add(*part)).min(account.elapsed_ns);
         times
+    }
+
+    /// Of the waits for input from internet sockets, those for servers: a client's next request is work.
+    fn of_servers(&self, thread: ThreadId, recv_ns: u64) -> u64 {
+        let served =
+            self.served_ns.get(&thread).map_or(0.0, |&(served, all)| served as f64 / all.max(1) as f64);
+        recv_ns - (recv_ns as f64 * served) as u64
+    }
+
+    /// Waits for locks of the program, of files and of the database. `ns` is the thread's time in a state.
+    fn lock_ns(&self, thread: ThreadId, ns: impl Fn(u32) -> u64) -> u64 {
+        let futex_ns = ns(state::FUTEX_LOCK) + ns(state::FUTEX_WAIT) + ns(state::FUTEX_TIMED);
+        let of = |sums: &HashMap<ThreadId, u64>| sums.get(&thread).copied().unwrap_or(0);
+        // Where no stack tells, the mark does.
+        let unseen = if of(&self.futex_seen_ns) == 0 { ns(state::FUTEX_LOCK) } else { 0 };
+        let of_program = of(&self.lock_ns).saturating_add(unseen).min(futex_ns);
+        of_program.saturating_add(ns(state::FILE_LOCK)).saturating_add(of(&self.database_lock))
     }
 }
 

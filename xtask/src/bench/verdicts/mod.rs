@@ -5,6 +5,7 @@
 
 mod cases;
 mod places;
+mod scenes;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use super::{Bench, Section};
 use cases::{CASES, Case};
 
-pub use cases::disk;
+pub use scenes::disk;
 
 /// Length of each recording.
 const SECONDS: &str = "4";

@@ -1,4 +1,4 @@
-//! Control groups of one's own, in whichever version this machine has.
+//! Where the cases run: control groups of one's own, in whichever version this machine has, and settings of the machine that are put back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,4 +83,36 @@ fn version_2(controller: &str, name: &str) -> Result<Group> {
     let path = mount.join(name);
     fs::create_dir_all(&path)?;
     Ok(Group { paths: vec![path] })
+}
+
+/// How much may be dirty; as before when it is dropped.
+pub struct DirtyLimit(Vec<(&'static str, String)>);
+
+impl DirtyLimit {
+    pub fn set(bytes: u64) -> Result<Self> {
+        let files = ["/proc/sys/vm/dirty_ratio", "/proc/sys/vm/dirty_background_ratio"];
+        let before =
+            files.into_iter().map(|file| Ok((file, fs::read_to_string(file)?))).collect::<Result<_>>()?;
+        fs::write("/proc/sys/vm/dirty_background_bytes", (bytes / 2).to_string())?;
+        fs::write("/proc/sys/vm/dirty_bytes", bytes.to_string())?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for DirtyLimit {
+    fn drop(&mut self) {
+        for (file, value) in &self.0 {
+            let _ = fs::write(file, value.trim());
+        }
+    }
+}
+
+/// What is in the page cache belongs to whoever read it first: of those pages the group would not be charged.
+pub struct Forget;
+
+impl Forget {
+    pub fn of_page_cache() -> Self {
+        let _ = fs::write("/proc/sys/vm/drop_caches", "1");
+        Self
+    }
 }
