@@ -231,7 +231,7 @@ fn kernel_functions_have_the_names_that_kallsyms_gives() {
 }
 
 /// Half a gigabyte of debug information, with samples all over it: at most 300 MB of memory, and no more work, the recording included,
-/// than half of what `addr2line` has with one function of each unit: it reads as much and lacks the recording. The work is measured and not the time: it gives way to everything else on the
+/// than two fifths of what `addr2line` has with one function of each unit, which it has to read whole. The work is measured and not the time: it gives way to everything else on the
 /// machine; and beside that of a program that reads the same, because machines differ in speed, and one and the same from hour to hour.
 #[test]
 fn a_program_of_half_a_gigabyte_is_named_in_bounded_memory() {
@@ -252,7 +252,7 @@ fn a_program_of_half_a_gigabyte_is_named_in_bounded_memory() {
     }
     assert!(usage.resident_bytes <= 300 << 20, "{usage:?}");
     let other = cpu_seconds_of_addr2line(&program, &functions);
-    assert!(usage.cpu_seconds <= 0.5 * other, "{usage:?}, and {other} s of addr2line");
+    assert!(usage.cpu_seconds <= 0.4 * other, "{usage:?}, and {other} s of addr2line");
 }
 
 /// Addresses, in hexadecimal.

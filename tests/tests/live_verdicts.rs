@@ -149,8 +149,9 @@ fn workers_of_a_ring_are_threads_of_the_process_and_their_waits_its_cause() {
     }
     let before = flushes();
     let report = record(&live, "ring_sync");
-    // A device without a cache of its own gets no flush: there the worker waits for a write.
-    check_verdict(&report, if flushes() > before { "FSYNC_BOUND" } else { "DISK_WRITE_BOUND" });
+    // A device without a cache of its own gets no flush: there the worker waits for a write. It syncs some hundred times a second; a few
+    // flushes are those of other disks.
+    check_verdict(&report, if flushes() - before > 100 { "FSYNC_BOUND" } else { "DISK_WRITE_BOUND" });
     let workers: Vec<_> = report.threads().filter(|thread| thread.comm().starts_with("iou-wrk-")).collect();
     assert!(workers.len() >= 3, "{:#}", report.0["threads"]);
     let waited: f64 =
