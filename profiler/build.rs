@@ -4,12 +4,6 @@ use anyhow::Context as _;
 use aya_build::{Package, Toolchain, build_ebpf};
 
 fn main() -> anyhow::Result<()> {
-    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
-    if std::env::var_os("CARGO_CFG_FUZZING").is_some() {
-        // The fuzz targets read bytes and never load a program: spare them the kernel compiler.
-        let out_dir = std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
-        return Ok(std::fs::write(std::path::Path::new(&out_dir).join("profiler-ebpf"), [])?);
-    }
     // aya-build names the kernel crate's own files only.
     println!("cargo::rerun-if-changed={}", concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-common/src"));
     let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-ebpf");

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use profiler::recording::StackEnd;
 use profiler::unwind::{Captured, Location, Registers};
+use profiler_report::recording::StackEnd;
 
 #[allow(dead_code, reason = "their names and frames are for the tests")]
 #[path = "../tests/saved/mod.rs"]

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use crate::{analyze::Report, recording::Recording, report::frame_text};
+use profiler_report::{analyze::Report, recording::Recording, report::frame_text};
 
 /// The last line of a recording: what was written, what was lost, what to do next.
 pub fn closing(report: &Report, files: &[String]) -> String {

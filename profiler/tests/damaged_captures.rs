@@ -6,12 +6,12 @@ use std::fs;
 use std::io::sink;
 use std::process::Command;
 
-use profiler::analyze::{
+use profiler_report::analyze::{
     Report,
     flame::{Flame, View},
 };
-use profiler::capture;
-use profiler::report::{Json, Render as _, Style, Text, folded, svg};
+use profiler_report::capture;
+use profiler_report::report::{Json, Render as _, Style, Text, folded, svg};
 use profiler_tests::workload::Scatter;
 
 /// What the fuzzer starts from: a recording with something in each of its tables.

@@ -4,11 +4,11 @@
 //! mended.
 #![no_main]
 
-use profiler::analyze::Report;
-use profiler::analyze::flame::{Flame, View};
-use profiler::capture;
-use profiler::recording::Recording;
-use profiler::report::{Json, Render as _, Style, Text, folded, svg};
+use profiler_report::analyze::Report;
+use profiler_report::analyze::flame::{Flame, View};
+use profiler_report::capture;
+use profiler_report::recording::Recording;
+use profiler_report::report::{Json, Render as _, Style, Text, folded, svg};
 
 /// As docs/capture-format.md has them.
 const FILE_HEADER_BYTES: usize = 12;

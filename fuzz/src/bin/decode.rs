@@ -4,10 +4,10 @@
 //! a thread's end also counts as one that is still open at the end of the recording, if its `reserved` word is odd.
 #![no_main]
 
-use profiler::analyze::Report;
+use profiler_report::analyze::Report;
 use profiler::collect::{Collector, Ending, World};
 use profiler::decode::{Event, decode};
-use profiler::recording::{Method, Module, Place, StackEnd};
+use profiler_report::recording::{Method, Module, Place, StackEnd};
 use profiler::unwind::{Captured, Location, Unwound};
 use profiler_common::block_io::FileSeen;
 

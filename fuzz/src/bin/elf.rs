@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use profiler::recording::{Method, StackEnd};
+use profiler_report::recording::{Method, StackEnd};
 use profiler::unwind::{
     Arch, ArchUnwinder, Arm, Captured, Image, Location, Mapping, Registers, X86, parse_image,
 };

@@ -6,7 +6,8 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
-use crate::{analyze::flame, session::Target};
+use crate::session::Target;
+use profiler_report::analyze::flame;
 
 /// Tells where a process's wall-clock time goes and why: on the CPU, waiting for one, disk, locks, network, sleep.
 #[derive(Debug, Parser)]

@@ -8,9 +8,9 @@ use anyhow::Result;
 use super::{args::Io, code, outputs::stdout_has_colour};
 use crate::{
     kernel,
-    report::{DiskPage, Style},
     session::{self, WatchOptions},
 };
+use profiler_report::report::{DiskPage, Style};
 
 /// Runs it. Returns the exit code.
 ///

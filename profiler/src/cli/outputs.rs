@@ -11,14 +11,17 @@ use anyhow::Result;
 
 use super::args::Outputs;
 use crate::{
+    messages,
+    output::{self, Destination, Owner},
+    session::{Save, Target},
+};
+use profiler_report::{
     analyze::{
         Report,
         flame::{Flame, View},
     },
-    capture, messages,
-    output::{self, Destination, Owner},
+    capture,
     report::{Format, Json, Render as _, Style, Text, folded, svg},
-    session::{Save, Target},
 };
 
 /// One result.

@@ -10,14 +10,16 @@ use super::{
     outputs::Plan,
 };
 use crate::{
-    analyze::Report,
     confine::{self, Needs},
     doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
-    recording::{Lock, Place, ProcessId, Recording},
     session::{self, Finished, Options},
     symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
+};
+use profiler_report::{
+    analyze::Report,
+    recording::{Lock, Place, ProcessId, Recording},
 };
 
 /// Runs it. Returns the exit code.

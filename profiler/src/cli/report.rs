@@ -5,7 +5,8 @@ use std::fs::File;
 use anyhow::{Context as _, Result};
 
 use super::{args, code, outputs::Plan};
-use crate::{analyze::Report, capture, confine};
+use crate::confine;
+use profiler_report::{analyze::Report, capture};
 
 /// Runs it. Returns the exit code.
 ///

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use profiler_common::sample::MOST_STACK_BYTES;
 
-use crate::recording::StackEnd;
+use profiler_report::recording::StackEnd;
 
 /// Threads that are kept: as many as `DEEP_STACKS` has entries. The stacks of others stay cut.
 const MOST_THREADS: usize = 4096;

@@ -2,10 +2,8 @@
 
 use indexmap::IndexSet;
 
-use crate::{
-    recording::{Frame, FrameId, Method, ProcessId, Stack, StackEnd, StackId},
-    unwind::Location,
-};
+use crate::unwind::Location;
+use profiler_report::recording::{Frame, FrameId, Method, ProcessId, Stack, StackEnd, StackId};
 
 /// Distinct stacks that are kept. A stack of 40 frames takes about 250 bytes here: 32,768 make 8 MiB. More distinct ones
 /// come from unbounded recursion or from code that is generated all the time.

@@ -14,7 +14,7 @@ use profiler_common::{
 };
 
 use super::text;
-use crate::recording::{
+use profiler_report::recording::{
     Held, KernelWaits, Lock, LockId, Locks, OpenWait, Party, Peer, Place, ProcessId, Release, StackId,
     ThreadId, Wake,
 };

@@ -24,16 +24,16 @@ use profiler_common::{
 
 use crate::{
     decode::{self, Event},
-    recording::{
-        KernelCounters, LockId, Method, Module, Party, Place, ProcessId, ProcessIo, Quality, Recording,
-        StackEnd, StackId,
-    },
     unwind::{Captured, Location, Registers, Unwound},
 };
 use depths::{Change, Depths};
 use goroutines::Goroutines;
 use intern::Stacks;
 use locks::{LockTables, stranger};
+use profiler_report::recording::{
+    KernelCounters, LockId, Method, Module, Party, Place, ProcessId, ProcessIo, Quality, Recording, StackEnd,
+    StackId,
+};
 use samples::Samples;
 use submits::Submits;
 

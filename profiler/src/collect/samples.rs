@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 use profiler_common::ledger::ThreadRecord;
 
-use crate::{
-    decode,
-    recording::{LockId, Quality, Sample, StackId, ThreadId},
-};
+use crate::decode;
+use profiler_report::recording::{LockId, Quality, Sample, StackId, ThreadId};
 
 /// Distinct (thread, state, stack, lock) that are kept: about 80 bytes each, 20 MiB.
 const MOST_SAMPLES: usize = 262_144;

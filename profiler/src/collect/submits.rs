@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use profiler_common::sample::SampleHeader;
 
-use crate::recording::StackId;
+use profiler_report::recording::StackId;
 
 /// Rows that are kept; further ones are counted.
 const MOST_ROWS: usize = 4096;

@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use super::*;
-use crate::recording::{Frame, Method, Sample, Stack};
+use profiler_report::recording::{Frame, Method, Sample, Stack};
 
 /// Every stack has one frame: the instruction pointer, in image 0.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use profiler_common::{
 };
 
 use super::{Ending, World, text};
-use crate::recording::{Process, ProcessId, Thread, ThreadId};
+use profiler_report::recording::{Process, ProcessId, Thread, ThreadId};
 
 /// Rows of threads, and of processes, that are kept: some 900 bytes and 300 bytes each, 24 MB. Threads that end beyond
 /// that are added up in one row.

@@ -19,8 +19,8 @@ pub use filter::{Allowed, install, install_for_keeper};
 
 use rustix::thread::CapabilitySet;
 
-use crate::analyze::RUN_TIMES_UNMEASURED;
 use crate::kernel::{self, Keeper};
+use profiler_report::analyze::RUN_TIMES_UNMEASURED;
 
 /// What the rest of the run does beside reading.
 #[derive(Clone, Debug, Default)]

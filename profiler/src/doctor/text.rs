@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Diagnosis, Finding, Kind, Need, Outcome};
-use crate::report::{visible, wrapped};
+use profiler_report::report::{visible, wrapped};
 
 /// Of a kernel's refusal no more is shown.
 const MOST_COLUMNS: usize = 400;

@@ -37,8 +37,8 @@ use places::Found;
 use spaces::{SpaceId, Spaces};
 pub use stamp::{Stamp, Watched};
 
-use crate::recording::{Broken, Method, Place, StackEnd};
 use crate::unwind::{Captured, Location, Mapping, Unwound};
+use profiler_report::recording::{Broken, Method, Place, StackEnd};
 
 /// Longest line of `/proc/PID/maps` that is read: a path has up to 4096 bytes, of which each may be escaped.
 const LINE_BYTES: u64 = 5 * 4096;

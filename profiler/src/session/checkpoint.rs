@@ -12,7 +12,7 @@ use std::{
 use anyhow::Result;
 
 use super::host;
-use crate::recording::Recording;
+use profiler_report::recording::Recording;
 
 /// Most of a recording that is lost when the profiler is killed …
 const PERIOD: Duration = Duration::from_secs(10);

@@ -9,12 +9,8 @@ use anyhow::{Context as _, Result};
 use profiler_common::ledger::{ThreadRecord, flags};
 
 use super::{Finished, Session, checkpoint, counters, host};
-use crate::{
-    collect::Ending,
-    kernel::MapMemory,
-    process::ImageInfo,
-    recording::{Cost, KernelCounters, Module, ProcessIo, Quality, Recording},
-};
+use crate::{collect::Ending, kernel::MapMemory, process::ImageInfo};
+use profiler_report::recording::{Cost, KernelCounters, Module, ProcessIo, Quality, Recording};
 
 /// Added to what is saved before the end.
 const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \

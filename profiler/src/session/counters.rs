@@ -9,7 +9,7 @@ use profiler_common::ledger::{ThreadRecord, flags};
 
 use super::host::monotonic_ns;
 use crate::process::read_text;
-use crate::recording::KernelCounters;
+use profiler_report::recording::KernelCounters;
 
 /// Threads whose counters are read: one takes some 20 µs, so this many take 40 ms.
 const MOST_THREADS: usize = 2000;

@@ -14,7 +14,9 @@ use crate::{
     collect::{Submitted, text},
     kernel::RequestSums,
     process::read_text,
-    recording::{BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests, Submitter},
+};
+use profiler_report::recording::{
+    BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests, Submitter,
 };
 
 /// Bytes of a sector in all of the kernel's counters, whatever the disk's own sectors are.

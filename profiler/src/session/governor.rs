@@ -4,7 +4,7 @@
 //! stay unbiased whatever the detail is: on-CPU samples are thinned out at random and weighted by the inverse, and a pass
 //! over waiting threads counts for the ticks from one to the next.
 
-use crate::recording::{Detail, DetailStep};
+use profiler_report::recording::{Detail, DetailStep};
 
 /// Seconds over the budget, one after the other, before less is recorded: a single one may be a burst.
 const PATIENCE_SECONDS: u32 = 2;

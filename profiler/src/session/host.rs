@@ -3,7 +3,7 @@
 use std::{fs, time::SystemTime};
 
 use super::Target;
-use crate::recording::Meta;
+use profiler_report::recording::Meta;
 
 /// CLOCK_MONOTONIC, the clock of the kernel programs (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {

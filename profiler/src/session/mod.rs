@@ -53,7 +53,6 @@ use crate::{
     confine::{Needs, confine},
     kernel::{Kernel, MappingEvents},
     process::{Limits, Processes},
-    recording::{Detail, Meta, Recording},
     symbolize,
 };
 use checkpoint::Checkpoints;
@@ -68,6 +67,7 @@ use options::{is_fixed, settings};
 use pacing::{Pacing, Weight};
 use priority::First;
 use process_io::ProcessReads;
+use profiler_report::recording::{Detail, Meta, Recording};
 use progress::Progress;
 use submits::SubmitPacing;
 use target::Resolved;

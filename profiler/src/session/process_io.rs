@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::{process::read_text, recording::ProcessIo};
+use crate::process::read_text;
+use profiler_report::recording::ProcessIo;
 
 /// Processes whose counters are read: two small files each, some 30 µs.
 const MOST_PROCESSES: usize = 1000;

@@ -8,10 +8,8 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::host;
-use crate::{
-    kernel::{ProgramRun, StatsBurst},
-    recording::ProgramCost,
-};
+use crate::kernel::{ProgramRun, StatsBurst};
+use profiler_report::recording::ProgramCost;
 
 /// CPU time of this process at one moment.
 pub struct Usage {

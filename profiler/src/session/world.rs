@@ -9,9 +9,9 @@ use crate::{
     collect::World,
     kernel::MappingEvents,
     process::Processes,
-    recording::Place,
     unwind::{Captured, Location, Unwound},
 };
+use profiler_report::recording::Place;
 
 /// A command line is kept up to this length.
 const MOST_COMMAND_BYTES: u64 = 4096;

@@ -12,7 +12,7 @@ use ::blazesym::symbolize::source::{Elf, Source};
 use ::blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer, evict};
 
 use super::{NAMES_PER_FRAME, cut, cut_files, demangle};
-use crate::recording::Name;
+use profiler_report::recording::Name;
 
 /// Memory of the whole process beyond which parsed units and mapped pages are let go. Pages of a mapped file count as
 /// resident too, and the kernel maps 64 KiB around each one that is touched.

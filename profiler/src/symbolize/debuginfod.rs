@@ -22,7 +22,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use self::cache::{Cache, Cached};
 use super::debug_files::hexadecimal;
 use super::elf_file::ElfFile;
-use crate::recording::Debuginfod as Counts;
+use profiler_report::recording::Debuginfod as Counts;
 
 /// Most redirects of one answer. They lead to http and https only.
 const REDIRECTS: u32 = 5;

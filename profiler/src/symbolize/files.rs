@@ -18,7 +18,7 @@ use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
 use super::memory_file::memory_file;
 use super::{KernelSymbols, kallsyms, perf_map, qualified};
 use crate::process::{Stamp, Watched, descriptor_path};
-use crate::recording::{ModuleId, Name, ProcessId};
+use profiler_report::recording::{ModuleId, Name, ProcessId};
 
 /// Where the names of a recording's modules and processes are to be found. Shared by all workers.
 pub struct Sources<'a> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Symbolizer;
-use crate::recording::{Frame, ModuleId, Name, ProcessId};
+use profiler_report::recording::{Frame, ModuleId, Name, ProcessId};
 
 /// Names by frame.
 #[derive(Clone, Debug, Default)]

@@ -35,7 +35,7 @@ pub use self::workers::{keep_way_back, worker_count};
 
 use std::collections::BTreeMap;
 
-use crate::recording::{Frame, ModuleId, Name, ProcessId, Recording};
+use profiler_report::recording::{Frame, ModuleId, Name, ProcessId, Recording};
 
 /// Most characters of a function's name or a source file's path that are kept. Template and closure names of real
 /// programs rarely pass 300.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::recording::Name;
+use profiler_report::recording::Name;
 
 /// Whether the name of a function may be only its last part.
 pub fn may_be_partial(name: &Name) -> bool {

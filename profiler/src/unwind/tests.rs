@@ -11,7 +11,7 @@ use profiler_common::go::GoOffsets;
 
 use super::go::Outermost;
 use super::*;
-use crate::recording::{Broken, StackEnd};
+use profiler_report::recording::{Broken, StackEnd};
 
 mod aarch64;
 mod files;

@@ -12,7 +12,7 @@ use super::evaluate::Tracked;
 use super::go::Outermost;
 use super::stack::Snapshot;
 use super::{Captured, Image, Location, Mapping, OtherStack, OtherStacks, Registers, signal};
-use crate::recording::{Broken, Method, StackEnd};
+use profiler_report::recording::{Broken, Method, StackEnd};
 
 /// Places for judged addresses. 4,096 × 16 B = 64 KiB.
 const JUDGED: usize = 4096;

@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 
 use object::Object;
 use profiler::process::{Limits, MapsLine, Processes, parse_line};
-use profiler::recording::{Broken, StackEnd};
 use profiler::unwind::{Captured, Location, Registers};
+use profiler_report::recording::{Broken, StackEnd};
 
 use tracee::{Stop, Tracee};
 use truth::{Point, Truth};

@@ -82,7 +82,17 @@ fn deny() -> Result<Outcome> {
 fn unit() -> Result<Outcome> {
     let mut tests =
         cargo(["test", "--no-fail-fast", "--package", "profiler-ebpf", "--package", "profiler-common"]);
-    count_tests(tests.args(["--package", "profiler", "--package", "xtask", "--lib", "--bins", "--tests"]))
+    count_tests(tests.args([
+        "--package",
+        "profiler",
+        "--package",
+        "profiler-report",
+        "--package",
+        "xtask",
+        "--lib",
+        "--bins",
+        "--tests",
+    ]))
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::process::{Limits, MapsLine};
-use crate::recording::{Broken, StackEnd};
 use crate::unwind::{Captured, Location, Registers};
+use profiler_report::recording::{Broken, StackEnd};
 
 const NOBODY: u32 = u32::MAX - 1;
 const BASE: u64 = 0x10_0000;

@@ -5,7 +5,8 @@ use std::{
     fs,
 };
 
-use crate::{process::read_text, recording::CpuTime};
+use crate::process::read_text;
+use profiler_report::recording::CpuTime;
 
 /// CPU time so far.
 #[derive(Clone, Debug, PartialEq, Eq)]

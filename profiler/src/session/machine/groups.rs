@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{pressure, pressure_since};
-use crate::recording::Group;
+use profiler_report::recording::Group;
 
 /// Where control groups are mounted; empty where they are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,10 +12,8 @@ use cpus::{CpuReads, allowed_cpus, tick_ns};
 use groups::{Mounts, group_since};
 
 use super::host::monotonic_ns;
-use crate::{
-    process::read_text,
-    recording::{Group, Machine, MemoryEvents, OtherProcess, Pressure},
-};
+use crate::process::read_text;
+use profiler_report::recording::{Group, Machine, MemoryEvents, OtherProcess, Pressure};
 
 /// Processes whose control groups are looked at: those of one service are in few.
 const MOST_PROCESSES: usize = 16;

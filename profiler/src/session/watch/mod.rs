@@ -28,9 +28,9 @@ use super::{
 use crate::{
     confine::{Needs, confine},
     kernel::{BlockPrograms, MapMemory, RequestSums},
-    recording::{DiskInterval, WatchCost},
 };
 use difference::ShareSums;
+use profiler_report::recording::{DiskInterval, WatchCost};
 
 /// The loop looks at the clock and the cost so often.
 const TICK: Duration = Duration::from_millis(50);

@@ -1,7 +1,7 @@
 //! aarch64, on any host: a call leaves the return address in a register, and it may be signed.
 
 use super::*;
-use crate::recording::Method;
+use profiler_report::recording::Method;
 
 /// A stack pointer as Linux gives it, so that 48 bits are an address's.
 const SP: u64 = 0x7fff_ffff_0000;

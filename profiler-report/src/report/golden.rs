@@ -1,4 +1,4 @@
-//! Whole reports of the example, compared with the files in `profiler/tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
+//! Whole reports of the example, compared with the files in `profiler-report/tests/golden`; `UPDATE_GOLDEN=1` rewrites them.
 //! The numbers in them are checked here once more as literals, from the table of the example.
 
 use serde_json::Value;

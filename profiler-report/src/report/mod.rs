@@ -7,7 +7,7 @@ mod json;
 pub mod folded;
 pub mod svg;
 mod escape;
-pub(crate) mod frame_text;
+pub mod frame_text;
 mod function_name;
 #[cfg(test)]
 mod golden;
