@@ -255,7 +255,7 @@ const _: () = assert!(size_of::<SubmitWindow>() == 16, "kernel/user ABI");
 
 /// Key of the map `DISK_WAITS`: waits of recorded threads for disks and files, by what ended them.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaitKey {
     /// State of the thread, see [`crate::state`].
     pub state: u32,

@@ -57,7 +57,7 @@ pub mod contention {
 
 /// Key of the map `KERNEL_LOCKS`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelLockKey {
     /// Address in the kernel; 0 for all locks that there was no room for.
     pub lock: u64,

@@ -21,7 +21,7 @@ pub fn closing(report: &Report, files: &[String]) -> String {
 pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> String {
     format!(
         "profiler: recording began {:.0} ms after the start; {} frames named in {:.0} ms; results written in {:.0} ms",
-        recording.cost.startup_ns as f64 / 1e6,
+        recording.budget.startup_ns as f64 / 1e6,
         recording.frames.len(),
         naming.as_secs_f64() * 1e3,
         writing.as_secs_f64() * 1e3,

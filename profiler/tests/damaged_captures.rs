@@ -18,7 +18,7 @@ use profiler_tests::workload::Scatter;
 const EXAMPLE: &[u8] = include_bytes!("../../fuzz/seeds/capture/example.prof");
 const TRIES: usize = 1000;
 
-/// Magic and version; name, length and checksum (docs/capture-format.md).
+/// Magic and version; name, lengths and checksum (docs/capture-format.md).
 const FILE_HEADER_BYTES: usize = 12;
 const SECTION_HEADER_BYTES: usize = 20;
 
@@ -39,11 +39,12 @@ fn captures() -> Vec<Vec<u8>> {
 /// What `profiler report` does with a file, in all formats. Whether it was refused.
 fn is_refused(bytes: &[u8]) -> bool {
     let Ok(recording) = capture::load(&mut &*bytes) else { return true };
-    let report = Report::new(&recording);
+    let span = recording.whole();
+    let report = Report::over_time(&recording, &span);
     Text { style: Style { colour: true } }.render(&report, &mut sink()).expect("nobody refuses it");
     Json.render(&report, &mut sink()).expect("nobody refuses it");
     for view in [View::Wall, View::Cpu, View::OffCpu] {
-        let flame = Flame::new(&recording, view);
+        let flame = Flame::new(&span, view);
         folded::render(&flame, &mut sink()).expect("nobody refuses it");
         svg::render(&flame, &svg::Header::default(), &mut sink()).expect("nobody refuses it");
     }
@@ -107,7 +108,7 @@ fn sections(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut sections = vec![];
     let mut from = FILE_HEADER_BYTES;
     while from < bytes.len() {
-        let length = u64::from_le_bytes(bytes[from + 8..from + 16].try_into().expect("8 bytes"));
+        let length = u32::from_le_bytes(bytes[from + 8..from + 12].try_into().expect("4 bytes"));
         sections.push((from, SECTION_HEADER_BYTES + length as usize));
         from += SECTION_HEADER_BYTES + length as usize;
     }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use profiler_report::analyze::Report;
-use profiler::collect::{Collector, Ending, World};
+use profiler::collect::{Collector, Cut, Ending, World};
 use profiler::decode::{Event, decode};
 use profiler_report::recording::{Method, Module, Place, StackEnd};
 use profiler::unwind::{Captured, Location, Unwound};
@@ -53,7 +53,7 @@ impl World for Stacks {
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let mut collector = Collector::new();
+    let mut collector = Collector::new(0, 1000);
     let mut accounts = vec![];
     let mut rest = bytes;
     while let Some((length, tail)) = rest.split_first_chunk() {
@@ -69,18 +69,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     collector.take_stranger_execs();
     let modules = vec![Module::default(); IMAGES as usize];
-    let ending = Ending {
-        started_at_ns: 900,
-        seeded_at_ns: 1500,
-        ended_at_ns: 5000,
-        accounts,
-        process_io: std::collections::HashMap::new(),
-        locks_followed: true,
-        kernel_locks: None,
-        kernel_counters: [].into(),
-        modules,
-    };
-    let recording = collector.finish(ending, &mut Stacks);
+    // The books are cut once before the end, at whatever the accounts say.
+    let cut = |at_ns| Cut { at_ns, accounts: accounts.clone(), ..Cut::default() };
+    let window = collector.cut(cut(3000), &mut Stacks);
+    collector.keep(window);
+    let ending = Ending { ended_at_ns: 5000, modules, ..Ending::default() };
+    let recording = collector.finish(cut(5000), &ending, &mut Stacks);
     recording.validate().expect("the tables fit together");
-    Report::new(&recording);
+    let span = recording.whole();
+    Report::over_time(&recording, &span);
 });

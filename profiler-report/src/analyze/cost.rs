@@ -1,14 +1,19 @@
 //! What the recording cost, as shares of a CPU and of the machine.
 
 use super::ratio;
-use crate::recording::Recording;
+use crate::recording::{Detail, Span};
 
 /// How the sentence among the skipped begins that tells why the kernel programs' run time is not known.
 pub const RUN_TIMES_UNMEASURED: &str = "the kernel programs' run time is not measured, because ";
 
 /// Why it is not known, if that is told.
-pub fn why_unmeasured(recording: &Recording) -> Option<&str> {
-    recording.quality.skipped.iter().find_map(|sentence| sentence.strip_prefix(RUN_TIMES_UNMEASURED))
+pub fn why_unmeasured(recording: &Span) -> Option<&str> {
+    recording.skipped.iter().find_map(|sentence| sentence.strip_prefix(RUN_TIMES_UNMEASURED))
+}
+
+/// Whether a recording ended because it cost more than it was allowed to.
+pub fn ended_by_budget(recording: &Span) -> bool {
+    recording.budget.steps.last().is_some_and(|step| step.detail == Detail::Detached)
 }
 
 /// Shares of one CPU where not said otherwise; none where nothing was measured.
@@ -23,7 +28,7 @@ pub struct CostRatios {
 }
 
 impl CostRatios {
-    pub(super) fn of(recording: &Recording) -> Self {
+    pub fn of(recording: &Span) -> Self {
         let cost = &recording.cost;
         let run_ns = cost.programs.iter().fold(0, |sum: u64, program| sum.saturating_add(program.run_ns));
         let in_others_time = cost.programs.iter().filter(|program| !program.in_own_time);
@@ -60,7 +65,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_has_no_share() {
         assert_eq!(
-            CostRatios::of(&Recording::default()),
+            CostRatios::of(&Span::default()),
             CostRatios { own_cpu: None, programs_cpu: None, machine: None }
         );
     }

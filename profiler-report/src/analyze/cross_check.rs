@@ -10,7 +10,7 @@
 
 use profiler_common::state;
 
-use crate::recording::{Recording, Thread};
+use crate::recording::{Span, ThreadSum};
 
 /// A difference above this share of the larger number is told, if it is also above the floor.
 const LIMIT: f64 = 0.02;
@@ -42,7 +42,7 @@ pub struct CrossCheck {
 
 impl CrossCheck {
     /// None if no thread has counters.
-    pub(super) fn of(recording: &Recording) -> Option<Self> {
+    pub(super) fn of(recording: &Span) -> Option<Self> {
         let mut check = Self::default();
         let mut queue = Queue::default();
         for thread in &recording.threads {
@@ -56,9 +56,9 @@ impl CrossCheck {
         Some(check)
     }
 
-    fn add(&mut self, thread: &Thread) {
+    fn add(&mut self, thread: &ThreadSum) {
         let Some(counters) = thread.kernel_counters else { return };
-        let elapsed_ns = thread.to_ns.saturating_sub(thread.from_ns);
+        let elapsed_ns = thread.elapsed_ns;
         // The two readings lie a little inside the recording.
         let scale = match counters.elapsed_ns {
             0 => 1.0,
@@ -125,13 +125,13 @@ struct Queue {
 }
 
 impl Queue {
-    fn add(&mut self, thread: &Thread) {
+    fn add(&mut self, thread: &ThreadSum) {
         if thread.kernel_counters.is_some() {
             let count = |code: u32| thread.state_count.get(code as usize).copied().unwrap_or(0);
             self.wait_ns += run_queue_ns(thread);
             self.waits += count(state::RUNQ_WAKE) as f64 + count(state::RUNQ_PREEMPT) as f64;
             self.wakes += count(state::RUNQ_WAKE) as f64;
-            let elapsed_ns = thread.to_ns.saturating_sub(thread.from_ns) as f64;
+            let elapsed_ns = thread.elapsed_ns as f64;
             self.longest_elapsed_ns = self.longest_elapsed_ns.max(elapsed_ns);
         }
     }
@@ -146,11 +146,11 @@ impl Queue {
     }
 }
 
-fn ns_in(thread: &Thread, code: u32) -> f64 {
+fn ns_in(thread: &ThreadSum, code: u32) -> f64 {
     thread.state_ns.get(code as usize).copied().unwrap_or(0) as f64
 }
 
-fn run_queue_ns(thread: &Thread) -> f64 {
+fn run_queue_ns(thread: &ThreadSum) -> f64 {
     ns_in(thread, state::RUNQ_WAKE) + ns_in(thread, state::RUNQ_PREEMPT)
 }
 
@@ -351,7 +351,7 @@ mod tests {
             (2, 5_000 * MS, 5_500 * MS)
         );
         assert_eq!(check.disagreements.len(), 1);
-        assert_eq!(CrossCheck::of(&Recording::default()), None);
+        assert_eq!(CrossCheck::of(&Span::default()), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::recording::{LockId, Party, Recording, ThreadId};
+use crate::recording::{LockId, Party, Span, ThreadId};
 
 /// A wait that is part of a circle has lasted at least this long: else it may be one that just ends.
 const DEADLOCK_NS: u64 = 100_000_000;
@@ -16,7 +16,7 @@ pub struct Deadlock {
 }
 
 /// Circles among the waits that were open at the end.
-pub(super) fn deadlocks(recording: &Recording) -> Vec<Deadlock> {
+pub(super) fn deadlocks(recording: &Span) -> Vec<Deadlock> {
     let ended = recording.meta.ended_at_ns;
     let is_old = |since_ns: u64| ended.saturating_sub(since_ns) >= DEADLOCK_NS;
     let waits: HashMap<ThreadId, (LockId, ThreadId, u64)> = recording
@@ -68,11 +68,11 @@ mod tests {
         OpenWait { waiter, lock, owner: Party::Thread(owner), since_ns: 1_000_000_000 }
     }
 
-    fn with(open: Vec<OpenWait>) -> Recording {
-        Recording {
+    fn with(open: Vec<OpenWait>) -> Span {
+        Span {
             meta: Meta { ended_at_ns: 5_000_000_000, ..Meta::default() },
             locks: Locks { followed: true, open, ..Locks::default() },
-            ..Recording::default()
+            ..Span::default()
         }
     }
 

@@ -4,7 +4,7 @@
 //! when it came; packets of this machine's own connections are handed on by the sender itself, without an interrupt.
 
 use super::label::{frame_labels, kernel_frames};
-use crate::recording::{Party, Recording, ThreadId, Wake};
+use crate::recording::{Party, Span, ThreadId, Wake};
 
 /// What ended a wait.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +56,7 @@ const NETWORK: &[&str] =
     &["net_rx_action", "__napi_poll", "tcp_v4_rcv", "tcp_v6_rcv", "udp_queue_rcv", "process_backlog"];
 
 /// Who ended these waits.
-pub fn ender(recording: &Recording, wake: &Wake) -> Ender {
+pub fn ender(recording: &Span, wake: &Wake) -> Ender {
     let stack = &recording.stacks[wake.stack as usize];
     let functions: Vec<String> = kernel_frames(recording, stack)
         .iter()
@@ -108,7 +108,7 @@ mod tests {
     fn check(functions: &[&str], interrupted: bool, waker: Party, expected: &Ender) {
         let name = |function: &&str| vec![Name { function: (*function).to_owned(), ..Name::default() }];
         let frames = 0..functions.len() as u32;
-        let recording = Recording {
+        let recording = Span {
             frames: frames.clone().map(|index| Frame::Kernel { address: u64::from(index) }).collect(),
             names: functions.iter().map(name).collect(),
             stacks: vec![Stack {
@@ -117,7 +117,7 @@ mod tests {
                 end: StackEnd::NoUserStack,
                 method: Method::None,
             }],
-            ..Recording::default()
+            ..Span::default()
         };
         let wake = Wake {
             waiter: 0,

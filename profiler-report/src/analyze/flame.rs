@@ -17,7 +17,7 @@ use profiler_common::state::{self, Group};
 use self::crowd::Owner;
 use super::label::{frame_labels, group_name, kernel_frames, missing_root};
 use super::shares::Shares;
-use crate::recording::{Recording, Stack, StackId, Thread};
+use crate::recording::{Span, Stack, StackId, ThreadSum};
 
 /// Which of the threads' time is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +115,8 @@ impl FlameFrame {
 }
 
 impl Flame {
-    /// Builds one view of a recording that is valid ([`Recording::validate`]).
-    pub fn new(recording: &Recording, view: View) -> Self {
+    /// Builds one view of a recording that is valid ([`Span::validate`]).
+    pub fn new(recording: &Span, view: View) -> Self {
         let owners = crowd::owners(recording);
         let shares = Shares::of(recording);
         let mut builder =
@@ -160,7 +160,7 @@ impl Flame {
 }
 
 struct Builder<'a> {
-    recording: &'a Recording,
+    recording: &'a Span,
     view: View,
     frames: Vec<FlameFrame>,
     ids: HashMap<FlameFrame, u32>,
@@ -182,9 +182,9 @@ impl Builder<'_> {
         self.add(path, ns);
     }
 
-    fn add_residual(&mut self, root: [u32; 2], thread: &Thread) {
+    fn add_residual(&mut self, root: [u32; 2], thread: &ThreadSum) {
         let accounted_ns = thread.state_ns.iter().fold(0_u64, |sum, &ns| sum.saturating_add(ns));
-        let residual_ns = thread.to_ns.saturating_sub(thread.from_ns).saturating_sub(accounted_ns);
+        let residual_ns = thread.elapsed_ns.saturating_sub(accounted_ns);
         if residual_ns > 0 {
             let residual = self.frame("[residual]".to_owned(), Kind::Residual);
             self.add(vec![root[0], root[1], residual], residual_ns);

@@ -10,7 +10,7 @@ use super::label::frame_labels;
 use super::locks::{Holder, holder};
 use super::shares::Shares;
 use super::waits_in::telling;
-use crate::recording::{LockId, Recording};
+use crate::recording::{LockId, Span};
 
 /// One lock of the kernel that recorded threads waited for.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub struct KernelLockRow {
 }
 
 /// The longest waited for first.
-pub(super) fn kernel_locks(recording: &Recording, shares: &Shares) -> Vec<KernelLockRow> {
+pub(super) fn kernel_locks(recording: &Span, shares: &Shares) -> Vec<KernelLockRow> {
     let mut rows: BTreeMap<LockId, KernelLockRow> = BTreeMap::new();
     for waits in &recording.locks.kernel_waits {
         let row = rows.entry(waits.lock).or_insert_with(|| KernelLockRow {
@@ -71,7 +71,7 @@ fn kernel_kind(bits: u32) -> &'static str {
 }
 
 /// The function that asks for it: the innermost that is neither the lock's own nor the scheduler's.
-fn waited_in(recording: &Recording, shares: &Shares, lock: LockId) -> Option<String> {
+fn waited_in(recording: &Span, shares: &Shares, lock: LockId) -> Option<String> {
     let mut by_function: HashMap<String, u64> = HashMap::new();
     for (sample, &ns) in
         recording.samples.iter().zip(&shares.ns).filter(|(sample, _)| sample.lock == Some(lock))

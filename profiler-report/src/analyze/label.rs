@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use profiler_common::state::Group;
 
 use super::stacks::Place;
-use crate::recording::{Broken, Frame, FrameId, Recording, Stack, StackEnd};
+use crate::recording::{Broken, Frame, FrameId, Span, Stack, StackEnd};
 
 /// Functions that stand on top of a kernel stack only because the profiler, or another tracer, took it.
 const TRACING: &[&str] =
@@ -36,7 +36,7 @@ impl FrameLabel<'_> {
 }
 
 /// The labels of a frame of a valid recording, innermost function first; at least one.
-pub fn frame_labels(recording: &Recording, frame: FrameId) -> Vec<FrameLabel<'_>> {
+pub fn frame_labels(recording: &Span, frame: FrameId) -> Vec<FrameLabel<'_>> {
     let kernel = matches!(recording.frames[frame as usize], Frame::Kernel { .. });
     match recording.names.get(frame as usize) {
         Some(names) if !names.is_empty() => names
@@ -57,7 +57,7 @@ pub fn frame_labels(recording: &Recording, frame: FrameId) -> Vec<FrameLabel<'_>
 }
 
 /// Where a frame without a name lies.
-fn place(recording: &Recording, frame: FrameId) -> String {
+fn place(recording: &Span, frame: FrameId) -> String {
     match recording.frames[frame as usize] {
         Frame::Kernel { address } => format!("[kernel+{address:#x}]"),
         Frame::User { module, file_offset } => {
@@ -71,12 +71,12 @@ fn place(recording: &Recording, frame: FrameId) -> String {
 }
 
 /// The kernel frames of a stack, innermost first, without the tracing functions on top.
-pub fn kernel_frames<'a>(recording: &Recording, stack: &'a Stack) -> &'a [FrameId] {
+pub fn kernel_frames<'a>(recording: &Span, stack: &'a Stack) -> &'a [FrameId] {
     let traced = stack.kernel.iter().take_while(|&&frame| is_tracing(recording, frame)).count();
     &stack.kernel[traced..]
 }
 
-fn is_tracing(recording: &Recording, frame: FrameId) -> bool {
+fn is_tracing(recording: &Span, frame: FrameId) -> bool {
     let outermost = recording.names.get(frame as usize).and_then(|names| names.last());
     outermost.is_some_and(|name| TRACING.iter().any(|prefix| name.function.starts_with(prefix)))
 }
@@ -128,14 +128,14 @@ mod tests {
 
     #[track_caller]
     fn check(frame: Frame, names: Vec<Name>, expected: &[(&str, bool, bool)]) {
-        let recording = Recording {
+        let recording = Span {
             frames: vec![frame],
             names: vec![names],
             modules: vec![
                 Module { path: "/usr/bin/postgres".to_owned(), ..Module::default() },
                 Module { path: "[vdso]".to_owned(), ..Module::default() },
             ],
-            ..Recording::default()
+            ..Span::default()
         };
         let labels = frame_labels(&recording, 0);
         let seen: Vec<_> = labels.iter().map(|label| (&*label.text, label.kernel, label.inlined)).collect();
@@ -171,17 +171,17 @@ mod tests {
 
     #[test]
     fn a_recording_that_was_never_symbolized_has_places() {
-        let recording = Recording { frames: vec![Frame::Kernel { address: 1 }], ..Recording::default() };
+        let recording = Span { frames: vec![Frame::Kernel { address: 1 }], ..Span::default() };
         assert_eq!(frame_labels(&recording, 0)[0].text, "[kernel+0x1]");
     }
 
     #[track_caller]
     fn check_kernel_frames(functions: &[&str], expected: &[FrameId]) {
         let kernel: Vec<FrameId> = (0..functions.len() as FrameId).collect();
-        let recording = Recording {
+        let recording = Span {
             frames: kernel.iter().map(|&frame| Frame::Kernel { address: frame.into() }).collect(),
             names: functions.iter().map(|function| vec![named(function, false)]).collect(),
-            ..Recording::default()
+            ..Span::default()
         };
         let stack = Stack { kernel, user: vec![], end: StackEnd::Complete, method: Method::None };
         assert_eq!(kernel_frames(&recording, &stack), expected);

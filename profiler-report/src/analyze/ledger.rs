@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::state::{self, Group};
 
-use crate::recording::{Recording, Thread};
+use crate::recording::{Span, ThreadSum};
 
 /// Time in one state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct StateTime {
 /// The account of a thread, or the sum of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Thread time to account for.
+    /// ThreadSum time to account for.
     pub elapsed_ns: u64,
     /// What the states lack or have too much, each thread's as an absolute value: errors do not cancel out.
     pub residual_ns: u64,
@@ -29,8 +29,8 @@ pub struct Account {
 }
 
 impl Account {
-    fn of(thread: &Thread) -> Self {
-        let elapsed_ns = thread.to_ns.saturating_sub(thread.from_ns);
+    fn of(thread: &ThreadSum) -> Self {
+        let elapsed_ns = thread.elapsed_ns;
         let mut states = BTreeMap::new();
         for (code, &ns) in thread.state_ns.iter().enumerate().filter(|&(_, &ns)| ns > 0) {
             let count = thread.state_count.get(code).copied().unwrap_or(0) as u64;
@@ -93,7 +93,7 @@ pub fn state_name(code: u32) -> String {
 /// One thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadAccount {
-    /// Row in [`Recording::threads`].
+    /// Row in [`Span::threads`].
     pub row: usize,
     pub account: Account,
 }
@@ -101,7 +101,7 @@ pub struct ThreadAccount {
 /// One process: the sum of its threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessAccount {
-    /// Row in [`Recording::processes`].
+    /// Row in [`Span::processes`].
     pub row: usize,
     pub threads: usize,
     pub account: Account,
@@ -139,9 +139,9 @@ impl Ledger {
     }
 }
 
-pub(super) fn threads(recording: &Recording) -> Vec<ThreadAccount> {
+pub(super) fn threads(recording: &Span) -> Vec<ThreadAccount> {
     let account = |(row, thread)| ThreadAccount { row, account: Account::of(thread) };
-    recording.threads.iter().enumerate().map(account).collect()
+    recording.threads.iter().enumerate().filter(|(_, thread)| thread.is_present).map(account).collect()
 }
 
 /// By busy time, then by active time; equals stay in the order of the recording.
@@ -150,7 +150,7 @@ pub(super) fn busiest_first(mut threads: Vec<ThreadAccount>) -> Vec<ThreadAccoun
     threads
 }
 
-pub(super) fn processes(recording: &Recording, threads: &[ThreadAccount]) -> Vec<ProcessAccount> {
+pub(super) fn processes(recording: &Span, threads: &[ThreadAccount]) -> Vec<ProcessAccount> {
     let rows = 0..recording.processes.len();
     let mut processes: Vec<_> = rows.map(|row| ProcessAccount { row, ..ProcessAccount::default() }).collect();
     for thread in threads {

@@ -15,7 +15,7 @@ use super::label::frame_labels;
 use super::lock_kinds::{FutexKind, by_state, kind};
 use super::shares::Shares;
 use super::wakers::bounded;
-use crate::recording::{LockId, Party, Place, Recording, StackId, ThreadId};
+use crate::recording::{LockId, Party, Place, Span, StackId, ThreadId};
 
 /// Fewer ticks at which the lock's owner was seen than this say nothing.
 const FEW_TICKS: u64 = 5;
@@ -76,7 +76,7 @@ impl FutexRow {
 }
 
 impl LockReport {
-    pub(super) fn of(recording: &Recording, shares: &Shares) -> Self {
+    pub(super) fn of(recording: &Span, shares: &Shares) -> Self {
         Self {
             futexes: futexes(recording, shares),
             kernel: kernel_locks(recording, shares),
@@ -106,7 +106,7 @@ fn is_futex(code: u32) -> bool {
     matches!(code, state::FUTEX_LOCK | state::FUTEX_WAIT | state::FUTEX_TIMED)
 }
 
-fn futexes(recording: &Recording, shares: &Shares) -> Vec<FutexRow> {
+fn futexes(recording: &Span, shares: &Shares) -> Vec<FutexRow> {
     let mut sums: BTreeMap<LockId, Sum> = BTreeMap::new();
     let mut kinds: HashMap<(StackId, u32), FutexKind> = HashMap::new();
     for (sample, &ns) in recording.samples.iter().zip(&shares.ns) {
@@ -141,7 +141,7 @@ fn futexes(recording: &Recording, shares: &Shares) -> Vec<FutexRow> {
     rows
 }
 
-fn row(recording: &Recording, lock: LockId, sum: Sum) -> Option<FutexRow> {
+fn row(recording: &Span, lock: LockId, sum: Sum) -> Option<FutexRow> {
     let waited_ns = sum.by_kind.values().fold(0_u64, |all, &ns| all.saturating_add(ns));
     let (&kind, _) = sum.by_kind.iter().max_by_key(|&(_, &ns)| ns)?;
     let holder = holder(recording, lock);
@@ -176,7 +176,7 @@ fn is_used_as_lock(waiters: &BTreeSet<ThreadId>, holder: &Holder) -> bool {
         && waited < RESTED
 }
 
-pub(super) fn kind_of(recording: &Recording, stack: StackId, state: u32) -> FutexKind {
+pub(super) fn kind_of(recording: &Span, stack: StackId, state: u32) -> FutexKind {
     let frames = &recording.stacks[stack as usize].user;
     let labels: Vec<String> = frames
         .iter()
@@ -191,7 +191,7 @@ fn largest(stacks: &HashMap<StackId, u64>) -> Option<StackId> {
 }
 
 /// Functions of the program, innermost first, without those of libraries' locks themselves.
-fn functions(recording: &Recording, stack: StackId) -> Vec<String> {
+fn functions(recording: &Span, stack: StackId) -> Vec<String> {
     let frames = &recording.stacks[stack as usize].user;
     let labels = frames.iter().flat_map(|&frame| frame_labels(recording, frame));
     let all: Vec<String> = labels.map(|label| label.text.into_owned()).collect();
@@ -216,7 +216,7 @@ fn is_of_locks(name: &str) -> bool {
 }
 
 /// Who held a lock, by its own word at the ticks, or else by who ended the waits for it.
-pub(super) fn holder(recording: &Recording, lock: LockId) -> Holder {
+pub(super) fn holder(recording: &Span, lock: LockId) -> Holder {
     let held = recording.locks.held.iter().filter(|held| held.lock == lock);
     let (mut ticks, mut known) = (0_u64, 0_u64);
     let (mut parties, mut meanwhile): (HashMap<Party, u64>, BTreeMap<u32, u64>) =
@@ -269,7 +269,7 @@ fn finished(
 }
 
 /// What a lock is called: its variable, its place, or its address.
-pub fn lock_name(recording: &Recording, lock: LockId) -> String {
+pub fn lock_name(recording: &Span, lock: LockId) -> String {
     let Some(lock) = recording.locks.locks.get(lock as usize) else { return "a lock".to_owned() };
     if !lock.name.is_empty() {
         return format!("`{}`", lock.name);
@@ -335,7 +335,7 @@ mod tests {
             wakes: vec![wake(Party::Thread(2), 100, vec![])],
             ..Locks::default()
         };
-        let found = holder(&Recording { locks, ..Recording::default() }, 0);
+        let found = holder(&Span { locks, ..Span::default() }, 0);
         assert!(found.observed);
         assert_eq!(found.parties, [(Party::Thread(1), 1.0)]);
         assert_eq!((found.known_ratio, found.meanwhile.as_slice()), (0.75, &[(state::FSYNC, 1.0)][..]));
@@ -351,7 +351,7 @@ mod tests {
             wake(Party::Thread(7), others, meanwhile()),
         ];
         let recording =
-            Recording { locks: Locks { locks: locks(1), wakes, ..Locks::default() }, ..Recording::default() };
+            Span { locks: Locks { locks: locks(1), wakes, ..Locks::default() }, ..Span::default() };
         let waiters = BTreeSet::from([1, 2, 3]);
         assert_eq!(is_used_as_lock(&waiters, &holder(&recording, 0)), expected);
     }
@@ -374,7 +374,7 @@ mod tests {
             ],
             ..Locks::default()
         };
-        let found = holder(&Recording { locks, ..Recording::default() }, 0);
+        let found = holder(&Span { locks, ..Span::default() }, 0);
         assert!(!found.observed);
         assert_eq!(found.parties, [(Party::Thread(2), 0.75), (Party::Thread(3), 0.25)]);
         assert_eq!(found.meanwhile[0], (state::TIMER, 2.0 / 3.0));

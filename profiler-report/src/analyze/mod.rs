@@ -1,6 +1,6 @@
 //! What a recording says: sums, shares and doubts, computed and not yet put into words or columns.
 //!
-//! In: a valid [`Recording`]. Out: a [`Report`], from which each format is written. Pure: no I/O, no clock, no
+//! In: a valid [`Span`]. Out: a [`Report`], from which each format is written. Pure: no I/O, no clock, no
 //! environment, so that a saved capture gives the same report as the live run.
 
 mod ledger;
@@ -21,10 +21,12 @@ mod deadlocks;
 mod enders;
 mod wakers;
 mod verdict;
+mod course;
 pub mod numbers;
 pub mod flame;
 
-pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, why_unmeasured};
+pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, ended_by_budget, why_unmeasured};
+pub use course::{Course, Moment, Stretch};
 pub use cross_check::CrossCheck;
 pub use deadlocks::Deadlock;
 pub use enders::Ender;
@@ -40,12 +42,12 @@ pub use verdict::{Confidence, Verdict};
 pub use wakers::{Chain, Edge, Wakers};
 
 use self::shares::Shares;
-use crate::recording::Recording;
+use crate::recording::{Recording, Span};
 
 /// Everything that the formats show, beside the recording itself.
 #[derive(Debug)]
 pub struct Report<'a> {
-    pub recording: &'a Recording,
+    pub recording: &'a Span,
     pub ledger: Ledger,
     /// In the order of the recording.
     pub processes: Vec<ProcessAccount>,
@@ -60,11 +62,13 @@ pub struct Report<'a> {
     pub verdict: Verdict,
     pub trust: Trust,
     pub cost: CostRatios,
+    /// Of a recording with more than one window.
+    pub course: Course,
 }
 
 impl<'a> Report<'a> {
-    /// Computes everything. `recording` has passed [`Recording::validate`]; its numbers may be anything.
-    pub fn new(recording: &'a Recording) -> Self {
+    /// Computes everything. `recording` has passed [`Span::validate`]; its numbers may be anything.
+    pub fn new(recording: &'a Span) -> Self {
         let threads = ledger::threads(recording);
         let ledger = Ledger::of(&threads);
         let shares = Shares::of(recording);
@@ -99,7 +103,15 @@ impl<'a> Report<'a> {
             wakers,
             verdict,
             trust,
+            course: Course::default(),
         }
+    }
+
+    /// The same of some windows of a recording, with how things went from window to window.
+    pub fn over_time(recording: &Recording, span: &'a Span) -> Self {
+        let place = span.place();
+        let windows = recording.windows_between(place.from_ns, place.to_ns);
+        Self { course: Course::of(recording, windows), ..Self::new(span) }
     }
 }
 
@@ -118,11 +130,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::any_recording;
+    use crate::testing::any_span;
 
     proptest! {
         #[test]
-        fn any_valid_recording_has_a_report(recording in any_recording()) {
+        fn any_valid_recording_has_a_report(recording in any_span()) {
             let report = Report::new(&recording);
             prop_assert_eq!(report.threads.len(), recording.threads.len());
             prop_assert!((0.0..=1.0).contains(&report.trust.lost_ratio));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use profiler_common::{stat::Stat, state};
 
 use super::ratio;
-use crate::recording::{Broken, Method, Recording, Sample, StackEnd, Thread};
+use crate::recording::{Broken, Method, Sample, Span, StackEnd, ThreadSum};
 
 /// Above this share of losses the report is not reliable.
 const LOST_LIMIT: f64 = 0.01;
@@ -85,7 +85,7 @@ impl StackEnds {
 }
 
 impl Trust {
-    pub(super) fn of(recording: &Recording) -> Self {
+    pub(super) fn of(recording: &Span) -> Self {
         let losses = losses(recording);
         let lost_ratio = losses.iter().map(Loss::ratio).fold(0.0, f64::max);
         let on_cpu = |sample: &Sample| sample.state == state::ON_CPU;
@@ -110,12 +110,12 @@ impl Trust {
 }
 
 /// The number that the kernel programs counted for one cause.
-pub fn counted(recording: &Recording, stat: Stat) -> u64 {
+pub fn counted(recording: &Span, stat: Stat) -> u64 {
     let counts = recording.quality.kernel_counts.iter().filter(|(name, _)| name == stat.name());
     counts.fold(0, |sum, &(_, count)| sum.saturating_add(count))
 }
 
-fn losses(recording: &Recording) -> Vec<Loss> {
+fn losses(recording: &Span) -> Vec<Loss> {
     let quality = &recording.quality;
     let sum =
         |stats: &[Stat]| stats.iter().fold(0_u64, |sum, &stat| sum.saturating_add(counted(recording, stat)));
@@ -168,13 +168,13 @@ fn losses(recording: &Recording) -> Vec<Loss> {
 }
 
 /// Intervals on a CPU: each ends with a switch.
-fn switches(recording: &Recording) -> u64 {
+fn switches(recording: &Span) -> u64 {
     let on_cpu =
-        |thread: &Thread| thread.state_count.get(state::ON_CPU as usize).copied().unwrap_or(0) as u64;
+        |thread: &ThreadSum| thread.state_count.get(state::ON_CPU as usize).copied().unwrap_or(0) as u64;
     recording.threads.iter().map(on_cpu).fold(0, u64::saturating_add)
 }
 
-fn ends(recording: &Recording, counted: impl Fn(&Sample) -> bool) -> StackEnds {
+fn ends(recording: &Span, counted: impl Fn(&Sample) -> bool) -> StackEnds {
     let mut ends = StackEnds::default();
     for sample in recording.samples.iter().filter(|sample| counted(sample)) {
         let count = sample.count as u64;
@@ -191,7 +191,7 @@ fn ends(recording: &Recording, counted: impl Fn(&Sample) -> bool) -> StackEnds {
     ends
 }
 
-fn frames_named(recording: &Recording) -> Option<f64> {
+fn frames_named(recording: &Span) -> Option<f64> {
     let (mut named, mut all) = (0_u64, 0_u64);
     for sample in &recording.samples {
         let stack = &recording.stacks[sample.stack as usize];
@@ -210,7 +210,7 @@ mod tests {
     use crate::testing::example;
 
     #[track_caller]
-    fn check(change: impl FnOnce(&mut Recording), lost_ratio: f64, reliable: bool) {
+    fn check(change: impl FnOnce(&mut Span), lost_ratio: f64, reliable: bool) {
         let mut recording = example();
         change(&mut recording);
         let trust = Trust::of(&recording);
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_recording_without_anything_lost_nothing() {
-        check(|r| *r = Recording::default(), 0.0, true);
+        check(|r| *r = Span::default(), 0.0, true);
     }
 
     #[test]

@@ -8,9 +8,7 @@ use profiler_common::histogram::bounds;
 
 use super::label::frame_labels;
 use super::ratio;
-use crate::recording::{
-    BlockIo, Device, DiskCounters, DiskWait, FileWait, Recording, RequestShare, Requests,
-};
+use crate::recording::{BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests, Span};
 
 /// The kernel's counters and ours are read a moment apart, and requests that were under way at the start are the kernel's alone:
 /// so many more or fewer, beside one in a hundred, are no disagreement.
@@ -96,7 +94,7 @@ pub struct PageCache {
 }
 
 impl<'a> Disks<'a> {
-    pub(super) fn of(recording: &'a Recording) -> Self {
+    pub(super) fn of(recording: &'a Span) -> Self {
         let of_devices = Self::of_devices(&recording.block_io);
         // The kernel's counts are of the same time only if nothing rested to keep to the budget.
         let is_whole = recording.optional_ns() == recording.elapsed_ns();
@@ -135,7 +133,7 @@ impl<'a> Disks<'a> {
 }
 
 /// Stacks that differ in what the kernel does or in the process only are one.
-fn submitters(recording: &Recording) -> Vec<SubmitterRow> {
+fn submitters(recording: &Span) -> Vec<SubmitterRow> {
     let mut rows: BTreeMap<(u32, u32, Vec<String>), SubmitterRow> = BTreeMap::new();
     for part in &recording.block_io.submitters {
         let frames = &recording.stacks[part.stack as usize].user;
@@ -265,7 +263,7 @@ fn differs(
 }
 
 impl PageCache {
-    fn of(recording: &Recording) -> Option<Self> {
+    fn of(recording: &Span) -> Option<Self> {
         let mut counted = recording.processes.iter().filter_map(|process| process.io).peekable();
         counted.peek()?;
         let mut sum = Self { called_bytes: 0, disk_bytes: 0, hit_ratio: None, major_faults: 0 };

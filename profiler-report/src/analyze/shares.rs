@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use crate::recording::{Recording, ThreadId};
+use crate::recording::{Span, ThreadId};
 
 /// The time that each sample stands for, and the time that none does.
 pub struct Shares {
-    /// Nanoseconds, parallel to [`Recording::samples`].
+    /// Nanoseconds, parallel to [`Span::samples`].
     pub ns: Vec<u64>,
     /// Times of threads in states of which no sample with a usable weight was taken.
     pub not_sampled: Vec<NotSampled>,
@@ -25,7 +25,7 @@ pub struct NotSampled {
 
 impl Shares {
     /// Shares out all time of a valid recording.
-    pub fn of(recording: &Recording) -> Self {
+    pub fn of(recording: &Span) -> Self {
         let mut rows: HashMap<(ThreadId, u32), Vec<usize>> = HashMap::new();
         for (row, sample) in recording.samples.iter().enumerate() {
             rows.entry((sample.thread, sample.state)).or_default().push(row);

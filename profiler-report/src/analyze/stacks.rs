@@ -9,7 +9,7 @@ use super::label::{frame_labels, kernel_frames, missing_root};
 use super::ledger::group;
 use super::shares::Shares;
 use super::waits_in::telling;
-use crate::recording::{FrameId, Recording, Stack, StackId};
+use crate::recording::{FrameId, Span, Stack, StackId};
 
 /// Stacks kept for each of the two lists.
 const TOP: usize = 20;
@@ -84,7 +84,7 @@ pub struct Stacks {
 
 impl Stacks {
     /// Takes all stacks with their time; keeps the largest.
-    pub(super) fn of(recording: &Recording, stacks: &[StackTime], shares: &Shares) -> Self {
+    pub(super) fn of(recording: &Span, stacks: &[StackTime], shares: &Shares) -> Self {
         let (mut on_cpu, off_cpu): (Vec<_>, Vec<_>) =
             stacks.iter().partition(|stack| stack.state == state::ON_CPU);
         let (idle, mut off_cpu): (Vec<_>, Vec<_>) =
@@ -105,13 +105,13 @@ impl Stacks {
 }
 
 /// All stacks, the largest first: one row for each state, process name and chain of functions.
-pub(super) fn all(recording: &Recording, shares: &Shares) -> Vec<StackTime> {
+pub(super) fn all(recording: &Span, shares: &Shares) -> Vec<StackTime> {
     let mut stacks = collect(recording, shares);
     stacks.sort_by(|a, b| b.ns.cmp(&a.ns).then_with(|| (&a.frames, a.state).cmp(&(&b.frames, b.state))));
     stacks
 }
 
-fn collect(recording: &Recording, shares: &Shares) -> Vec<StackTime> {
+fn collect(recording: &Span, shares: &Shares) -> Vec<StackTime> {
     let mut labels = Interner::default();
     let chains: Vec<Chain> =
         recording.stacks.iter().map(|stack| chain(recording, stack, &mut labels)).collect();
@@ -150,7 +150,7 @@ struct Sum {
 }
 
 /// Where the functions of a stack were, in the order of its chain.
-fn places(recording: &Recording, stack: StackId) -> Vec<Option<Place>> {
+fn places(recording: &Span, stack: StackId) -> Vec<Option<Place>> {
     let stack = &recording.stacks[stack as usize];
     let root = missing_root(stack.end).map(|_| None);
     let user = stack.user.iter().rev();
@@ -170,7 +170,7 @@ struct Chain {
     kernel_frames: usize,
 }
 
-fn chain(recording: &Recording, stack: &Stack, labels: &mut Interner) -> Chain {
+fn chain(recording: &Span, stack: &Stack, labels: &mut Interner) -> Chain {
     let mut functions: Vec<u32> =
         missing_root(stack.end).map(|text| labels.intern(text, false)).into_iter().collect();
     let mut push = |frames: &[FrameId]| {
@@ -205,7 +205,7 @@ impl Interner {
     }
 }
 
-fn unknown_in(recording: &Recording, shares: &Shares) -> Vec<FunctionTime> {
+fn unknown_in(recording: &Span, shares: &Shares) -> Vec<FunctionTime> {
     let unknown = |code: u32| group(code) == Group::Unknown;
     let mut sums: HashMap<String, u64> = HashMap::new();
     for (sample, ns) in recording.samples.iter().zip(&shares.ns).filter(|(sample, _)| unknown(sample.state)) {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::testing::example;
 
-    fn stacks_of(recording: &Recording) -> Stacks {
+    fn stacks_of(recording: &Span) -> Stacks {
         let shares = Shares::of(recording);
         Stacks::of(recording, &all(recording, &shares), &shares)
     }

@@ -10,7 +10,7 @@ use profiler_common::state::Group;
 
 use super::enders::{Ender, ender};
 use super::ledger::group;
-use crate::recording::{LockId, Recording, ThreadId};
+use crate::recording::{LockId, Span, ThreadId};
 
 /// Edges that are kept.
 const MOST_EDGES: usize = 50;
@@ -49,7 +49,7 @@ pub struct Wakers {
 type Key = (ThreadId, u32, Option<LockId>, Ender);
 
 impl Wakers {
-    pub(super) fn of(recording: &Recording) -> Self {
+    pub(super) fn of(recording: &Span) -> Self {
         let mut sums: BTreeMap<Key, (u64, f64)> = BTreeMap::new();
         for wake in &recording.locks.wakes {
             let key = (wake.waiter, wake.state, wake.lock, ender(recording, wake));
@@ -73,7 +73,7 @@ impl Wakers {
     }
 
     /// Time of waits in states for which `wanted` holds, by who ended them.
-    pub fn ended_by(recording: &Recording, wanted: impl Fn(u32) -> bool) -> BTreeMap<Ender, u64> {
+    pub fn ended_by(recording: &Span, wanted: impl Fn(u32) -> bool) -> BTreeMap<Ender, u64> {
         let mut sums = BTreeMap::new();
         for wake in recording.locks.wakes.iter().filter(|wake| wanted(wake.state)) {
             let sum = sums.entry(ender(recording, wake)).or_insert(0_u64);

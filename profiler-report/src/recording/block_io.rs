@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::StackId;
+use super::sum::{Keyed, Sum, add_buckets, add_number, add_rows};
 
-/// Everything about block devices and files.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Everything about block devices and files in a [`super::Span`].
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlockIo {
     /// Whether requests were followed. If not, all but [`BlockIo::devices`] is empty, and [`super::Quality::skipped`] says why if
     /// that was not asked for.
     pub followed: bool,
+    /// Parallel to [`super::Recording::disks`].
     pub devices: Vec<Device>,
     pub requests: Vec<Requests>,
     pub shares: Vec<RequestShare>,
@@ -19,24 +21,98 @@ pub struct BlockIo {
     pub submitters: Vec<Submitter>,
 }
 
-/// One disk: a whole one, not a partition.
+/// What block devices did in one window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Device {
+#[serde(default)]
+pub struct BlockIoRows {
+    pub disks: Vec<DiskUse>,
+    pub requests: Vec<Requests>,
+    pub shares: Vec<RequestShare>,
+    pub waits: Vec<DiskWait>,
+    pub files: Vec<FileWait>,
+    pub submitters: Vec<Submitter>,
+}
+
+impl Sum for BlockIoRows {
+    fn add(&mut self, later: &Self) {
+        add_rows(&mut self.disks, &later.disks);
+        add_rows(&mut self.requests, &later.requests);
+        add_rows(&mut self.shares, &later.shares);
+        add_rows(&mut self.waits, &later.waits);
+        add_rows(&mut self.files, &later.files);
+        add_rows(&mut self.submitters, &later.submitters);
+    }
+}
+
+impl BlockIoRows {
+    /// Rows of all tables together.
+    pub fn len(&self) -> usize {
+        self.disks.len()
+            + self.requests.len()
+            + self.shares.len()
+            + self.waits.len()
+            + self.files.len()
+            + self.submitters.len()
+    }
+
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One disk: a whole one, not a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Disk {
     pub major: u32,
     pub minor: u32,
     /// As in `/sys/block`; empty for one that was gone before its name could be read.
     pub name: String,
     /// It is made of other block devices (dm, md, loop), to which its requests go again: their time is not its own.
     pub stacked: bool,
-    /// What the kernel itself counted, if it was there at both ends.
+}
+
+/// What the kernel itself counted of a disk in one window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskUse {
+    /// Row of [`super::Recording::disks`].
+    pub disk: u32,
+    pub counters: DiskCounters,
+    /// Time of all requests under way, summed up: the mean number of them is this by the window's length.
+    pub in_flight_ns: u64,
+}
+
+/// One disk in a [`super::Span`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Device {
+    pub disk: Disk,
+    /// What the kernel itself counted, if it was there.
     pub counters: Option<DiskCounters>,
-    /// Mean number of requests under way in each interval of [`Device::depth_interval_ns`], from `/proc/diskstats`.
+    /// Mean number of requests under way in each window of the span.
     pub depth: Vec<f32>,
+    /// Length of the first of those windows; but for the last one, all have it.
     pub depth_interval_ns: u64,
+}
+
+impl std::ops::Deref for Device {
+    type Target = Disk;
+
+    fn deref(&self) -> &Disk {
+        &self.disk
+    }
+}
+
+impl std::ops::DerefMut for Device {
+    fn deref_mut(&mut self) -> &mut Disk {
+        &mut self.disk
+    }
 }
 
 /// Differences of the kernel's counters of a disk (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskCounters {
     pub elapsed_ns: u64,
     pub reads: u64,
@@ -54,8 +130,9 @@ pub struct DiskCounters {
 
 /// Completed requests of one operation at one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Requests {
-    /// Row of [`BlockIo::devices`].
+    /// Row of [`super::Recording::disks`] and of [`BlockIo::devices`].
     pub device: u32,
     /// A code of `profiler_common::block_io::operation`.
     pub operation: u32,
@@ -80,6 +157,7 @@ pub struct Requests {
 
 /// Completed requests of a process, of a cgroup, or of the pages of a file that were written back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RequestShare {
     /// A code of `profiler_common::block_io::share`.
     pub kind: u32,
@@ -89,7 +167,7 @@ pub struct RequestShare {
     pub name: String,
     /// A recorded process.
     pub of_target: bool,
-    /// Row of [`BlockIo::devices`].
+    /// Row of [`super::Recording::disks`] and of [`BlockIo::devices`].
     pub device: u32,
     pub operation: u32,
     pub count: u64,
@@ -100,9 +178,10 @@ pub struct RequestShare {
 
 /// Requests that recorded threads submitted from the same stack. Sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Submitter {
     pub stack: StackId,
-    /// Row of [`BlockIo::devices`].
+    /// Row of [`super::Recording::disks`] and of [`BlockIo::devices`].
     pub device: u32,
     /// A code of `profiler_common::block_io::operation`.
     pub operation: u32,
@@ -114,6 +193,7 @@ pub struct Submitter {
 
 /// Waits of recorded threads for disks and files, by what ended them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskWait {
     /// `profiler_common::state` code.
     pub state: u32,
@@ -134,6 +214,7 @@ pub struct DiskWait {
 
 /// Waits of recorded threads in calls on a descriptor of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FileWait {
     /// Path as the process saw it; empty if it had closed the file before it was asked for.
     pub path: String,
@@ -149,6 +230,7 @@ pub struct FileWait {
 
 /// What the kernel counted of a process's reads and writes (`/proc/PID/io`), as differences over the recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProcessIo {
     /// Bytes that system calls returned: also from pipes, terminals, and sockets that are read by `read`.
     pub called_read_bytes: u64,
@@ -161,34 +243,129 @@ pub struct ProcessIo {
     pub major_faults: u64,
 }
 
-/// What disks did in a while, for those who watch them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DiskInterval {
-    /// When it began, in nanoseconds since 1970.
-    pub started_unix_ns: u64,
-    pub elapsed_ns: u64,
-    pub block_io: BlockIo,
-    /// Requests that are in none of the tables, and those that are only not in those of processes and cgroups.
-    pub missing: u64,
-    pub unshared: u64,
-    /// What is off or degraded, as sentences. Told with all intervals together.
-    pub skipped: Vec<String>,
-    /// Of all intervals together.
-    pub cost: Option<WatchCost>,
+impl Sum for DiskCounters {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.elapsed_ns, later.elapsed_ns);
+        add_number(&mut self.reads, later.reads);
+        add_number(&mut self.reads_merged, later.reads_merged);
+        add_number(&mut self.read_bytes, later.read_bytes);
+        add_number(&mut self.writes, later.writes);
+        add_number(&mut self.writes_merged, later.writes_merged);
+        add_number(&mut self.written_bytes, later.written_bytes);
+        add_number(&mut self.discards, later.discards);
+        add_number(&mut self.discarded_bytes, later.discarded_bytes);
+        add_number(&mut self.flushes, later.flushes);
+        add_number(&mut self.busy_ns, later.busy_ns);
+    }
 }
 
-/// What watching disks has cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct WatchCost {
-    /// Of the CPU time of the whole machine; none in the first second.
-    pub machine_ratio: Option<f64>,
-    /// The profiler's own CPU time and that of its kernel programs, as shares of one CPU. The latter is none where the kernel
-    /// does not measure them.
-    pub own_cpu_ratio: f64,
-    pub programs_cpu_ratio: Option<f64>,
-    pub rss_bytes: u64,
-    pub kernel_bytes: u64,
-    pub budget_ratio: f64,
-    /// It ended because it cost more than that.
-    pub is_over: bool,
+impl Sum for DiskUse {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.in_flight_ns, later.in_flight_ns);
+        self.counters.add(&later.counters);
+    }
+}
+
+impl Keyed for DiskUse {
+    type Key = u32;
+
+    fn key(&self) -> Self::Key {
+        self.disk
+    }
+}
+
+impl Sum for Requests {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.bytes, later.bytes);
+        add_number(&mut self.errors, later.errors);
+        add_number(&mut self.sequential, later.sequential);
+        add_number(&mut self.issued, later.issued);
+        add_number(&mut self.queue_ns, later.queue_ns);
+        add_number(&mut self.device_ns, later.device_ns);
+        add_number(&mut self.total_ns, later.total_ns);
+        add_buckets(&mut self.queue, &later.queue);
+        add_buckets(&mut self.in_device, &later.in_device);
+        add_buckets(&mut self.total, &later.total);
+    }
+}
+
+impl Keyed for Requests {
+    type Key = (u32, u32, bool);
+
+    fn key(&self) -> Self::Key {
+        (self.device, self.operation, self.of_target)
+    }
+}
+
+impl Sum for RequestShare {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.bytes, later.bytes);
+        add_number(&mut self.queue_ns, later.queue_ns);
+        add_number(&mut self.device_ns, later.device_ns);
+        self.of_target |= later.of_target;
+        if self.name.is_empty() {
+            self.name.clone_from(&later.name);
+        }
+    }
+}
+
+impl Keyed for RequestShare {
+    type Key = (u32, u64, u32, u32);
+
+    fn key(&self) -> Self::Key {
+        (self.kind, self.id, self.device, self.operation)
+    }
+}
+
+impl Sum for Submitter {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.samples, later.samples);
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.bytes, later.bytes);
+    }
+}
+
+impl Keyed for Submitter {
+    type Key = (StackId, u32, u32);
+
+    fn key(&self) -> Self::Key {
+        (self.stack, self.device, self.operation)
+    }
+}
+
+impl Sum for DiskWait {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.blocked_ns, later.blocked_ns);
+        add_number(&mut self.queue_ns, later.queue_ns);
+        add_number(&mut self.device_ns, later.device_ns);
+    }
+}
+
+impl Keyed for DiskWait {
+    type Key = (u32, u32, Option<u32>, u32, String);
+
+    fn key(&self) -> Self::Key {
+        (self.state, self.ended_by, self.device, self.operation, self.by.clone())
+    }
+}
+
+impl Sum for FileWait {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.blocked_ns, later.blocked_ns);
+        if self.path.is_empty() {
+            self.path.clone_from(&later.path);
+        }
+    }
+}
+
+impl Keyed for FileWait {
+    type Key = (u64, u32, u32, u32);
+
+    fn key(&self) -> Self::Key {
+        (self.inode, self.major, self.minor, self.state)
+    }
 }

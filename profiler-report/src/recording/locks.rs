@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sum::{Keyed, Sum, add_number, add_rows};
 use super::{ModuleId, ProcessId, StackId, ThreadId};
 
 /// Index into [`Locks::locks`].
 pub type LockId = u32;
 
-/// Everything about locks and the ends of waits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Everything about locks and the ends of waits in a [`super::Span`].
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Locks {
     /// Whether ends of waits and holders of locks were looked at. If not, all is empty.
     pub followed: bool,
@@ -23,8 +24,43 @@ pub struct Locks {
     pub open: Vec<OpenWait>,
 }
 
+/// What was seen of locks and of the ends of waits in one window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LockRows {
+    pub kernel_waits: Vec<KernelWaits>,
+    pub held: Vec<Held>,
+    pub wakes: Vec<Wake>,
+    pub releases: Vec<Release>,
+    /// Waits for locks that were open at the window's end.
+    pub open: Vec<OpenWait>,
+}
+
+impl Sum for LockRows {
+    fn add(&mut self, later: &Self) {
+        add_rows(&mut self.kernel_waits, &later.kernel_waits);
+        add_rows(&mut self.held, &later.held);
+        add_rows(&mut self.wakes, &later.wakes);
+        add_rows(&mut self.releases, &later.releases);
+        self.open.clone_from(&later.open);
+    }
+}
+
+impl LockRows {
+    /// Rows of all tables together.
+    pub fn len(&self) -> usize {
+        self.kernel_waits.len() + self.held.len() + self.wakes.len() + self.releases.len() + self.open.len()
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// One lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lock {
     /// Of a lock in a process's memory; none of the kernel's.
     pub process: Option<ProcessId>,
@@ -59,17 +95,20 @@ pub enum Place {
 
 /// Waits of recorded threads for one lock of the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct KernelWaits {
     pub lock: LockId,
     /// Bits of `profiler_common::lock::contention`: how it was asked for, and whether the threads spun.
     pub kind: u32,
     pub count: u64,
     pub waited_ns: u64,
+    /// The longest wait that was seen to be the longest so far; 0 in a window with none.
     pub longest_ns: u64,
 }
 
 /// Ticks at which a thread waited for a lock that another one held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Held {
     pub waiter: ThreadId,
     pub lock: LockId,
@@ -92,7 +131,8 @@ pub enum Party {
 }
 
 /// Waits of a thread that were ended in the same way. Sampled: each stands for as much time as lay since the last one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Wake {
     pub waiter: ThreadId,
     /// `profiler_common::state` code.
@@ -127,7 +167,8 @@ pub struct Peer {
 }
 
 /// Stacks with which a thread gave up a lock for which another one waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Release {
     pub lock: LockId,
     pub holder: ThreadId,
@@ -137,10 +178,80 @@ pub struct Release {
 }
 
 /// A wait for a lock that was open at the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct OpenWait {
     pub waiter: ThreadId,
     pub lock: LockId,
     pub owner: Party,
     pub since_ns: u64,
+}
+
+impl Sum for KernelWaits {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.count, later.count);
+        add_number(&mut self.waited_ns, later.waited_ns);
+        self.longest_ns = self.longest_ns.max(later.longest_ns);
+    }
+}
+
+impl Keyed for KernelWaits {
+    type Key = (LockId, u32);
+
+    fn key(&self) -> Self::Key {
+        (self.lock, self.kind)
+    }
+}
+
+impl Sum for Held {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.ticks, later.ticks);
+    }
+}
+
+impl Keyed for Held {
+    type Key = (ThreadId, LockId, Party, Option<u32>);
+
+    fn key(&self) -> Self::Key {
+        (self.waiter, self.lock, self.owner.clone(), self.owner_state)
+    }
+}
+
+impl Sum for Wake {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.weight_ns, later.weight_ns);
+        self.waits += later.waits;
+        self.count = self.count.saturating_add(later.count);
+        for &(state, ns) in &later.meanwhile {
+            match self.meanwhile.binary_search_by_key(&state, |&(known, _)| known) {
+                Ok(at) => add_number(&mut self.meanwhile[at].1, ns),
+                Err(at) => self.meanwhile.insert(at, (state, ns)),
+            }
+        }
+    }
+}
+
+/// What tells one kind of end of a wait from another.
+pub type WakeKey = (ThreadId, u32, Option<LockId>, Party, bool, StackId, Option<Peer>);
+
+impl Keyed for Wake {
+    type Key = WakeKey;
+
+    fn key(&self) -> Self::Key {
+        (self.waiter, self.state, self.lock, self.waker.clone(), self.interrupted, self.stack, self.peer)
+    }
+}
+
+impl Sum for Release {
+    fn add(&mut self, later: &Self) {
+        add_number(&mut self.weight_ns, later.weight_ns);
+    }
+}
+
+impl Keyed for Release {
+    type Key = (LockId, ThreadId, StackId);
+
+    fn key(&self) -> Self::Key {
+        (self.lock, self.holder, self.stack)
+    }
 }

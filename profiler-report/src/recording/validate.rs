@@ -1,6 +1,6 @@
 //! Checks that the tables of a recording fit together, so that nothing after it has to.
 
-use super::{Frame, Party, Place, Recording};
+use super::{BlockIoRows, Frame, LockRows, Party, Place, Recording, Window};
 
 /// What is wrong with a recording that did not come from this program as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,43 +40,7 @@ impl Recording {
                 check("stack", row, "frame", frame, self.frames.len())?;
             }
         }
-        for (row, sample) in self.samples.iter().enumerate() {
-            check("sample", row, "thread", sample.thread, self.threads.len())?;
-            check("sample", row, "stack", sample.stack, self.stacks.len())?;
-            if let Some(lock) = sample.lock {
-                check("sample", row, "lock", lock, self.locks.locks.len())?;
-            }
-        }
-        self.validate_locks()?;
-        let devices = self.block_io.devices.len();
-        for (row, requests) in self.block_io.requests.iter().enumerate() {
-            check("requests", row, "device", requests.device, devices)?;
-        }
-        for (row, share) in self.block_io.shares.iter().enumerate() {
-            check("request share", row, "device", share.device, devices)?;
-        }
-        for (row, submitter) in self.block_io.submitters.iter().enumerate() {
-            check("submitter", row, "device", submitter.device, devices)?;
-            check("submitter", row, "stack", submitter.stack, self.stacks.len())?;
-        }
-        for (row, wait) in self.block_io.waits.iter().enumerate() {
-            if let Some(device) = wait.device {
-                check("disk wait", row, "device", device, devices)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Recording {
-    fn validate_locks(&self) -> Result<(), Invalid> {
-        let tables = &self.locks;
-        let (threads, locks) = (self.threads.len(), tables.locks.len());
-        let party = |table, row, party: &Party| match *party {
-            Party::Thread(thread) => check(table, row, "thread", thread, threads),
-            _ => Ok(()),
-        };
-        for (row, lock) in tables.locks.iter().enumerate() {
+        for (row, lock) in self.locks.iter().enumerate() {
             if let Some(process) = lock.process {
                 check("lock", row, "process", process, self.processes.len())?;
             }
@@ -84,15 +48,62 @@ impl Recording {
                 check("lock", row, "module", module, self.modules.len())?;
             }
         }
-        for (row, waits) in tables.kernel_waits.iter().enumerate() {
+        self.windows.iter().try_for_each(|window| self.validate_window(window))
+    }
+
+    fn validate_window(&self, window: &Window) -> Result<(), Invalid> {
+        for (row, times) in window.ledger.iter().enumerate() {
+            check("ledger", row, "thread", times.thread, self.threads.len())?;
+        }
+        for (row, sample) in window.samples.iter().enumerate() {
+            check("sample", row, "thread", sample.thread, self.threads.len())?;
+            check("sample", row, "stack", sample.stack, self.stacks.len())?;
+            if let Some(lock) = sample.lock {
+                check("sample", row, "lock", lock, self.locks.len())?;
+            }
+        }
+        self.validate_block_io(&window.block_io)?;
+        self.validate_locks(&window.locks)
+    }
+
+    fn validate_block_io(&self, rows: &BlockIoRows) -> Result<(), Invalid> {
+        let disks = self.disks.len();
+        for (row, used) in rows.disks.iter().enumerate() {
+            check("disk use", row, "disk", used.disk, disks)?;
+        }
+        for (row, requests) in rows.requests.iter().enumerate() {
+            check("requests", row, "disk", requests.device, disks)?;
+        }
+        for (row, share) in rows.shares.iter().enumerate() {
+            check("request share", row, "disk", share.device, disks)?;
+        }
+        for (row, submitter) in rows.submitters.iter().enumerate() {
+            check("submitter", row, "disk", submitter.device, disks)?;
+            check("submitter", row, "stack", submitter.stack, self.stacks.len())?;
+        }
+        for (row, wait) in rows.waits.iter().enumerate() {
+            if let Some(device) = wait.device {
+                check("disk wait", row, "disk", device, disks)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_locks(&self, rows: &LockRows) -> Result<(), Invalid> {
+        let (threads, locks) = (self.threads.len(), self.locks.len());
+        let party = |table, row, party: &Party| match *party {
+            Party::Thread(thread) => check(table, row, "thread", thread, threads),
+            _ => Ok(()),
+        };
+        for (row, waits) in rows.kernel_waits.iter().enumerate() {
             check("kernel lock", row, "lock", waits.lock, locks)?;
         }
-        for (row, held) in tables.held.iter().enumerate() {
+        for (row, held) in rows.held.iter().enumerate() {
             check("held lock", row, "thread", held.waiter, threads)?;
             check("held lock", row, "lock", held.lock, locks)?;
             party("held lock", row, &held.owner)?;
         }
-        for (row, wake) in tables.wakes.iter().enumerate() {
+        for (row, wake) in rows.wakes.iter().enumerate() {
             check("wake", row, "thread", wake.waiter, threads)?;
             check("wake", row, "stack", wake.stack, self.stacks.len())?;
             if let Some(lock) = wake.lock {
@@ -100,12 +111,12 @@ impl Recording {
             }
             party("wake", row, &wake.waker)?;
         }
-        for (row, release) in tables.releases.iter().enumerate() {
+        for (row, release) in rows.releases.iter().enumerate() {
             check("release", row, "lock", release.lock, locks)?;
             check("release", row, "thread", release.holder, threads)?;
             check("release", row, "stack", release.stack, self.stacks.len())?;
         }
-        for (row, open) in tables.open.iter().enumerate() {
+        for (row, open) in rows.open.iter().enumerate() {
             check("open wait", row, "thread", open.waiter, threads)?;
             check("open wait", row, "lock", open.lock, locks)?;
             party("open wait", row, &open.owner)?;

@@ -5,20 +5,20 @@ use serde_json::Value;
 
 use super::{Json, Render, Style, Text};
 use crate::analyze::Report;
-use crate::recording::Recording;
-use crate::testing::{any_recording, example};
+use crate::recording::Span;
+use crate::testing::{any_span, example};
 
-fn rendered(render: &dyn Render, recording: &Recording) -> String {
+fn rendered(render: &dyn Render, recording: &Span) -> String {
     let mut out = Vec::new();
     render.render(&Report::new(recording), &mut out).expect("a vector takes everything");
     String::from_utf8(out).expect("reports are UTF-8")
 }
 
-fn text(recording: &Recording) -> String {
+fn text(recording: &Span) -> String {
     rendered(&Text::default(), recording)
 }
 
-fn json(recording: &Recording) -> Value {
+fn json(recording: &Span) -> Value {
     serde_json::from_str(&rendered(&Json, recording)).expect("the report is JSON")
 }
 
@@ -33,7 +33,7 @@ fn check_golden(file: &str, rendered: &str) {
 }
 
 #[track_caller]
-fn check_line(recording: &Recording, expected: &str) {
+fn check_line(recording: &Span, expected: &str) {
     let text = text(recording);
     let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.lines().any(|line| squeezed(line).starts_with(expected)), "no line `{expected}` in\n{text}");
@@ -47,7 +47,7 @@ fn check_number(pointer: &str, expected: f64) {
 }
 
 #[track_caller]
-fn check_schema(recording: &Recording) {
+fn check_schema(recording: &Span) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report-schema.json");
     let schema = std::fs::read_to_string(path).expect("the schema is there");
     let schema = serde_json::from_str(&schema).expect("the schema is JSON");
@@ -133,7 +133,7 @@ fn json_tells_the_numbers_of_the_table() {
 #[test]
 fn json_keeps_to_the_schema() {
     check_schema(&example());
-    check_schema(&Recording::default());
+    check_schema(&Span::default());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_recording_of_milliseconds_is_told_in_milliseconds() {
     recording.threads.truncate(1);
     recording.samples.clear();
     let thread = &mut recording.threads[0];
-    thread.to_ns = thread.from_ns + 10_000_000;
+    thread.elapsed_ns = 10_000_000;
     thread.state_ns.iter_mut().for_each(|ns| *ns /= 1000);
     check_line(&recording, "Where 10.00 ms of thread time went");
     check_line(&recording, "disk fsync 3.00 ms 30.0 %");
@@ -185,8 +185,8 @@ fn lost_accounts_stand_with_the_times_they_lack() {
 
 #[test]
 fn a_recording_without_threads_says_so() {
-    check_line(&Recording::default(), "No thread was seen: the target had ended, or nothing matched it.");
-    check_line(&Recording::default(), "The recording has no length");
+    check_line(&Span::default(), "No thread was seen: the target had ended, or nothing matched it.");
+    check_line(&Span::default(), "The recording has no length");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_recording_without_samples_says_so() {
 #[test]
 fn books_that_do_not_close_are_told() {
     let mut recording = example();
-    recording.threads[0].to_ns += 900_000_000;
+    recording.threads[0].elapsed_ns += 900_000_000;
     check_line(
         &recording,
         "The books do not close: the states differ from the threads' elapsed time by 3.9 %.",
@@ -218,7 +218,7 @@ fn names_of_four_kib_with_escapes_stay_within_the_page() {
     recording.processes[0].command_line.clone_from(&name);
     recording.threads[0].comm.clone_from(&name);
     recording.meta.hostname.clone_from(&name);
-    recording.quality.skipped.push(name.clone());
+    recording.skipped.push(name.clone());
     for names in recording.names.iter_mut().flatten() {
         names.function.clone_from(&name);
     }
@@ -226,7 +226,7 @@ fn names_of_four_kib_with_escapes_stay_within_the_page() {
 }
 
 /// Everything that a target can choose, replaced.
-fn all_named(name: &str) -> Recording {
+fn all_named(name: &str) -> Span {
     let mut recording = example();
     for process in &mut recording.processes {
         name.clone_into(&mut process.comm);
@@ -283,7 +283,7 @@ proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
     #[test]
-    fn any_valid_recording_is_a_page_and_keeps_to_the_schema(recording in any_recording()) {
+    fn any_valid_recording_is_a_page_and_keeps_to_the_schema(recording in any_span()) {
         check_page(&text(&recording));
         check_schema(&recording);
     }

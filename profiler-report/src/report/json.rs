@@ -5,6 +5,7 @@
 mod block_io;
 mod locks;
 mod verdict;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +17,13 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use self::block_io::BlockIoJson;
 use self::locks::LocksJson;
 use self::verdict::{MachineJson, VerdictJson};
+use self::windows::{StretchJson, WindowJson, stretches, windows};
 use super::frame_text::is_unsafe;
 use super::{Render, state_name};
 use crate::analyze::{
     Account, CrossCheck, ProcessAccount, Report, StackEnds, StackTime, Stacks, StateTime, ThreadAccount,
 };
-use crate::recording::{Broken, Debuginfod, Detail};
+use crate::recording::{Broken, Debuginfod, Detail, Part};
 
 /// Raised when a key is removed or changes its meaning; a new key does not raise it.
 const SCHEMA_VERSION: u32 = 1;
@@ -98,6 +100,8 @@ struct Document<'a> {
     target: &'a str,
     started_unix_ns: u64,
     elapsed_seconds: f64,
+    /// Of a part of a recording: where it begins in it, and how long that is.
+    part: Option<PartJson>,
     hostname: &'a str,
     kernel_release: &'a str,
     architecture: &'a str,
@@ -106,6 +110,8 @@ struct Document<'a> {
     sample_source: &'a str,
     command_exit_code: Option<i32>,
     ledger: LedgerJson<'a>,
+    windows: Vec<WindowJson>,
+    verdict_changes: Vec<StretchJson>,
     processes: Vec<ProcessJson<'a>>,
     threads: Vec<ThreadJson<'a>>,
     stacks: StacksJson<'a>,
@@ -115,6 +121,23 @@ struct Document<'a> {
     quality: QualityJson<'a>,
     cost: CostJson<'a>,
     verdict: VerdictJson<'a>,
+}
+
+#[derive(Serialize)]
+struct PartJson {
+    from_seconds: f64,
+    to_seconds: f64,
+    of_seconds: f64,
+}
+
+impl PartJson {
+    fn of(part: Part) -> Self {
+        Self {
+            from_seconds: seconds(part.from_ns),
+            to_seconds: seconds(part.to_ns),
+            of_seconds: seconds(part.of_ns),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -266,6 +289,7 @@ impl<'a> Document<'a> {
             target: &meta.target,
             started_unix_ns: meta.started_unix_ns,
             elapsed_seconds: seconds(recording.elapsed_ns()),
+            part: recording.part.map(PartJson::of),
             hostname: &meta.hostname,
             kernel_release: &meta.kernel_release,
             architecture: &meta.architecture,
@@ -274,6 +298,8 @@ impl<'a> Document<'a> {
             sample_source: &meta.sample_source,
             command_exit_code: meta.command_exit_code,
             ledger: LedgerJson::of(report),
+            windows: windows(&report.course),
+            verdict_changes: stretches(&report.course),
             processes: report.processes.iter().map(|process| ProcessJson::of(report, process)).collect(),
             threads: report.threads.iter().map(|thread| ThreadJson::of(report, thread)).collect(),
             stacks: StacksJson::of(&report.stacks, &report.ledger.account),
@@ -402,8 +428,8 @@ impl<'a> QualityJson<'a> {
             samples_over_limit: quality.samples_over_limit,
             locks_over_limit: quality.locks_over_limit,
             recursion_misses: quality.recursion_misses,
-            skipped: &quality.skipped,
-            debuginfod: quality.debuginfod,
+            skipped: &report.recording.skipped,
+            debuginfod: report.recording.debuginfod,
         }
     }
 }
@@ -417,7 +443,7 @@ impl StackEndsJson {
 
 impl<'a> CostJson<'a> {
     fn of(report: &'a Report<'_>) -> Self {
-        let cost = &report.recording.cost;
+        let (cost, budget) = (&report.recording.cost, &report.recording.budget);
         let programs = cost.programs.iter().map(|program| ProgramJson {
             name: &program.name,
             run_seconds: seconds(program.run_ns),
@@ -431,10 +457,10 @@ impl<'a> CostJson<'a> {
             kernel_bytes: cost.kernel_bytes,
             programs: programs.collect(),
             programs_cpu_ratio: report.cost.programs_cpu,
-            startup_seconds: seconds(cost.startup_ns),
+            startup_seconds: seconds(budget.startup_ns),
             machine_ratio: report.cost.machine,
-            budget_ratio: cost.budget_ratio,
-            steps: cost
+            budget_ratio: budget.ratio,
+            steps: budget
                 .steps
                 .iter()
                 .map(|step| StepJson {

@@ -21,7 +21,8 @@ use std::io;
 use std::path::Path;
 
 use crate::analyze::Report;
-pub(crate) use crate::analyze::{numbers, state_name};
+pub use crate::analyze::numbers;
+pub(crate) use crate::analyze::state_name;
 
 /// One way to write a report.
 pub trait Render {

@@ -6,28 +6,32 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::recording::{
-    BlockIo, Broken, Cost, CpuTime, Debuginfod, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait,
-    Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents, Meta, Method,
-    Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo, ProgramCost,
-    Quality, Recording, Release, RequestShare, Requests, Sample, Stack, StackEnd, Submitter, Thread, Wake,
+    BlockIo, Broken, Budget, Cost, CpuTime, Debuginfod, Detail, DetailStep, Device, Disk, DiskCounters,
+    DiskWait, FileWait, Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents,
+    Meta, Method, Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo,
+    ProgramCost, Quality, Release, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter, Thread,
+    ThreadSum, Wake,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
-pub fn any_recording() -> impl Strategy<Value = Recording> {
+pub fn any_span() -> impl Strategy<Value = Span> {
     let tables = (vec(process(), 1..4), vec(module(), 1..4), block_io());
     (any_meta(), tables, quality(), cost()).prop_flat_map(
-        |(meta, (processes, modules, block_io), quality, cost)| {
+        |(meta, (processes, modules, block_io), (quality, skipped, debuginfod), (cost, budget))| {
             let threads = vec(thread(processes.len()), 1..6);
             let frames = vec(frame(processes.len(), modules.len()), 1..12);
             (threads, frames, any::<bool>()).prop_flat_map(move |(threads, frames, named)| {
-                let base = Recording {
+                let base = Span {
                     meta: meta.clone(),
                     processes: processes.clone(),
                     modules: modules.clone(),
                     block_io: block_io.clone(),
                     quality: quality.clone(),
+                    skipped: skipped.clone(),
+                    debuginfod,
                     cost: cost.clone(),
-                    ..Recording::default()
+                    budget: budget.clone(),
+                    ..Span::default()
                 };
                 let names = vec(vec(name(), 0..3), if named { frames.len() } else { 0 });
                 (names, vec(stack(frames.len()), 1..6)).prop_flat_map(move |(names, stacks)| {
@@ -37,7 +41,7 @@ pub fn any_recording() -> impl Strategy<Value = Recording> {
                     let samples = vec(sample(threads.len(), stacks.len()), 0..12);
                     let submitters = vec(submitter(base.block_io.devices.len(), stacks.len()), 0..4);
                     let rest = (samples, submitters, locks, any_machine());
-                    rest.prop_map(move |(samples, submitters, locks, machine)| Recording {
+                    rest.prop_map(move |(samples, submitters, locks, machine)| Span {
                         block_io: BlockIo { submitters, ..base.block_io.clone() },
                         locks,
                         machine,
@@ -106,27 +110,37 @@ fn module() -> impl Strategy<Value = Module> {
     (text(), vec(any::<u8>(), 0..20)).prop_map(|(path, build_id)| Module { path, build_id })
 }
 
-fn thread(processes: usize) -> impl Strategy<Value = Thread> {
+fn thread(processes: usize) -> impl Strategy<Value = ThreadSum> {
     let totals = (vec(any::<u64>(), 0..50), vec(any::<u32>(), 0..50));
     let counters = option::of(any::<[u64; 5]>());
     let numbers = any::<(u32, u64, u64, u32, [bool; 3])>();
     (index(processes), text(), totals, counters, numbers).prop_map(
         |(process, comm, (state_ns, state_count), counters, (tid, from_ns, to_ns, preemptions, flags))| {
-            Thread {
-                process,
-                tid,
-                comm,
-                from_ns,
-                to_ns,
-                born_inside: flags[0],
-                ended_inside: flags[1],
-                kernel_thread: flags[2],
+            ThreadSum {
+                thread: Thread {
+                    process,
+                    tid,
+                    comm,
+                    from_ns,
+                    to_ns,
+                    born_inside: flags[0],
+                    ended_inside: flags[1],
+                    kernel_thread: flags[2],
+                    kernel_counters: counters.map(
+                        |[run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns]| KernelCounters {
+                            run_ns,
+                            run_queue_ns,
+                            user_ns,
+                            system_ns,
+                            elapsed_ns,
+                        },
+                    ),
+                },
+                is_present: true,
+                elapsed_ns: to_ns.saturating_sub(from_ns),
                 state_ns,
                 state_count,
                 preemptions,
-                kernel_counters: counters.map(|[run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns]| {
-                    KernelCounters { run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns }
-                }),
             }
         },
     )
@@ -168,55 +182,56 @@ fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
     )
 }
 
-fn quality() -> impl Strategy<Value = Quality> {
+fn quality() -> impl Strategy<Value = (Quality, Vec<String>, Debuginfod)> {
     (vec((text(), any::<u64>()), 0..4), any::<[u64; 14]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
-        |(kernel_counts, numbers, threads_unseen, skipped)| Quality {
-            kernel_counts,
-            threads_unseen,
-            offcpu_over_limit: numbers[0],
-            offcpu_passes: numbers[1],
-            offcpu_passes_missed: numbers[2],
-            malformed_records: numbers[3],
-            repeats_without_sample: numbers[4],
-            skipped,
-            recursion_misses: numbers[5],
-            samples_over_limit: numbers[6],
-            locks_over_limit: numbers[13],
-            debuginfod: Debuginfod {
+        |(kernel_counts, numbers, threads_unseen, skipped)| {
+            let quality = Quality {
+                kernel_counts,
+                threads_unseen,
+                offcpu_over_limit: numbers[0],
+                offcpu_passes: numbers[1],
+                offcpu_passes_missed: numbers[2],
+                malformed_records: numbers[3],
+                repeats_without_sample: numbers[4],
+                recursion_misses: numbers[5],
+                samples_over_limit: numbers[6],
+                locks_over_limit: numbers[13],
+            };
+            let debuginfod = Debuginfod {
                 asked: numbers[7],
                 cached: numbers[8],
                 found: numbers[9],
                 unknown: numbers[10],
                 failed: numbers[11],
                 late: numbers[12],
-            },
+            };
+            (quality, skipped, debuginfod)
         },
     )
 }
 
-fn cost() -> impl Strategy<Value = Cost> {
+fn cost() -> impl Strategy<Value = (Cost, Budget)> {
     let program = (text(), any::<bool>(), any::<u64>(), any::<u64>());
     let step = (any::<u64>(), 0..Detail::ALL.len(), any::<f64>());
     (vec(program, 0..3), any::<[u64; 5]>(), any::<f64>(), vec(step, 0..3)).prop_map(
-        |(programs, numbers, budget_ratio, steps)| Cost {
-            own_cpu_ns: numbers[0],
-            rss_bytes: numbers[1],
-            kernel_bytes: numbers[2],
-            programs: programs
-                .into_iter()
-                .map(|(name, in_own_time, run_ns, runs)| ProgramCost { name, in_own_time, run_ns, runs })
-                .collect(),
-            measured_ns: numbers[3],
-            startup_ns: numbers[4],
-            budget_ratio,
-            steps: steps
-                .into_iter()
-                .map(|(at_ns, detail, cost_ratio)| DetailStep {
-                    at_ns,
-                    detail: Detail::ALL[detail],
-                    cost_ratio,
-                })
-                .collect(),
+        |(programs, numbers, ratio, steps)| {
+            let cost = Cost {
+                own_cpu_ns: numbers[0],
+                rss_bytes: numbers[1],
+                kernel_bytes: numbers[2],
+                programs: programs
+                    .into_iter()
+                    .map(|(name, in_own_time, run_ns, runs)| ProgramCost { name, in_own_time, run_ns, runs })
+                    .collect(),
+                measured_ns: numbers[3],
+                ..Cost::default()
+            };
+            let steps = steps.into_iter().map(|(at_ns, detail, cost_ratio)| DetailStep {
+                at_ns,
+                detail: Detail::ALL[detail],
+                cost_ratio,
+            });
+            (cost, Budget { startup_ns: numbers[4], ratio, steps: steps.collect() })
         },
     )
 }
@@ -261,10 +276,7 @@ fn device() -> impl Strategy<Value = Device> {
     let depth = vec(proptest::num::f32::NORMAL | proptest::num::f32::ZERO, 0..4);
     (text(), any::<(u32, u32, bool, u64)>(), option::of(any::<[u64; 11]>()), depth).prop_map(
         |(name, (major, minor, stacked, depth_interval_ns), counters, depth)| Device {
-            major,
-            minor,
-            name,
-            stacked,
+            disk: Disk { major, minor, name, stacked },
             counters: counters.map(|numbers| DiskCounters {
                 elapsed_ns: numbers[0],
                 reads: numbers[1],

@@ -15,17 +15,18 @@ use profiler_common::{
 };
 
 use crate::recording::{
-    BlockIo, Broken, Cost, CpuTime, Detail, DetailStep, Device, DiskCounters, DiskWait, FileWait, Frame,
-    KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process, ProcessIo, ProgramCost,
-    Quality, Recording, RequestShare, Requests, Sample, Stack, StackEnd, Submitter, Thread,
+    BlockIo, Broken, Budget, Cost, CpuTime, Detail, DetailStep, Device, Disk, DiskCounters, DiskWait,
+    FileWait, Frame, KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process,
+    ProcessIo, ProgramCost, Quality, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter,
+    Thread, ThreadSum,
 };
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
 
 /// See the table above.
-pub fn example() -> Recording {
-    Recording {
+pub fn example() -> Span {
+    Span {
         meta: meta(),
         processes: vec![
             Process {
@@ -50,7 +51,10 @@ pub fn example() -> Recording {
         locks: Locks { followed: true, kernel_followed: true, ..Locks::default() },
         machine: machine(),
         quality: quality(),
+        skipped: vec!["kernel 6.18.5 gave no hardware counters to this guest".into()],
         cost: cost(),
+        budget: budget(),
+        ..Span::default()
     }
 }
 
@@ -73,16 +77,17 @@ fn meta() -> Meta {
 }
 
 /// (state, milliseconds, intervals)
-fn thread(process: u32, tid: u32, comm: &str, ms: u64, states: &[(u32, u64, u32)]) -> Thread {
-    let mut thread = Thread {
-        process,
-        tid,
-        comm: comm.into(),
-        from_ns: START + 10_000 * MS - ms * MS,
-        to_ns: START + 10_000 * MS,
+fn thread(process: u32, tid: u32, comm: &str, ms: u64, states: &[(u32, u64, u32)]) -> ThreadSum {
+    let to_ns = START + 10_000 * MS;
+    let row =
+        Thread { process, tid, comm: comm.into(), from_ns: to_ns - ms * MS, to_ns, ..Thread::default() };
+    let mut thread = ThreadSum {
+        thread: row,
+        is_present: true,
+        elapsed_ns: ms * MS,
         state_ns: vec![0; state::SLOTS],
         state_count: vec![0; state::SLOTS],
-        ..Thread::default()
+        preemptions: 0,
     };
     for &(code, ms, count) in states {
         thread.state_ns[code as usize] = ms * MS;
@@ -91,7 +96,7 @@ fn thread(process: u32, tid: u32, comm: &str, ms: u64, states: &[(u32, u64, u32)
     thread
 }
 
-fn threads() -> Vec<Thread> {
+fn threads() -> Vec<ThreadSum> {
     use state::{DISK_WRITE, FSYNC, FUTEX_WAIT, NET_RECV, ON_CPU, POLL, RUNQ_PREEMPT, RUNQ_WAKE, UNKNOWN};
     let db = [
         (ON_CPU, 4_000, 1_450),
@@ -105,18 +110,13 @@ fn threads() -> Vec<Thread> {
         let [run_ns, run_queue_ns, user_ns, system_ns] = [run, run_queue, user, system].map(|ms| ms * MS);
         Some(KernelCounters { run_ns, run_queue_ns, user_ns, system_ns, elapsed_ns: 10_000 * MS })
     };
-    vec![
-        Thread {
-            preemptions: 100,
-            kernel_counters: counters(4_000, 1_000, 3_000, 1_000),
-            ..thread(0, 812, "db", 10_000, &db)
-        },
-        Thread { kernel_counters: counters(1_500, 0, 500, 500), ..thread(0, 813, "db-log", 10_000, &log) },
-        Thread {
-            born_inside: true,
-            ..thread(1, 900, "evil\x1b[31m", 5_000, &[(ON_CPU, 2_500, 6), (NET_RECV, 2_500, 5)])
-        },
-    ]
+    let mut db = thread(0, 812, "db", 10_000, &db);
+    (db.preemptions, db.kernel_counters) = (100, counters(4_000, 1_000, 3_000, 1_000));
+    let mut log = thread(0, 813, "db-log", 10_000, &log);
+    log.kernel_counters = counters(1_500, 0, 500, 500);
+    let mut evil = thread(1, 900, "evil\x1b[31m", 5_000, &[(ON_CPU, 2_500, 6), (NET_RECV, 2_500, 5)]);
+    evil.born_inside = true;
+    vec![db, log, evil]
 }
 
 /// Each frame with the functions there, the inlined ones first; a frame without a name at index 4.
@@ -189,7 +189,6 @@ fn quality() -> Quality {
             count("offcpu_dropped", 1),
         ],
         offcpu_passes: 990,
-        skipped: vec!["kernel 6.18.5 gave no hardware counters to this guest".into()],
         ..Quality::default()
     }
 }
@@ -206,8 +205,14 @@ fn cost() -> Cost {
             runs: 3_000,
         }],
         measured_ns: 1_000 * MS,
+        ..Cost::default()
+    }
+}
+
+fn budget() -> Budget {
+    Budget {
         startup_ns: 150 * MS,
-        budget_ratio: 0.01,
+        ratio: 0.01,
         steps: vec![DetailStep { at_ns: 2_000 * MS, detail: Detail::HalfRate, cost_ratio: 0.013 }],
     }
 }
@@ -248,10 +253,7 @@ fn block_io() -> BlockIo {
     BlockIo {
         followed: true,
         devices: vec![Device {
-            major: 8,
-            minor: 0,
-            name: "sda".into(),
-            stacked: false,
+            disk: Disk { major: 8, minor: 0, name: "sda".into(), stacked: false },
             counters: Some(DiskCounters {
                 elapsed_ns: 10_000 * MS,
                 writes: 450,

@@ -2,6 +2,8 @@
 
 mod arbitrary;
 mod example;
+mod windows;
 
-pub use arbitrary::any_recording;
+pub use arbitrary::any_span;
 pub use example::example;
+pub use windows::{any_recording, example_recording, one_window};

@@ -109,6 +109,15 @@ pub struct Report {
     #[arg(value_name = "FILE")]
     pub capture: PathBuf,
 
+    /// Report on what came after this much of the recording alone: `20s`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Duration>,
+
+    /// Report on what came before this much of the recording alone: `40s`. The part is made of whole windows: those that lie in it
+    /// with at least half of their length.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<Duration>,
+
     #[command(flatten)]
     pub outputs: Outputs,
 }
@@ -231,6 +240,11 @@ fn share(text: &str) -> Result<f64, String> {
     } else {
         Err("must be more than 0 % and at most 100 %".to_owned())
     }
+}
+
+/// A moment of a recording: as a duration, or its start.
+fn moment(text: &str) -> Result<Duration, String> {
+    if text.trim_end_matches(['s', 'm', 'h']) == "0" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 /// A number with a unit: ms, s (the default), m or h.

@@ -1,30 +1,57 @@
-//! `profiler io`: shows what disks do.
+//! `profiler io`: shows what disks do. A recording of no thread, whose windows are shown as they end.
 
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::{args::Io, code, outputs::stdout_has_colour};
 use crate::{
+    confine::Needs,
     kernel,
-    session::{self, WatchOptions},
+    session::{self, MOST_KERNEL_BYTES, Options, Target, Watch},
 };
-use profiler_report::report::{DiskPage, Style};
+use profiler_report::{
+    analyze::ended_by_budget,
+    report::{DiskPage, Style},
+};
+
+/// Looks at the clock a second: an interval is as long as was asked for to within 50 ms.
+const LOOKS_A_SECOND: u32 = 20;
 
 /// Runs it. Returns the exit code.
 ///
 /// # Errors
 /// A privilege is missing, or the kernel lacks or refuses something.
-pub fn run(args: &Io) -> Result<u8> {
+pub fn run(args: &Io, program_start: Instant) -> Result<u8> {
     kernel::check_privileges()?;
     let page = DiskPage { style: Style { colour: stdout_has_colour() }, histograms: args.histogram };
-    let options =
-        WatchOptions { interval: args.interval, count: args.count, budget_ratio: args.max_overhead };
-    let whole = session::watch(options, |interval| printed(&page.text(interval)))?;
-    let is_over = whole.cost.is_some_and(|cost| cost.is_over);
-    let _ = printed(&page.text(&whole))?;
-    Ok(if is_over { code::RUNTIME } else { 0 })
+    let watch = Watch {
+        interval: args.interval,
+        count: args.count,
+        show: Box::new(move |interval| printed(&page.text(interval))),
+    };
+    let options = Options {
+        target: Target::Disks,
+        children: false,
+        duration: None,
+        sample_hz: LOOKS_A_SECOND,
+        stack_bytes: None,
+        budget_ratio: args.max_overhead,
+        kernel_bytes: MOST_KERNEL_BYTES,
+        block_io: true,
+        locks: false,
+        checkpoint: None,
+        needs: Needs::default(),
+        progress: false,
+        program_start,
+        watch: Some(watch),
+    };
+    let whole = session::record(options)?.recording.whole();
+    session::restore_signals();
+    let _ = printed(&page.sum(&whole))?;
+    Ok(if ended_by_budget(&whole) { code::RUNTIME } else { 0 })
 }
 
 /// A reader that has gone away has seen what it wanted.

@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     let result = match args.subcommand {
         Subcommand::Record(args) => record::run(&args, program_start),
         Subcommand::Report(args) => report::run(&args),
-        Subcommand::Io(args) => io::run(&args),
+        Subcommand::Io(args) => io::run(&args, program_start),
         Subcommand::Doctor(args) => doctor::run(&args),
     };
     match result {

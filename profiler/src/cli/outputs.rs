@@ -21,6 +21,7 @@ use profiler_report::{
         flame::{Flame, View},
     },
     capture,
+    recording::Recording,
     report::{Format, Json, Render as _, Style, Text, folded, svg},
 };
 
@@ -120,11 +121,13 @@ impl Plan {
     }
 
     /// Writes all of them. One that fails does not keep the others from being written, nor is the recording lost by it.
-    pub fn write(&self, report: &Report) -> Result<()> {
+    pub fn write(&self, recording: &Recording, report: &Report) -> Result<()> {
         let mut first_error = None;
         let mut has_capture = false;
         for output in &self.outputs {
-            match output::write(&output.destination, self.owner, |out| self.render(output, report, out)) {
+            match output::write(&output.destination, self.owner, |out| {
+                self.render(output, (recording, report), out)
+            }) {
                 Ok(written) => {
                     has_capture |= output.format == Format::Capture;
                     if let Some(error) = written.owner_error {
@@ -140,7 +143,7 @@ impl Plan {
             }
         }
         let is_saved = match (&first_error, &self.spare_name) {
-            (Some(_), Some(name)) if !has_capture => self.save_elsewhere(name, report),
+            (Some(_), Some(name)) if !has_capture => self.save_elsewhere(name, recording, report),
             _ => true,
         };
         if is_saved {
@@ -151,10 +154,10 @@ impl Plan {
 
     /// Saves the capture in the directory for temporary files. If it cannot be there either, what a person can read goes to
     /// standard output, where it does not go anyway. Tells whether the capture is saved.
-    fn save_elsewhere(&self, name: &str, report: &Report) -> bool {
+    fn save_elsewhere(&self, name: &str, recording: &Recording, report: &Report) -> bool {
         let path = std::env::temp_dir().join(name);
         let capture = Destination::File(path.clone());
-        let saved = output::write(&capture, self.owner, |out| capture::save(report.recording, out));
+        let saved = output::write(&capture, self.owner, |out| capture::save(recording, out));
         let Err(error) = saved else {
             eprintln!("{}", messages::shown(&messages::saved_elsewhere(&path)));
             return true;
@@ -168,7 +171,12 @@ impl Plan {
         false
     }
 
-    fn render(&self, output: &Output, report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    fn render(
+        &self,
+        output: &Output,
+        (recording, report): (&Recording, &Report),
+        out: &mut dyn Write,
+    ) -> std::io::Result<()> {
         match output.format {
             Format::Text => {
                 let colour = output.destination == Destination::Stdout && stdout_has_colour();
@@ -177,7 +185,7 @@ impl Plan {
             Format::Json => Json.render(report, out),
             Format::Folded => folded::render(&Flame::new(report.recording, self.view), out),
             Format::Svg => svg::render(&Flame::new(report.recording, self.view), &header(report), out),
-            Format::Capture => capture::save(report.recording, out),
+            Format::Capture => capture::save(recording, out),
         }
     }
 }

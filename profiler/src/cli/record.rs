@@ -53,6 +53,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         progress: !args.quiet,
         program_start,
+        watch: None,
     };
     let Finished { mut recording, processes, command } = session::record(options)?;
     let recorded = Instant::now();
@@ -60,8 +61,9 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     let named = recorded.elapsed();
     drop(processes);
     confine::drop_the_rest();
-    let report = Report::new(&recording);
-    plan.write(&report)?;
+    let span = recording.whole();
+    let report = Report::over_time(&recording, &span);
+    plan.write(&recording, &report)?;
     session::restore_signals();
     if args.verbose {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
@@ -80,7 +82,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
 /// Gives the locks that lie in a program's own data the names of their variables.
 fn name_locks(recording: &mut Recording, processes: &Processes) {
     let mut by_module: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
-    for (row, lock) in recording.locks.locks.iter().enumerate() {
+    for (row, lock) in recording.locks.iter().enumerate() {
         if let Place::Module { module, offset } = lock.place {
             by_module.entry(module).or_default().push((row, offset));
         }
@@ -93,7 +95,7 @@ fn name_locks(recording: &mut Recording, processes: &Processes) {
         };
         let offsets: Vec<u64> = rows.iter().map(|&(_, offset)| offset).collect();
         for (&(row, _), name) in rows.iter().zip(symbolize::variables(mapped.file(), &offsets)) {
-            recording.locks.locks[row].name = name.unwrap_or_default();
+            recording.locks[row].name = name.unwrap_or_default();
         }
     }
 }
@@ -101,7 +103,7 @@ fn name_locks(recording: &mut Recording, processes: &Processes) {
 /// Gives the locks that are variables of the kernel their names.
 fn name_kernel_locks(recording: &mut Recording, kernel: &KernelSymbols) {
     let unnamed = |lock: &&mut Lock| lock.place == Place::Kernel && lock.address != 0 && lock.name.is_empty();
-    let mut locks: Vec<&mut Lock> = recording.locks.locks.iter_mut().filter(unnamed).collect();
+    let mut locks: Vec<&mut Lock> = recording.locks.iter_mut().filter(unnamed).collect();
     let addresses: Vec<u64> = locks.iter().map(|lock| lock.address).collect();
     let Some(list) = kernel.reader().ok().filter(|_| !addresses.is_empty()) else { return };
     // A list that cannot be read is told of with the frames that lack their names.
@@ -119,7 +121,7 @@ fn name(
     debuginfod: Option<DebuginfodSettings>,
     progress: bool,
 ) {
-    recording.quality.skipped.extend(kernel.hidden());
+    recording.skipped.extend(kernel.hidden());
     let modules = processes.images().iter().map(|image| match (&image.file, &image.vdso) {
         (Some(mapped), _) => {
             ModuleSource::Mapped { path: descriptor_path(mapped.file()), stamp: mapped.stamp() }
@@ -135,7 +137,7 @@ fn name(
     sources.debuginfod = debuginfod.map(|found| Debuginfod::start(found, progress));
     name_locks(recording, processes);
     symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
-    recording.quality.skipped.extend(sources.sentences());
-    recording.quality.skipped.extend(maps.sentence());
-    recording.quality.debuginfod = sources.debuginfod.map(|servers| servers.counts()).unwrap_or_default();
+    recording.skipped.extend(sources.sentences());
+    recording.skipped.extend(maps.sentence());
+    recording.debuginfod = sources.debuginfod.map(|servers| servers.counts()).unwrap_or_default();
 }

@@ -6,16 +6,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use profiler_common::{
     ledger::{HISTORY, ThreadRecord},
     lock::{KernelLockKey, KernelLockWaits, LockSeen, UNKNOWN_STATE, Wake as WakeHeader, contention, waker},
     state,
 };
 
-use super::text;
+use super::{rows::Rows, text};
 use profiler_report::recording::{
-    Held, KernelWaits, Lock, LockId, Locks, OpenWait, Party, Peer, Place, ProcessId, Release, StackId,
+    Held, KernelWaits, Lock, LockId, LockRows, OpenWait, Party, Peer, Place, ProcessId, Release, StackId,
     ThreadId, Wake,
 };
 
@@ -24,7 +24,7 @@ const MOST_LOCKS: usize = 4096;
 /// Distinct rows of each other table: some 100 to 200 bytes each, 10 MiB in all.
 const MOST_ROWS: usize = 16_384;
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct HeldKey {
     waiter: ThreadId,
     lock: LockId,
@@ -32,7 +32,7 @@ struct HeldKey {
     owner_state: Option<u32>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct WakeKey {
     waiter: ThreadId,
     state: u32,
@@ -57,19 +57,33 @@ struct Pending {
     weight_ns: u64,
 }
 
-/// All that was seen of locks so far.
-#[derive(Default)]
+/// All that was seen of locks in the present window, and the locks so far.
 pub struct LockTables {
     locks: IndexSet<Lock>,
     by_address: HashMap<(Option<ProcessId>, u64), LockId>,
-    held: IndexMap<HeldKey, u64>,
-    wakes: IndexMap<WakeKey, WakeSum>,
-    releases: IndexMap<(LockId, ThreadId, StackId), u64>,
+    held: Rows<HeldKey, u64>,
+    wakes: Rows<WakeKey, WakeSum>,
+    releases: Rows<(LockId, ThreadId, StackId), u64>,
     /// By the waiter's tid: the last lock that it was seen to wait for.
     last_seen: HashMap<u32, OpenWait>,
     pending: HashMap<u32, Pending>,
     /// What no table had room for.
     pub over_limit: u64,
+}
+
+impl Default for LockTables {
+    fn default() -> Self {
+        Self {
+            locks: IndexSet::new(),
+            by_address: HashMap::new(),
+            held: Rows::new(MOST_ROWS),
+            wakes: Rows::new(MOST_ROWS),
+            releases: Rows::new(MOST_ROWS),
+            last_seen: HashMap::new(),
+            pending: HashMap::new(),
+            over_limit: 0,
+        }
+    }
 }
 
 impl LockTables {
@@ -101,11 +115,10 @@ impl LockTables {
         let open = OpenWait { waiter, lock, owner: owner.clone(), since_ns: seen.since_ns };
         self.last_seen.insert(seen.tid, open);
         let key = HeldKey { waiter, lock, owner, owner_state };
-        if self.held.len() >= MOST_ROWS && !self.held.contains_key(&key) {
-            self.over_limit += 1;
-            return;
+        match self.held.entry(key) {
+            Some(ticks) => *ticks += u64::from(seen.weight),
+            None => self.over_limit += 1,
         }
-        *self.held.entry(key).or_default() += u64::from(seen.weight);
     }
 
     /// A wait is over.
@@ -123,11 +136,10 @@ impl LockTables {
         let interrupted = wake.waker & waker::INTERRUPTED != 0 || wake.waker_tid == 0;
         let key =
             WakeKey { waiter, state: wake.state, lock, waker: party, interrupted, stack, peer: peer(wake) };
-        if self.wakes.len() >= MOST_ROWS && !self.wakes.contains_key(&key) {
+        let Some(sum) = self.wakes.entry(key) else {
             self.over_limit += 1;
             return;
-        }
-        let sum = self.wakes.entry(key).or_default();
+        };
         let waited_ns = wake.at_ns.saturating_sub(wake.since_ns).max(1);
         sum.weight_ns = sum.weight_ns.saturating_add(wake.weight_ns);
         // A wait of this length is told with the probability of its length to the period, or else in any case.
@@ -149,12 +161,10 @@ impl LockTables {
             return;
         };
         let key = (lock, holder, stack);
-        if self.releases.len() >= MOST_ROWS && !self.releases.contains_key(&key) {
-            self.over_limit += 1;
-            return;
+        match self.releases.entry(key) {
+            Some(sum) => *sum = sum.saturating_add(pending.weight_ns),
+            None => self.over_limit += 1,
         }
-        let sum = self.releases.entry(key).or_default();
-        *sum = sum.saturating_add(pending.weight_ns);
     }
 
     /// A thread has ended, and another may have its id later.
@@ -163,34 +173,33 @@ impl LockTables {
         self.pending.remove(&tid);
     }
 
-    /// The tables of a recording. `accounts` are those of the threads that live at the end.
-    pub fn into_tables(
-        mut self,
+    /// The rows of the present window, and the waits that are open at its end: `accounts` are those of the threads that live
+    /// then. `kernel` has waits for the kernel's locks. The next window begins.
+    pub fn take(
+        &mut self,
         accounts: &[ThreadRecord],
-        kernel: Option<Vec<(KernelLockKey, KernelLockWaits)>>,
-        followed: bool,
-    ) -> Locks {
+        kernel: Vec<(KernelLockKey, KernelLockWaits)>,
+    ) -> LockRows {
         let open = accounts.iter().filter_map(|account| {
-            let open = self.last_seen.remove(&account.tid)?;
+            let open = self.last_seen.get(&account.tid)?;
             // It has waited since then without an end, for that very lock.
-            (state::is_blocked(account.state) && account.since_ns == open.since_ns).then_some(open)
+            (state::is_blocked(account.state) && account.since_ns == open.since_ns).then(|| open.clone())
         });
         let open = open.collect();
-        let kernel_followed = kernel.is_some();
-        let kernel_waits = kernel.into_iter().flatten().filter_map(|(key, waits)| {
+        let kernel_waits = kernel.into_iter().filter_map(|(key, waits)| {
             let lock = self.kernel_lock(&key)?;
             let KernelLockWaits { count, waited_ns, longest_ns } = waits;
             Some(KernelWaits { lock, kind: key.kind, count, waited_ns, longest_ns })
         });
         let kernel_waits = kernel_waits.collect();
-        let held = self.held.into_iter().map(|(key, ticks)| Held {
+        let held = self.held.take().into_iter().map(|(key, ticks)| Held {
             waiter: key.waiter,
             lock: key.lock,
             owner: key.owner,
             owner_state: key.owner_state,
             ticks,
         });
-        let wakes = self.wakes.into_iter().map(|(key, sum)| {
+        let wakes = self.wakes.take().into_iter().map(|(key, sum)| {
             let mut meanwhile: Vec<(u32, u64)> = sum.meanwhile.into_iter().collect();
             meanwhile.sort_unstable();
             Wake {
@@ -207,22 +216,24 @@ impl LockTables {
                 meanwhile,
             }
         });
-        let releases = self.releases.into_iter().map(|((lock, holder, stack), weight_ns)| Release {
+        let releases = self.releases.take().into_iter().map(|((lock, holder, stack), weight_ns)| Release {
             lock,
             holder,
             stack,
             weight_ns,
         });
-        Locks {
-            followed,
-            kernel_followed,
+        LockRows {
             kernel_waits,
             held: held.collect(),
             wakes: wakes.collect(),
             releases: releases.collect(),
             open,
-            locks: self.locks.into_iter().collect(),
         }
+    }
+
+    /// All locks that were told apart.
+    pub fn into_locks(self) -> Vec<Lock> {
+        self.locks.into_iter().collect()
     }
 
     /// A lock of the kernel that is known by where it lies has its name from the start.
@@ -349,7 +360,7 @@ mod tests {
         // One wait of 1 ms that stands for 10 ms, one of 50 ms that stands for itself.
         tables.woken(&wake(0, 1_000_000, 10_000_000), 0, None, Party::Nobody, 0);
         tables.woken(&wake(0, 50_000_000, 50_000_000), 0, None, Party::Nobody, 0);
-        let locks = tables.into_tables(&[], None, true);
+        let locks = tables.take(&[], vec![]);
         assert_eq!(
             (locks.wakes[0].waits, locks.wakes[0].weight_ns, locks.wakes[0].count),
             (11.0, 60_000_000, 2)
@@ -366,7 +377,7 @@ mod tests {
         tables.released(7, 999, lock, 1, 5);
         tables.woken(&told, 0, Some(lock), Party::Thread(1), 0);
         tables.released(7, 1000, lock, 1, 5);
-        let releases = tables.into_tables(&[], None, true).releases;
+        let releases = tables.take(&[], vec![]).releases;
         assert_eq!(releases, [Release { lock, holder: 1, stack: 5, weight_ns: 1000 }]);
     }
 
@@ -377,7 +388,7 @@ mod tests {
             tables.lock(Some(0), address, 0, || Place::Heap);
         }
         assert_eq!(tables.over_limit, 1_000_000 - MOST_LOCKS as u64);
-        assert_eq!(tables.into_tables(&[], None, true).locks.len(), MOST_LOCKS);
+        assert_eq!(tables.into_locks().len(), MOST_LOCKS);
     }
 
     #[test]
@@ -388,9 +399,10 @@ mod tests {
         let key = |lock, name| KernelLockKey { lock, kind: contention::WRITE, name };
         let waits = KernelLockWaits { count: 1, waited_ns: 2, longest_ns: 2 };
         let kernel = vec![(key(0x10, 1), waits), (key(0x30, 0), waits)];
-        let locks = tables.into_tables(&[], Some(kernel), true);
-        let names: Vec<_> = locks.locks.iter().map(|lock| (lock.address, lock.name.as_str())).collect();
+        let rows = tables.take(&[], kernel);
+        let locks = tables.into_locks();
+        let names: Vec<_> = locks.iter().map(|lock| (lock.address, lock.name.as_str())).collect();
         assert_eq!(names, [(0x10, "mmap_lock"), (0x20, ""), (0x30, "")]);
-        assert_eq!(locks.kernel_waits.len(), 2);
+        assert_eq!(rows.kernel_waits.len(), 2);
     }
 }

@@ -3,10 +3,12 @@
 //! In: raw ring records and, at the end, the open accounts. Out: a [`Recording`] without names. Reads no clock and does no
 //! I/O; what has to be read of a process while it lives comes through [`World`].
 
+mod books;
 mod depths;
 mod goroutines;
 mod intern;
 mod locks;
+mod rows;
 mod samples;
 mod submits;
 mod threads;
@@ -26,19 +28,20 @@ use crate::{
     decode::{self, Event},
     unwind::{Captured, Location, Registers, Unwound},
 };
+use books::{Books, UpTo};
 use depths::{Change, Depths};
 use goroutines::Goroutines;
 use intern::Stacks;
 use locks::{LockTables, stranger};
 use profiler_report::recording::{
-    KernelCounters, LockId, Method, Module, Party, Place, ProcessId, ProcessIo, Quality, Recording, StackEnd,
-    StackId,
+    BlockIoRows, Cost, KernelCounters, LockId, Machine, Method, Module, Party, Place, ProcessId, ProcessIo,
+    Quality, Recording, StackEnd, StackId, Sum as _, WaitTimes, Window, Windows,
 };
 use samples::Samples;
 use submits::Submits;
 
 pub use submits::Submitted;
-use threads::Threads;
+use threads::{Booked, Threads};
 
 /// What has to be read of processes while they live.
 pub trait World {
@@ -62,6 +65,9 @@ pub trait World {
 
 /// Builds one recording.
 pub struct Collector {
+    started_at_ns: u64,
+    books: Books,
+    windows: Windows,
     threads: Threads,
     samples: Samples,
     stacks: Stacks,
@@ -79,36 +85,42 @@ pub struct Collector {
     locations: Vec<Location>,
 }
 
-/// What the end of a recording adds.
-pub struct Ending {
-    pub started_at_ns: u64,
-    /// When the first pass over the threads had ended: accounts opened up to then count from the start.
-    pub seeded_at_ns: u64,
-    pub ended_at_ns: u64,
-    /// Accounts of the threads that still live.
+/// What is read at the end of a window.
+#[derive(Default)]
+pub struct Cut {
+    pub at_ns: u64,
+    /// Accounts of the threads that live.
     pub accounts: Vec<ThreadRecord>,
+    /// Waits for locks of the kernel since the last cut.
+    pub kernel_locks: Vec<(KernelLockKey, KernelLockWaits)>,
+    pub wait_times: Vec<WaitTimes>,
+    pub block_io: BlockIoRows,
+    pub machine: Machine,
+    /// What others than the collector count.
+    pub quality: Quality,
+    pub cost: Cost,
+}
+
+/// What the end of a recording adds.
+#[derive(Default)]
+pub struct Ending {
+    pub ended_at_ns: u64,
     /// The kernel's own counters over the recording, by tid as `/proc` shows it.
     pub kernel_counters: HashMap<u32, KernelCounters>,
     /// The kernel's own counters of reads and writes, by process.
     pub process_io: HashMap<u32, ProcessIo>,
     /// By index of [`crate::process::Processes::images`].
     pub modules: Vec<Module>,
-    /// Whether ends of waits and holders of locks were looked at.
-    pub locks_followed: bool,
-    /// Waits for locks of the kernel, if it tells of contention.
-    pub kernel_locks: Option<Vec<(KernelLockKey, KernelLockWaits)>>,
-}
-
-impl Default for Collector {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Collector {
-    /// Nothing seen yet.
-    pub fn new() -> Self {
+    /// Nothing seen yet. Accounts that were open at `seeded_at_ns`, when the first pass over the threads had ended, count from
+    /// the start.
+    pub fn new(started_at_ns: u64, seeded_at_ns: u64) -> Self {
         Self {
+            started_at_ns,
+            books: Books::new(started_at_ns, seeded_at_ns),
+            windows: Windows::default(),
             threads: Threads::default(),
             samples: Samples::default(),
             stacks: Stacks::default(),
@@ -262,14 +274,19 @@ impl Collector {
         }
     }
 
-    /// What was submitted from which stacks. Taken once, at the end.
+    /// What was submitted from which stacks in the present window.
     pub fn take_submits(&mut self) -> Vec<Submitted> {
-        std::mem::take(&mut self.submits).into_rows()
+        self.submits.take()
     }
 
     fn take_end(&mut self, record: &ThreadRecord, world: &mut dyn World) {
         self.samples.thread_ended(record, &mut self.quality);
-        if self.threads.ended(record, world) {
+        let ended = self.threads.ended(record, self.books.counts_from(record), world);
+        match ended.booked {
+            Booked::Row(thread) => self.books.book(thread, record, UpTo::End, &mut self.windows),
+            Booked::Rest(times) => self.books.book_times(times),
+        }
+        if ended.process_is_over {
             world.ended(record.ns_tgid);
             self.goroutines.ended(record.ns_tgid);
         }
@@ -318,26 +335,79 @@ impl Collector {
         self.samples.counts()
     }
 
-    /// Closes the accounts that are open, and hands over the tables.
-    pub fn finish(mut self, mut ending: Ending, world: &mut dyn World) -> Recording {
-        for account in &ending.accounts {
-            self.samples.thread_ended(account, &mut self.quality);
-            self.threads.open_at_end(account, &ending, world);
+    /// An account as it can be booked. One that was read while it was written is read once more; none if that was no better,
+    /// or if its thread has ended: then it is booked later.
+    pub fn settled(
+        &self,
+        account: ThreadRecord,
+        read_again: impl FnOnce() -> Option<ThreadRecord>,
+    ) -> Option<ThreadRecord> {
+        if self.books.covers_its_life(&account) {
+            Some(account)
+        } else {
+            self.books.settled(&account, read_again()?)
         }
-        self.quality.locks_over_limit += self.locks.over_limit;
-        let locks =
-            self.locks.into_tables(&ending.accounts, ending.kernel_locks.take(), ending.locks_followed);
+    }
+
+    /// How long the present window is to be.
+    pub fn period_ns(&self) -> u64 {
+        self.windows.period_ns()
+    }
+
+    /// Ends the present window, which is to be given to [`Collector::keep`] then. The next one begins.
+    pub fn cut(&mut self, cut: Cut, world: &mut dyn World) -> Window {
+        for account in &cut.accounts {
+            self.samples.cut(account);
+            if let Some(thread) = self.threads.booked(account, self.books.counts_from(account), world) {
+                self.books.book(thread, account, UpTo::Cut(cut.at_ns), &mut self.windows);
+            }
+        }
+        self.window(cut)
+    }
+
+    /// Keeps a window.
+    pub fn keep(&mut self, window: Window) {
+        self.windows.push(window);
+    }
+
+    fn window(&mut self, cut: Cut) -> Window {
+        let mut quality = std::mem::take(&mut self.quality);
+        quality.locks_over_limit += std::mem::take(&mut self.locks.over_limit);
+        quality.add(&cut.quality);
+        Window {
+            from_ns: self.windows.ended_at_ns().unwrap_or(self.started_at_ns),
+            to_ns: cut.at_ns,
+            ledger: self.books.take(),
+            samples: self.samples.take(),
+            wait_times: cut.wait_times,
+            block_io: cut.block_io,
+            locks: self.locks.take(&cut.accounts, cut.kernel_locks),
+            machine: cut.machine,
+            quality,
+            cost: cut.cost,
+        }
+    }
+
+    /// Ends the last window, closes the accounts that are open, and hands over the tables.
+    pub fn finish(mut self, last: Cut, ending: &Ending, world: &mut dyn World) -> Recording {
+        for account in &last.accounts {
+            self.samples.thread_ended(account, &mut self.quality);
+            let from_ns = self.books.counts_from(account);
+            let thread = self.threads.open_at_end(account, (from_ns, ending), world);
+            self.books.book(thread, account, UpTo::Last(last.at_ns), &mut self.windows);
+        }
+        let window = self.window(last);
+        self.keep(window);
         let (frames, stacks) = self.stacks.into_tables();
-        let (processes, threads) = self.threads.into_tables(&ending);
+        let (processes, threads) = self.threads.into_tables(ending);
         Recording {
             processes,
             threads,
-            modules: ending.modules,
+            modules: ending.modules.clone(),
             frames,
             stacks,
-            samples: self.samples.into_table(),
-            locks,
-            quality: self.quality,
+            locks: self.locks.into_locks(),
+            windows: self.windows.finish(),
             ..Recording::default()
         }
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use indexmap::IndexMap;
 use profiler_common::ledger::ThreadRecord;
 
+use super::rows::Rows;
 use crate::decode;
 use profiler_report::recording::{LockId, Quality, Sample, StackId, ThreadId};
 
-/// Distinct (thread, state, stack, lock) that are kept: about 80 bytes each, 20 MiB.
+/// Distinct (thread, state, stack, lock) that are kept: about 30 bytes each, 8 MiB, beside the rows of the present window.
 const MOST_SAMPLES: usize = 262_144;
 
 type Key = (ThreadId, u32, StackId, Option<LockId>);
@@ -23,15 +23,22 @@ struct Sum {
 struct Last {
     wait_seq: u32,
     key: Key,
+    /// Repeats that were added so far.
+    taken: u32,
 }
 
-/// All samples so far.
-#[derive(Default)]
+/// All samples of the present window.
 pub struct Samples {
-    sums: IndexMap<Key, Sum>,
+    sums: Rows<Key, Sum>,
     last: HashMap<u32, Last>,
     on_cpu: u64,
     off_cpu: u64,
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self { sums: Rows::new(MOST_SAMPLES), last: HashMap::new(), on_cpu: 0, off_cpu: 0 }
+    }
 }
 
 impl Samples {
@@ -48,17 +55,14 @@ impl Samples {
             self.last.remove(&header.tid);
         }
         let key = (thread, header.state, stack, lock);
-        if self.sums.len() >= MOST_SAMPLES && !self.sums.contains_key(&key) {
-            return false;
-        }
-        let sum = self.sums.entry(key).or_default();
+        let Some(sum) = self.sums.entry(key) else { return false };
         sum.weight += stands_for(header.threshold);
         sum.count += 1;
         if sample.on_cpu {
             self.on_cpu += 1;
         } else {
             self.off_cpu += 1;
-            self.last.insert(header.tid, Last { wait_seq: header.wait_seq, key });
+            self.last.insert(header.tid, Last { wait_seq: header.wait_seq, key, taken: 0 });
         }
         true
     }
@@ -69,14 +73,28 @@ impl Samples {
         self.last.remove(&record.tid);
     }
 
+    /// Takes in the repeats so far of a thread whose wait goes on beyond the window.
+    pub fn cut(&mut self, record: &ThreadRecord) {
+        if self.last.get(&record.tid).is_some_and(|last| last.wait_seq == record.sampled_seq) {
+            self.add_repeats(record.tid, record.sampled_seq, record.repeats, &mut Quality::default());
+        }
+    }
+
     fn add_repeats(&mut self, tid: u32, wait_seq: u32, repeats: u32, quality: &mut Quality) {
         if repeats == 0 {
             return;
         }
-        let last = self.last.get(&tid).filter(|last| last.wait_seq == wait_seq);
-        match last.and_then(|last| self.sums.get_mut(&last.key)) {
-            Some(sum) => sum.weight += f64::from(repeats),
-            None => quality.repeats_without_sample += u64::from(repeats),
+        let last = self.last.get_mut(&tid).filter(|last| last.wait_seq == wait_seq);
+        let Some(last) = last else {
+            quality.repeats_without_sample += u64::from(repeats);
+            return;
+        };
+        let new = repeats.saturating_sub(last.taken);
+        last.taken = last.taken.max(repeats);
+        if new > 0
+            && let Some(sum) = self.sums.entry(last.key)
+        {
+            sum.weight += f64::from(new);
         }
     }
 
@@ -85,8 +103,8 @@ impl Samples {
         (self.on_cpu, self.off_cpu)
     }
 
-    /// The table of a recording.
-    pub fn into_table(self) -> Vec<Sample> {
+    /// The rows of the present window. The next one begins.
+    pub fn take(&mut self) -> Vec<Sample> {
         let sample = |((thread, state, stack, lock), Sum { weight, count })| Sample {
             thread,
             state,
@@ -95,7 +113,7 @@ impl Samples {
             weight,
             count,
         };
-        self.sums.into_iter().map(sample).collect()
+        self.sums.take().into_iter().map(sample).collect()
     }
 }
 

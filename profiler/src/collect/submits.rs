@@ -1,8 +1,8 @@
 //! Stacks that submit requests to block devices, added up.
 
-use std::{cmp::Reverse, collections::HashMap};
-
 use profiler_common::sample::SampleHeader;
+
+use super::rows::Rows;
 
 use profiler_report::recording::StackId;
 
@@ -21,34 +21,31 @@ pub struct Submitted {
     pub bytes: u64,
 }
 
-/// The sums so far, by disk, operation and stack.
-#[derive(Debug, Default)]
-pub struct Submits {
-    rows: HashMap<(u32, u32, StackId), Submitted>,
+/// The sums of the present window, by disk, operation and stack.
+pub struct Submits(Rows<(u32, u32, StackId), Submitted>);
+
+impl Default for Submits {
+    fn default() -> Self {
+        Self(Rows::new(MOST_ROWS))
+    }
 }
 
 impl Submits {
     /// Takes in one sample, which stands for as many requests as its threshold says. False if there is no room for it.
     pub fn add(&mut self, header: &SampleHeader, stack: StackId) -> bool {
         let (device, operation) = ((header.lock >> 32) as u32, header.lock as u32);
-        let key = (device, operation, stack);
-        if self.rows.len() >= MOST_ROWS && !self.rows.contains_key(&key) {
-            return false;
-        }
+        let Some(row) = self.0.entry((device, operation, stack)) else { return false };
+        (row.device, row.operation, row.stack) = (device, operation, stack);
         let weight = (1_u64 << 32) / (u64::from(header.threshold) + 1);
-        let row =
-            self.rows.entry(key).or_insert(Submitted { device, operation, stack, ..Submitted::default() });
         row.samples += 1;
         row.count = row.count.saturating_add(weight);
         row.bytes = row.bytes.saturating_add(weight.saturating_mul(u64::from(header.wait_seq)));
         true
     }
 
-    /// All of them, with the largest first.
-    pub fn into_rows(self) -> Vec<Submitted> {
-        let mut rows: Vec<_> = self.rows.into_values().collect();
-        rows.sort_by_key(|row| (Reverse((row.bytes, row.count)), row.device, row.operation, row.stack));
-        rows
+    /// The rows of the present window. The next one begins.
+    pub fn take(&mut self) -> Vec<Submitted> {
+        self.0.take().into_values().collect()
     }
 }
 
@@ -73,13 +70,13 @@ mod tests {
             Submitted { device: 3, operation: 1, stack: 7, samples: 2, count: 9, bytes: 9 * 4096 },
             Submitted { device: 4, operation: 1, stack: 7, samples: 1, count: 1, bytes: 4096 },
         ];
-        assert_eq!(submits.into_rows(), expected);
+        assert_eq!(submits.take(), expected);
     }
 
     #[test]
     fn rows_have_a_bound() {
         let mut submits = Submits::default();
         let kept = (0..MOST_ROWS as u32 + 5).filter(|&stack| add(&mut submits, 3, u32::MAX, stack)).count();
-        assert_eq!((kept, submits.into_rows().len()), (MOST_ROWS, MOST_ROWS));
+        assert_eq!((kept, submits.take().len()), (MOST_ROWS, MOST_ROWS));
     }
 }

@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use super::*;
-use profiler_report::recording::{Frame, Method, Sample, Stack};
+use profiler_report::recording::{Frame, Method, Sample, Span, Stack};
 
 /// Every stack has one frame: the instruction pointer, in image 0.
 #[derive(Default)]
@@ -51,7 +51,7 @@ fn bytes_of<T>(value: &T) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }.to_vec()
 }
 
-fn account(tid: u32) -> ThreadRecord {
+pub fn account(tid: u32) -> ThreadRecord {
     ThreadRecord {
         task: 1,
         since_ns: 1000,
@@ -113,25 +113,21 @@ fn with_stack(header: &SampleHeader) -> Vec<u8> {
     record
 }
 
-fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Recording {
-    let ending = Ending {
-        started_at_ns: 900,
-        seeded_at_ns: 1500,
-        ended_at_ns: 5000,
-        accounts,
-        process_io: HashMap::new(),
-        locks_followed: true,
-        kernel_locks: None,
-        kernel_counters: HashMap::new(),
-        modules: vec![Module::default()],
-    };
-    let recording = collector.finish(ending, &mut FakeWorld::default());
+/// A recording from 900 to 5000, seeded up to 1500, added up.
+fn finish(collector: Collector, accounts: Vec<ThreadRecord>) -> Span {
+    let ending = Ending { ended_at_ns: 5000, modules: vec![Module::default()], ..Ending::default() };
+    let last = Cut { at_ns: 5000, accounts, ..Cut::default() };
+    let recording = collector.finish(last, &ending, &mut FakeWorld::default());
     recording.validate().expect("the tables fit together");
-    recording
+    recording.whole()
+}
+
+fn new() -> (Collector, FakeWorld) {
+    (Collector::new(900, 1500), FakeWorld::default())
 }
 
 fn take_all(records: &[Vec<u8>]) -> Collector {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
+    let (mut collector, mut world) = new();
     for record in records {
         collector.take(record, &mut world);
     }
@@ -188,7 +184,7 @@ fn a_tid_that_is_used_again_is_another_thread() {
 
 #[test]
 fn a_process_ends_with_its_leader_and_the_last_of_its_threads() {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
+    let (mut collector, mut world) = new();
     for tid in [11, 12] {
         collector.take(&with_stack(&sample(event_kind::ON_CPU_SAMPLE, tid, 0x10)), &mut world);
     }
@@ -204,7 +200,7 @@ fn a_process_ends_with_its_leader_and_the_last_of_its_threads() {
 
 #[test]
 fn threads_beyond_the_table_add_up_in_one_row() {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
+    let (mut collector, mut world) = new();
     for tid in 1..=20_003 {
         let mut record =
             ThreadRecord { opened_ns: 2000, ended_ns: 2010, flags: flags::BORN_INSIDE, ..account(tid) };
@@ -216,7 +212,7 @@ fn threads_beyond_the_table_add_up_in_one_row() {
     let recording = finish(collector, vec![]);
     assert_eq!((recording.threads.len(), recording.processes.len()), (20_001, 2));
     let rest = &recording.threads[20_000];
-    assert_eq!((&*rest.comm, rest.from_ns, rest.to_ns), ("[3 more threads]", 0, 30));
+    assert_eq!((&*rest.comm, rest.from_ns, rest.to_ns, rest.elapsed_ns), ("[3 more threads]", 0, 30, 30));
     assert_eq!((rest.state_ns[state::TIMER as usize], rest.state_count[state::TIMER as usize]), (30, 3));
 }
 
@@ -241,6 +237,28 @@ fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() 
 }
 
 #[test]
+fn repeats_count_in_the_window_in_which_they_were() {
+    let off = with_stack(&SampleHeader { wait_seq: 1, ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20) });
+    let mut collector = take_all(&[off]);
+    let waits = |repeats| ThreadRecord { sampled_seq: 1, repeats, ..account(11) };
+    let cut = |at_ns, repeats| Cut { at_ns, accounts: vec![waits(repeats)], ..Cut::default() };
+    let window = collector.cut(cut(2000, 3), &mut FakeWorld::default());
+    collector.keep(window);
+    let window = collector.cut(cut(3000, 7), &mut FakeWorld::default());
+    collector.keep(window);
+    let ending = Ending { ended_at_ns: 5000, modules: vec![Module::default()], ..Ending::default() };
+    let recording = collector.finish(cut(5000, 9), &ending, &mut FakeWorld::default());
+    let weight = |window: &profiler_report::recording::Window| -> f64 {
+        window.samples.iter().map(|sample| sample.weight).sum()
+    };
+    // Windows of a microsecond are all short: the last one is part of its neighbour.
+    assert_eq!(recording.windows.iter().map(weight).collect::<Vec<_>>(), [4.0, 6.0]);
+    let whole = recording.whole();
+    assert_eq!((whole.samples[0].weight, whole.samples[0].count), (10.0, 1));
+    assert_eq!(whole.threads[0].state_ns[state::TIMER as usize], 4000);
+}
+
+#[test]
 fn repeats_of_a_lost_sample_are_counted_as_such() {
     let recording = finish(take_all(&[]), vec![ThreadRecord { sampled_seq: 2, repeats: 7, ..account(11) }]);
     assert_eq!(recording.quality.repeats_without_sample, 7);
@@ -255,7 +273,7 @@ fn a_sample_of_a_thread_whose_account_was_lost_leaves_a_row_without_time() {
 
 #[test]
 fn a_fork_hands_on_the_address_space() {
-    let (mut collector, mut world) = (Collector::new(), FakeWorld::default());
+    let (mut collector, mut world) = new();
     let fork = ProcessEvent {
         kind: event_kind::FORK,
         tid: 12,

@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 
-use profiler_common::{
-    ledger::{ThreadRecord, flags},
-    state,
-};
+use profiler_common::ledger::{ThreadRecord, flags};
 
 use super::{Ending, World, text};
-use profiler_report::recording::{Process, ProcessId, Thread, ThreadId};
+use profiler_report::recording::{Process, ProcessId, Thread, ThreadId, ThreadTimes, TimeInState};
 
-/// Rows of threads, and of processes, that are kept: some 900 bytes and 300 bytes each, 24 MB. Threads that end beyond
+/// Rows of threads, and of processes, that are kept: some 200 bytes and 300 bytes each, 10 MB. Threads that end beyond
 /// that are added up in one row.
 const MOST_ROWS: usize = 20_000;
 
@@ -40,6 +37,20 @@ struct Rest {
     thread: ThreadId,
     process: ProcessId,
     threads: u64,
+}
+
+/// What became of a thread that has ended.
+pub struct Ended {
+    pub booked: Booked,
+    /// Its process has ended with it: its leader, which may not be the last thread, and all others that were seen.
+    pub process_is_over: bool,
+}
+
+/// Where the times of a thread that has ended go.
+pub enum Booked {
+    Row(ThreadId),
+    /// These, to the row of the rest.
+    Rest(ThreadTimes),
 }
 
 impl Threads {
@@ -103,44 +114,47 @@ impl Threads {
             let (thread, process) = (threads.len() as ThreadId, processes.len() as ProcessId);
             processes.push(Process { comm: "[more processes]".to_owned(), ..Process::default() });
             // Born inside: its time is a sum, and does not begin with the recording.
-            let (state_ns, state_count) = (vec![0; state::ALL.len()], vec![0; state::ALL.len()]);
-            threads.push(Thread {
-                process,
-                born_inside: true,
-                ended_inside: true,
-                state_ns,
-                state_count,
-                ..Thread::default()
-            });
+            threads.push(Thread { process, born_inside: true, ended_inside: true, ..Thread::default() });
             Rest { thread, process, threads: 0 }
         })
     }
 
-    /// Adds an account to the row of the rest: its length is then the sum of the threads' lives.
-    fn add_to_rest(&mut self, record: &ThreadRecord) {
+    /// Adds a thread that has ended to the row of the rest, whose length is the sum of the threads' lives. Its times, for the
+    /// books.
+    fn add_to_rest(&mut self, record: &ThreadRecord) -> ThreadTimes {
         let rest = self.rest();
         rest.threads += 1;
-        let (id, count) = (rest.thread as usize, rest.threads);
-        let thread = &mut self.threads[id];
-        thread.comm = format!("[{count} more threads]");
-        thread.to_ns += record.ended_ns.saturating_sub(record.opened_ns);
-        thread.preemptions = thread.preemptions.saturating_add(record.preemptions);
-        for (sum, ns) in thread.state_ns.iter_mut().zip(record.state_ns) {
-            *sum += ns;
-        }
-        for (sum, count) in thread.state_count.iter_mut().zip(record.state_count) {
-            *sum = sum.saturating_add(count);
+        let (id, count) = (rest.thread, rest.threads);
+        let elapsed_ns = record.ended_ns.saturating_sub(record.opened_ns);
+        let row = &mut self.threads[id as usize];
+        row.comm = format!("[{count} more threads]");
+        row.to_ns = row.to_ns.saturating_add(elapsed_ns);
+        let states = (0_u32..).zip(record.state_ns.iter().zip(&record.state_count));
+        let states = states.filter(|(_, (ns, _))| **ns > 0);
+        ThreadTimes {
+            thread: id,
+            elapsed_ns,
+            preemptions: record.preemptions,
+            states: states.map(|(state, (&ns, &count))| TimeInState { state, ns, count }).collect(),
         }
     }
 
-    /// The account of a thread that has ended. Tells whether its process has ended with it: its leader, which may not be
-    /// the last thread, and all others that were seen.
-    pub fn ended(&mut self, record: &ThreadRecord, world: &mut dyn World) -> bool {
+    /// The row of a thread whose account is to be booked. None if it has none, and the table is full: it ends, or the recording
+    /// does, before it has one.
+    pub fn booked(&mut self, record: &ThreadRecord, from_ns: u64, world: &mut dyn World) -> Option<ThreadId> {
+        let (id, _) = self.sampled(record.tid, record.ns_tgid, world)?;
+        self.fill(id, record, from_ns);
+        Some(id)
+    }
+
+    /// The account of a thread that has ended.
+    pub fn ended(&mut self, record: &ThreadRecord, from_ns: u64, world: &mut dyn World) -> Ended {
         if self.threads.len() >= MOST_ROWS && !self.live.contains_key(&record.tid) {
-            self.add_to_rest(record);
-            return false;
+            return Ended { booked: Booked::Rest(self.add_to_rest(record)), process_is_over: false };
         }
-        let thread = self.row(record, world);
+        let (id, _) = self.live(record.tid, record.ns_tgid, world);
+        self.fill(id, record, from_ns);
+        let thread = &mut self.threads[id as usize];
         thread.comm = text(&record.comm);
         thread.to_ns = record.ended_ns;
         thread.ended_inside = true;
@@ -148,54 +162,43 @@ impl Threads {
         let life = self.lives.entry(record.ns_tgid).or_default();
         life.threads = life.threads.saturating_sub(1);
         life.leader_has_ended |= record.ns_tid == record.ns_tgid;
-        let is_over = life.leader_has_ended && life.threads == 0;
-        if is_over {
+        let process_is_over = life.leader_has_ended && life.threads == 0;
+        if process_is_over {
             self.lives.remove(&record.ns_tgid);
         }
-        is_over
+        Ended { booked: Booked::Row(id), process_is_over }
     }
 
-    /// The account of a thread that lives at the end: its present state counts up to there.
-    pub fn open_at_end(&mut self, record: &ThreadRecord, ending: &Ending, world: &mut dyn World) {
+    /// The row of a thread that lives at the end.
+    pub fn open_at_end(
+        &mut self,
+        record: &ThreadRecord,
+        (from_ns, ending): (u64, &Ending),
+        world: &mut dyn World,
+    ) -> ThreadId {
         let comm = world.thread_comm(record.ns_tgid, record.ns_tid);
-        let thread = self.row(record, world);
+        let (id, _) = self.live(record.tid, record.ns_tgid, world);
+        self.fill(id, record, from_ns);
+        let thread = &mut self.threads[id as usize];
         thread.comm = comm.unwrap_or_else(|| text(&record.comm));
         thread.to_ns = ending.ended_at_ns;
         thread.kernel_counters = ending.kernel_counters.get(&record.ns_tid).copied();
-        let slot = record.state as usize;
-        if slot < state::ALL.len() {
-            let open_ns = ending.ended_at_ns.saturating_sub(record.since_ns);
-            thread.state_ns[slot] = thread.state_ns[slot].saturating_add(open_ns);
-            thread.state_count[slot] = thread.state_count[slot].saturating_add(1);
-        }
+        id
     }
 
-    fn row(&mut self, record: &ThreadRecord, world: &mut dyn World) -> &mut Thread {
-        let (id, _) = self.live(record.tid, record.ns_tgid, world);
+    fn fill(&mut self, id: ThreadId, record: &ThreadRecord, from_ns: u64) {
         let thread = &mut self.threads[id as usize];
         thread.tid = record.ns_tid;
-        thread.from_ns = record.opened_ns;
+        thread.from_ns = from_ns;
         thread.born_inside = record.flags & flags::BORN_INSIDE != 0;
         thread.kernel_thread = record.flags & flags::KERNEL_THREAD != 0;
-        thread.state_ns = record.state_ns[..state::ALL.len()].to_vec();
-        thread.state_count = record.state_count[..state::ALL.len()].to_vec();
-        thread.preemptions = record.preemptions;
-        thread
     }
 
-    /// The tables of a recording. A thread that was there from the start has to account for the time since then, though
-    /// its account was opened a little later.
+    /// The tables of a recording.
     pub fn into_tables(mut self, ending: &Ending) -> (Vec<Process>, Vec<Thread>) {
         for thread in &mut self.threads {
-            if !thread.born_inside && thread.from_ns <= ending.seeded_at_ns {
-                thread.from_ns = ending.started_at_ns;
-            }
             // A sample without an account: the account was lost, and with it from when to when the thread lived.
-            if thread.state_ns.is_empty() {
-                thread.to_ns = thread.from_ns;
-                thread.state_ns = vec![0; state::ALL.len()];
-                thread.state_count = vec![0; state::ALL.len()];
-            }
+            thread.to_ns = thread.to_ns.max(thread.from_ns);
             let process = &mut self.processes[thread.process as usize];
             if thread.tid == process.tgid || process.comm.is_empty() {
                 process.comm.clone_from(&thread.comm);

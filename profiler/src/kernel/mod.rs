@@ -3,7 +3,6 @@
 //! In: [`Settings`]. Out: raw records ([`Kernel::drain`]), accounts, counts and costs. Decides nothing about them.
 
 mod attach;
-mod block_only;
 mod btf;
 mod cost;
 mod iterate;
@@ -20,7 +19,6 @@ mod syscalls;
 mod trial;
 
 pub use attach::is_virtual_machine;
-pub use block_only::BlockPrograms;
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst, is_always_measured};
 pub use keeper::Keeper;
@@ -33,10 +31,10 @@ pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
 };
 use profiler_common::{
     config::{Config, Control, Pass, PassCounts, target_bits},
@@ -89,10 +87,11 @@ pub struct Kernel {
     go_processes: HashMap<MapData, u32, GoOffsets>,
     /// Held so that its memory is counted with that of the others.
     _classes: Array<MapData, u8>,
-    seeder: Seeder,
+    /// None where only disks are followed, and so with the sampler.
+    seeder: Option<Seeder>,
     /// None where the kernel cannot take stacks of threads that wait.
     passes: Option<Passes>,
-    sampler: Sampler,
+    sampler: Option<Sampler>,
     /// None where they are not followed.
     requests: Option<Requests>,
     /// None where contention for the kernel's locks is not told.
@@ -116,12 +115,17 @@ impl Kernel {
         for (number, class) in syscalls::classes() {
             classes.set(number, class, 0)?;
         }
-        attach::tracepoints(&mut ebpf, &types, switch_has_state)?;
-        let sampler = Sampler::attach(&mut ebpf, settings.sample_hz, settings.only_cpus.as_ref())?;
-        skipped.extend(sampler.blind_spot());
-        let seeder = Seeder::new(&mut ebpf, &types)?;
-        let passes = match Passes::new(&mut ebpf, &types, &settings.only_processes) {
-            Ok(passes) => Some(passes),
+        let follows_threads = settings.config.block_io_only == 0;
+        let (mut sampler, mut seeder) = (None, None);
+        if follows_threads {
+            attach::tracepoints(&mut ebpf, &types, switch_has_state)?;
+            let attached = Sampler::attach(&mut ebpf, settings.sample_hz, settings.only_cpus.as_ref())?;
+            skipped.extend(attached.blind_spot());
+            (sampler, seeder) = (Some(attached), Some(Seeder::new(&mut ebpf, &types)?));
+        }
+        let passes = follows_threads.then(|| Passes::new(&mut ebpf, &types, &settings.only_processes));
+        let passes = match passes.transpose() {
+            Ok(passes) => passes,
             // `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
             Err(error) => {
                 let why = attach::brief(&format!("{error:#}"));
@@ -134,6 +138,9 @@ impl Kernel {
             match hooks.map(|hooks| hooks.and_then(|hooks| attach::requests(&mut ebpf, &types, &hooks))) {
                 None => None,
                 Some(Ok(())) => Some(Requests::new(&mut ebpf)?),
+                Some(Err(why)) if !follows_threads => {
+                    bail!("cannot follow requests to block devices: {why}")
+                }
                 Some(Err(why)) => {
                     skipped.push(format!("requests to block devices are not followed: {why}"));
                     None
@@ -218,7 +225,9 @@ impl Kernel {
         self.update_control(|control| control.stopped = 0)?;
         self.seed()?;
         let left = self.stats.get(&(Stat::LeftCpu as u32), 0)?;
-        self.sampler.begin(|cpu| count_on(&left, cpu));
+        if let Some(sampler) = &mut self.sampler {
+            sampler.begin(|cpu| count_on(&left, cpu));
+        }
         Ok(())
     }
 
@@ -228,7 +237,8 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses the pass.
     pub fn seed(&mut self) -> Result<()> {
-        self.seeder.run().and_then(|()| self.seeder.run()).context("cannot list the threads to record")
+        let Some(seeder) = &self.seeder else { return Ok(()) };
+        seeder.run().and_then(|()| seeder.run()).context("cannot list the threads to record")
     }
 
     /// Ends: no account changes any more, and nothing more is sent. A pass before that settles the reasons of open waits.
@@ -236,7 +246,9 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses the pass or the change of the map.
     pub fn stop(&mut self) -> Result<()> {
-        self.seeder.run().context("cannot settle the open waits")?;
+        if let Some(seeder) = &self.seeder {
+            seeder.run().context("cannot settle the open waits")?;
+        }
         self.update_control(|control| control.stopped = 1)
     }
 
@@ -259,11 +271,11 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map or the change of a perf event.
     pub fn follow_targets(&mut self) -> Result<()> {
-        if self.sampler.is_everywhere() {
+        let Some(sampler) = self.sampler.as_mut().filter(|sampler| !sampler.is_everywhere()) else {
             return Ok(());
-        }
+        };
         let left = self.stats.get(&(Stat::LeftCpu as u32), 0)?;
-        self.sampler.follow(|cpu| count_on(&left, cpu))
+        sampler.follow(|cpu| count_on(&left, cpu))
     }
 
     /// One pass of the off-CPU sampler.
@@ -311,7 +323,7 @@ impl Kernel {
     pub fn thin_out(&mut self, one_of: Option<u32>) -> Result<()> {
         let threshold = one_of.map_or(0, |one_of| u32::MAX / one_of.max(1));
         self.update_control(|control| control.on_cpu_threshold = threshold)?;
-        self.sampler.pause(one_of.is_none())
+        self.sampler.as_mut().map_or(Ok(()), |sampler| sampler.pause(one_of.is_none()))
     }
 
     /// Gives each record that has arrived to `take`.
@@ -331,6 +343,33 @@ impl Kernel {
             .map(|entry| entry.map(|(_, record)| record))
             .collect::<Result<_, _>>()
             .context("cannot read the accounts")
+    }
+
+    /// The account of one thread, if it has one.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn account(&self, tid: u32) -> Result<Option<ThreadRecord>> {
+        match self.threads.get(&tid, 0) {
+            Ok(record) => Ok(Some(record)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context("cannot read an account"),
+        }
+    }
+
+    /// Whether stacks of waiting threads can be taken.
+    pub fn has_passes(&self) -> bool {
+        self.passes.is_some()
+    }
+
+    /// Whether requests to block devices are followed.
+    pub fn follows_requests(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// Whether contention for the kernel's locks is followed.
+    pub fn follows_kernel_locks(&self) -> bool {
+        self.kernel_locks.is_some()
     }
 
     /// Each counted cause, summed over the CPUs.
@@ -361,12 +400,13 @@ impl Kernel {
         self.update_control(|control| control.optional_stopped = u32::from(rest))
     }
 
-    /// What was summed up of requests to block devices; none if they are not followed.
+    /// What was summed up of requests to block devices; none if they are not followed. With `emptying`, whose they were is since
+    /// the last time, and has room for others again.
     ///
     /// # Errors
-    /// The kernel refuses to read a map.
-    pub fn request_sums(&self) -> Result<Option<RequestSums>> {
-        self.requests.as_ref().map(Requests::sums).transpose()
+    /// The kernel refuses to read or to empty a map.
+    pub fn request_sums(&mut self, emptying: bool) -> Result<Option<RequestSums>> {
+        self.requests.as_mut().map(|requests| requests.sums(emptying)).transpose()
     }
 
     /// Waits for locks of the kernel; none where it does not tell of contention.
@@ -417,7 +457,7 @@ impl Kernel {
 
     /// What drives the on-CPU sampler.
     pub fn sample_source(&self) -> &'static str {
-        self.sampler.source()
+        self.sampler.as_ref().map_or("", Sampler::source)
     }
 
     /// Something else is off or degraded.

@@ -123,14 +123,14 @@ impl Requests {
         })
     }
 
-    /// All sums so far.
+    /// All sums so far. With `emptying`, whose requests they were is since the last time.
     ///
     /// # Errors
-    /// The kernel refuses to read a map.
-    pub fn sums(&self) -> Result<RequestSums> {
+    /// The kernel refuses to read or to empty a map.
+    pub fn sums(&mut self, emptying: bool) -> Result<RequestSums> {
         Ok(RequestSums {
             totals: self.totals()?,
-            shares: self.shares()?,
+            shares: if emptying { self.take_shares()? } else { self.shares()? },
             waits: self.waits.iter().collect::<Result<_, _>>().context("cannot read the waits for disks")?,
             files: self.files.iter().collect::<Result<_, _>>().context("cannot read the waits for files")?,
         })
@@ -141,7 +141,7 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel refuses to read the map.
-    pub fn totals(&self) -> Result<Vec<RequestTotals>> {
+    fn totals(&self) -> Result<Vec<RequestTotals>> {
         let all = self.totals.iter().filter(|totals| totals.as_ref().map_or(true, |totals| totals.key != 0));
         all.collect::<Result<_, _>>().context("cannot read the requests to block devices")
     }
@@ -155,7 +155,7 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel refuses to read or to empty the map.
-    pub fn take_shares(&mut self) -> Result<Vec<(ShareKey, Share)>> {
+    fn take_shares(&mut self) -> Result<Vec<(ShareKey, Share)>> {
         let shares = self.shares()?;
         for (key, _) in &shares {
             self.shares.remove(key).context("cannot empty the map of whose requests they were")?;

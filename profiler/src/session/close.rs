@@ -1,32 +1,169 @@
-//! The end of a recording: the books are closed, and everything is put together. Now and then this is done for what there is so far.
+//! Windows and the end of a recording: what is read when a window ends, and what the last one adds.
+//!
+//! The kernel's sums only grow, so that a window is the difference of two readings and costs the kernel programs nothing.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     mem,
+    ops::ControlFlow,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use profiler_common::ledger::{ThreadRecord, flags};
 
-use super::{Finished, Session, checkpoint, counters, host};
-use crate::{collect::Ending, kernel::MapMemory, process::ImageInfo};
-use profiler_report::recording::{Cost, KernelCounters, Module, ProcessIo, Quality, Recording};
+use super::{Finished, Session, Watch, checkpoint, counters, host};
+use crate::{
+    collect::{Collector, Cut, Ending},
+    kernel::MapMemory,
+    process::ImageInfo,
+};
+use profiler_report::recording::{Budget, Cost, Followed, Meta, Module, ProcessIo, Quality, Recording};
 
 /// Added to what is saved before the end.
 const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \
                           there was when it was saved last. No names were looked up";
+/// Ending windows may take one part in so many of one CPU: where a cut takes more than a millisecond, windows are longer.
+const SPARSITY: u32 = 1000;
 
-/// What is read at the moment that ends the books.
-struct Books {
-    ended_at_ns: u64,
-    accounts: Vec<ThreadRecord>,
-    kernel_counters: HashMap<u32, KernelCounters>,
-    threads_unseen: u32,
-    own_cpu_ns: u64,
-    rss_bytes: u64,
+/// When the next window ends, and what the last cut had counted.
+pub struct Cuts {
+    next: Instant,
+    /// Windows of this length in any case, and how many are left.
+    fixed: Option<Duration>,
+    left: Option<u32>,
+    quality: Quality,
+    cuts: u32,
+    cuts_ns: u64,
+}
+
+impl Cuts {
+    /// The first window ends after `period_ns`, or after that of whoever watches.
+    pub fn new(watch: Option<&Watch>, period_ns: u64) -> Self {
+        let fixed = watch.map(|watch| watch.interval);
+        let next = Instant::now() + fixed.unwrap_or(Duration::from_nanos(period_ns));
+        Self {
+            next,
+            fixed,
+            left: watch.and_then(|watch| watch.count),
+            quality: Quality::default(),
+            cuts: 0,
+            cuts_ns: 0,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.next
+    }
+
+    /// A cut that began then is done. `took` is its CPU time: on a busy machine it may have waited for longer.
+    fn done(&mut self, began: Instant, took: Duration, period_ns: u64) {
+        self.cuts += 1;
+        self.cuts_ns += took.as_nanos() as u64;
+        // Not from the end of this one: windows keep to the seconds of the recording.
+        self.next = match self.fixed {
+            Some(period) => (self.next + period).max(began),
+            None => (self.next + Duration::from_nanos(period_ns)).max(began + took * SPARSITY),
+        };
+    }
+
+    /// What was counted since the last cut.
+    fn gained(&mut self, now: Quality) -> Quality {
+        let before = mem::replace(&mut self.quality, now.clone());
+        let mut gained = now;
+        for ((_, count), (_, before)) in gained.kernel_counts.iter_mut().zip(&before.kernel_counts) {
+            *count = count.saturating_sub(*before);
+        }
+        gained.kernel_counts.retain(|(_, count)| *count > 0);
+        gained.offcpu_over_limit = gained.offcpu_over_limit.saturating_sub(before.offcpu_over_limit);
+        gained.offcpu_passes = gained.offcpu_passes.saturating_sub(before.offcpu_passes);
+        gained.offcpu_passes_missed = gained.offcpu_passes_missed.saturating_sub(before.offcpu_passes_missed);
+        gained
+    }
 }
 
 impl Session {
+    /// Ends a window, if it is time. Tells whether the recording goes on.
+    pub(super) fn cut_if_due(&mut self) -> Result<ControlFlow<()>> {
+        if !self.cuts.is_due() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let (began, cpu_before) = (Instant::now(), host::thread_cpu_time());
+        self.drain();
+        let at_ns = host::monotonic_ns();
+        let accounts = self.kernel.accounts()?;
+        let (kernel, collector) = (&self.kernel, &self.collector);
+        let settled =
+            |account: ThreadRecord| collector.settled(account, || kernel.account(account.tid).ok().flatten());
+        let accounts = accounts.into_iter().filter_map(settled).collect();
+        let cut = self.read_cut(at_ns, accounts, false)?;
+        let window = self.collector.cut(cut, &mut self.world);
+        let shown = self.options.watch.as_mut().map(|watch| {
+            let recording = Recording {
+                meta: Meta {
+                    started_unix_ns: self.meta.started_unix_ns + (window.from_ns - self.meta.started_at_ns),
+                    started_at_ns: window.from_ns,
+                    ended_at_ns: window.to_ns,
+                    ..self.meta.clone()
+                },
+                followed: Followed { block_io: self.kernel.follows_requests(), ..Followed::default() },
+                disks: self.disks.table(),
+                windows: vec![window.clone()],
+                ..Recording::default()
+            };
+            (watch.show)(&recording.whole())
+        });
+        self.collector.keep(window);
+        let took = host::thread_cpu_time().saturating_sub(cpu_before);
+        self.cuts.done(began, took, self.collector.period_ns());
+        let left = self.cuts.left.as_mut().map(|left| {
+            *left = left.saturating_sub(1);
+            *left
+        });
+        let has_seen_enough = shown.transpose()?.is_some_and(|flow| flow.is_break()) || left == Some(0);
+        Ok(if has_seen_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// What belongs to the window that ends at `at_ns`.
+    fn read_cut(&mut self, at_ns: u64, accounts: Vec<ThreadRecord>, is_last: bool) -> Result<Cut> {
+        let sums = self.kernel.request_sums(self.disks.emptying)?;
+        let submits = self.collector.take_submits();
+        let collector = &self.collector;
+        let block_io = self.disks.cut(sums, &submits, |inode, device| collector.file_path(inode, device));
+        let kernel_locks = self.kernel.kernel_locks()?.unwrap_or_default();
+        let machine = self.machine.cut(&self.collector.processes(), is_last);
+        let (own_cpu_ns, rss_bytes) = self.usage.take()?;
+        let (programs, measured_ns) = self.meter.take();
+        let counted = self.kernel.stats()?;
+        let quality = self.cuts.gained(Quality {
+            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
+            offcpu_over_limit: self.pacing.over_limit(),
+            offcpu_passes: self.pacing.passes(),
+            offcpu_passes_missed: self
+                .pacing
+                .missed(at_ns.saturating_sub(self.meta.started_at_ns), self.options.sample_hz),
+            ..Quality::default()
+        });
+        Ok(Cut {
+            at_ns,
+            accounts,
+            kernel_locks: self.kernel_locks.gained(kernel_locks),
+            wait_times: vec![],
+            block_io,
+            machine,
+            quality,
+            cost: Cost {
+                own_cpu_ns,
+                rss_bytes,
+                programs,
+                measured_ns,
+                cuts: mem::take(&mut self.cuts.cuts),
+                cuts_ns: mem::take(&mut self.cuts.cuts_ns),
+                ..Cost::default()
+            },
+        })
+    }
+
     /// The order matters: first the books are closed, then all that takes time is read.
     pub(super) fn finish(mut self) -> Result<Finished> {
         if let Some(weight) = self.pacing.remainder() {
@@ -36,14 +173,16 @@ impl Session {
         let ended_at_ns = host::monotonic_ns();
         let accounts = self.kernel.accounts()?;
         let kernel_counters = self.counters.differences(&accounts);
-        let (own_cpu_ns, rss_bytes) = self.usage.since()?;
         self.drain();
         self.first = None;
         self.progress.clear();
         let threads_unseen = counters::unseen(&accounts, self.target.tgids());
-        let own_cpu_ns = own_cpu_ns + self.checkpoints.finish();
-        let books = Books { ended_at_ns, accounts, kernel_counters, threads_unseen, own_cpu_ns, rss_bytes };
-        let recording = self.close(books)?;
+        self.meter.finish(|| self.kernel.program_runs())?;
+        let mut last = self.read_cut(ended_at_ns, accounts, true)?;
+        last.cost.own_cpu_ns += self.checkpoints.finish();
+        last.quality.threads_unseen = threads_unseen;
+        let ending = Ending { ended_at_ns, kernel_counters, ..Ending::default() };
+        let recording = self.close(last, ending)?;
         let command = if recording.meta.command_exit_code.is_some() { None } else { self.command };
         Ok(Finished { recording, processes: self.world.processes, command })
     }
@@ -54,6 +193,7 @@ impl Session {
             return Ok(());
         }
         self.drain();
+        // The child has used no CPU time of its own yet: it takes over the parent's reading.
         let (own_cpu_ns, rss_bytes) = self.usage.since()?;
         if self.checkpoints.fork() {
             checkpoint::end_with(|| self.save(own_cpu_ns, rss_bytes));
@@ -67,67 +207,44 @@ impl Session {
         let accounts = self.kernel.accounts()?;
         let ended_at_ns = host::monotonic_ns();
         let kernel_counters = self.counters.differences(&accounts);
-        let books =
-            Books { ended_at_ns, accounts, kernel_counters, threads_unseen: 0, own_cpu_ns, rss_bytes };
-        let mut recording = self.close(books)?;
-        recording.quality.skipped.push(UNFINISHED.to_owned());
+        self.meter.finish(|| self.kernel.program_runs())?;
+        let mut last = self.read_cut(ended_at_ns, accounts, true)?;
+        (last.cost.own_cpu_ns, last.cost.rss_bytes) = (own_cpu_ns, rss_bytes);
+        let ending = Ending { ended_at_ns, kernel_counters, ..Ending::default() };
+        let mut recording = self.close(last, ending)?;
+        recording.skipped.push(UNFINISHED.to_owned());
         self.options.checkpoint.as_ref().map_or(Ok(()), |save| Ok(save.save(&recording)?))
     }
 
-    fn close(&mut self, books: Books) -> Result<Recording> {
-        self.meta.ended_at_ns = books.ended_at_ns;
+    /// Ends the last window and puts everything together.
+    fn close(&mut self, mut last: Cut, ending: Ending) -> Result<Recording> {
+        self.meta.ended_at_ns = last.at_ns;
         self.kernel.sample_source().clone_into(&mut self.meta.sample_source);
         let memory = MapMemory::read()?;
-        let (programs, measured_ns) = self.meter.finish(|| self.kernel.program_runs())?;
-        let (budget_ratio, steps) = self.governor.finish();
-        let sums = self.kernel.request_sums()?;
-        let submits = self.collector.take_submits();
-        let block_io =
-            self.disks.finish(sums, &submits, |inode, device| self.collector.file_path(inode, device));
-        let kernel_locks = self.kernel.kernel_locks()?;
-        let machine = self.machine.since(&self.collector.processes());
-        let process_io = self.process_io(&books.accounts);
+        last.cost.kernel_bytes = memory.bytes + self.world.mapping_bytes();
+        last.quality.recursion_misses = memory.recursion_misses;
         let ending = Ending {
-            started_at_ns: self.meta.started_at_ns,
-            seeded_at_ns: self.seeded_at_ns,
-            ended_at_ns: self.meta.ended_at_ns,
-            accounts: books.accounts,
-            kernel_counters: books.kernel_counters,
-            process_io,
-            kernel_locks,
-            locks_followed: self.options.locks,
+            process_io: self.process_io(&last.accounts),
             modules: self.world.processes.images().iter().map(module).collect(),
+            ..ending
         };
-        let mut recording = mem::take(&mut self.collector).finish(ending, &mut self.world);
+        let collector = mem::replace(&mut self.collector, Collector::new(0, 0));
+        let mut recording = collector.finish(last, &ending, &mut self.world);
         recording.meta = self.meta.clone();
-        recording.block_io = block_io;
-        recording.machine = machine;
-        recording.cost = Cost {
-            own_cpu_ns: books.own_cpu_ns,
-            rss_bytes: books.rss_bytes,
-            kernel_bytes: memory.bytes + self.world.mapping_bytes(),
-            programs,
-            measured_ns,
-            startup_ns: self.startup_ns,
-            budget_ratio,
-            steps,
+        recording.disks = self.disks.table();
+        recording.followed = Followed {
+            block_io: self.kernel.follows_requests(),
+            locks: self.options.locks,
+            kernel_locks: self.kernel.follows_kernel_locks(),
         };
-        let counted = self.kernel.stats()?;
-        recording.quality = Quality {
-            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
-            threads_unseen: books.threads_unseen,
-            offcpu_over_limit: self.pacing.over_limit(),
-            offcpu_passes: self.pacing.passes(),
-            offcpu_passes_missed: self.pacing.missed(recording.elapsed_ns(), self.options.sample_hz),
-            recursion_misses: memory.recursion_misses,
-            skipped: [
-                self.kernel.skipped(),
-                &self.world.processes.counts().sentences(),
-                self.online.sentence().as_slice(),
-            ]
-            .concat(),
-            ..recording.quality
-        };
+        let (ratio, steps) = self.governor.finish();
+        recording.budget = Budget { startup_ns: self.startup_ns, ratio, steps };
+        recording.skipped = [
+            self.kernel.skipped(),
+            &self.world.processes.counts().sentences(),
+            self.online.sentence().as_slice(),
+        ]
+        .concat();
         recording.validate().context("the recording contradicts itself")?;
         Ok(recording)
     }

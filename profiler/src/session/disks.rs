@@ -1,29 +1,33 @@
 //! Disks: their names, what the kernel itself counts of them, and the tables of what the programs summed up.
 //!
-//! In: `/proc/diskstats` and `/sys/block` at both ends and once a second, [`RequestSums`] at the end. Out: [`BlockIo`].
+//! In: `/proc/diskstats`, `/sys/block` and [`RequestSums`] at the end of each window. Out: [`BlockIoRows`], and the table of
+//! disks that they refer to.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
 };
 
-use profiler_common::block_io::{self as border, major_minor, share, share_key, submitter};
+use profiler_common::block_io::{
+    self as border, FileKey, RequestTotals, Share, ShareKey, WaitKey, Waits, major_minor, share, share_key,
+    submitter,
+};
 
-use super::{cgroup_paths::CgroupPaths, host::monotonic_ns};
+use super::{
+    cgroup_paths::CgroupPaths,
+    difference::{self, Before},
+};
 use crate::{
     collect::{Submitted, text},
     kernel::RequestSums,
     process::read_text,
 };
 use profiler_report::recording::{
-    BlockIo, Device, DiskCounters, DiskWait, FileWait, RequestShare, Requests, Submitter,
+    BlockIoRows, Disk, DiskCounters, DiskUse, DiskWait, FileWait, RequestShare, Requests, Submitter,
 };
 
 /// Bytes of a sector in all of the kernel's counters, whatever the disk's own sectors are.
 const SECTOR: u64 = 512;
-/// Intervals of the depth that are kept. When they are full, two become one: a recording of any length has as many.
-const MOST_INTERVALS: usize = 512;
-const FIRST_INTERVAL_NS: u64 = 1_000_000_000;
 /// Disks that are looked at: a machine may have thousands, each with a line to read each second.
 const MOST_DISKS: usize = 256;
 
@@ -44,220 +48,145 @@ struct Line {
     flushes: u64,
 }
 
-/// What is known of one disk.
-struct Disk {
-    name: String,
-    stacked: bool,
-    /// At the start. A disk that came later began at zero.
-    before: Line,
-    /// Mean depth in each interval so far, and where the present one began.
-    depth: Vec<f32>,
-    interval_at_ns: u64,
-    interval_weighted_ms: u64,
-}
-
-/// All disks of the machine.
+/// All disks of the machine, and the sums at the last cut.
 pub struct Disks {
-    by_device: HashMap<u32, Disk>,
+    /// Counters by device. A disk that comes later begins at zero.
+    lines: HashMap<u32, Line>,
     partitions: HashMap<u32, bool>,
-    started_at_ns: u64,
-    interval_ns: u64,
-    next_ns: u64,
+    table: Table,
+    totals: Vec<RequestTotals>,
+    shares: Before<ShareKey, Share>,
+    waits: Before<WaitKey, Waits>,
+    files: Before<FileKey, Waits>,
+    /// The programs' sums of whose requests they were are emptied at each cut.
+    pub emptying: bool,
 }
 
 impl Disks {
     /// Reads the counters for the first time.
-    pub fn now() -> Self {
-        let now = monotonic_ns();
-        let disk = |(device, name, line): (u32, String, Line)| {
-            let stacked = is_stacked(device);
-            let disk = Disk {
-                name,
-                stacked,
-                before: line,
-                depth: vec![],
-                interval_at_ns: now,
-                interval_weighted_ms: line.weighted_ms,
-            };
-            (device, disk)
-        };
+    pub fn now(emptying: bool) -> Self {
         let mut partitions = HashMap::new();
         Self {
-            by_device: whole_disks(&mut partitions).into_iter().map(disk).collect(),
+            lines: whole_disks(&mut partitions).into_iter().map(|(device, _, line)| (device, line)).collect(),
             partitions,
-            started_at_ns: now,
-            interval_ns: FIRST_INTERVAL_NS,
-            next_ns: now + FIRST_INTERVAL_NS,
+            table: Table::default(),
+            totals: vec![],
+            shares: Before::default(),
+            waits: Before::default(),
+            files: Before::default(),
+            emptying,
         }
     }
 
-    /// Ends the present interval of the depth, if it is time.
-    pub fn look(&mut self) {
-        let now = monotonic_ns();
-        if now < self.next_ns {
-            return;
-        }
-        for (device, name, line) in whole_disks(&mut self.partitions) {
-            let disk = self.by_device.entry(device).or_insert_with(|| Disk {
-                name,
-                stacked: is_stacked(device),
-                before: Line::default(),
-                depth: vec![],
-                interval_at_ns: now,
-                interval_weighted_ms: line.weighted_ms,
-            });
-            disk.end_interval(now, line.weighted_ms);
-        }
-        if self.by_device.values().any(|disk| disk.depth.len() >= MOST_INTERVALS) {
-            self.interval_ns *= 2;
-            self.by_device.values_mut().for_each(|disk| disk.depth = halved(&disk.depth));
-        }
-        self.next_ns = now + self.interval_ns;
-    }
-
-    /// The tables, with what the programs have summed up if they did. `path` knows files by inode and device of the file system.
-    pub fn finish<'a>(
-        &self,
+    /// What the disks did since the last cut; with what the programs have summed up, if they did. `path` knows files by inode
+    /// and device of the file system.
+    pub fn cut<'a>(
+        &mut self,
         sums: Option<RequestSums>,
         submits: &[Submitted],
         path: impl Fn(u64, u32) -> Option<&'a str> + Copy,
-    ) -> BlockIo {
-        let mut rows = Rows::of(self, monotonic_ns().saturating_sub(self.started_at_ns));
-        let mut block_io = BlockIo { followed: sums.is_some(), ..BlockIo::default() };
-        if let Some(sums) = sums {
-            let kinds: Vec<_> = sums
-                .totals
-                .iter()
-                .filter_map(|totals| Some((border::TotalsKey::unpacked(totals.key)?, totals)))
-                .collect();
-            for (key, totals) in &kinds {
-                rows.name(key.device, &totals.disk_name);
-            }
-            block_io.requests =
-                kinds.iter().map(|(key, totals)| requests(rows.row(key.device), key, totals)).collect();
-            block_io.shares = shares(&sums.shares, &mut rows, path);
-            block_io.submitters = submits
-                .iter()
-                .map(|sum| Submitter {
-                    stack: sum.stack,
-                    device: rows.row(sum.device),
-                    operation: sum.operation,
-                    samples: sum.samples,
-                    count: sum.count,
-                    bytes: sum.bytes,
-                })
-                .collect();
-            block_io.waits = sums
-                .waits
-                .iter()
-                .map(|(key, waits)| DiskWait {
-                    state: key.state,
-                    ended_by: key.ended_by,
-                    device: (key.device != 0).then(|| rows.row(key.device)),
-                    operation: key.operation,
-                    by: text(&key.comm),
-                    count: waits.count,
-                    blocked_ns: waits.blocked_ns,
-                    queue_ns: waits.queue_ns,
-                    device_ns: waits.device_ns,
-                })
-                .collect();
-            block_io.files = sums
-                .files
-                .iter()
-                .map(|(key, waits)| {
-                    let (major, minor) = major_minor(key.file_system);
-                    FileWait {
-                        path: path(key.inode, key.file_system).unwrap_or_default().to_owned(),
-                        inode: key.inode,
-                        major,
-                        minor,
-                        state: key.state,
-                        count: waits.count,
-                        blocked_ns: waits.blocked_ns,
-                    }
-                })
-                .collect();
+    ) -> BlockIoRows {
+        let mut rows = BlockIoRows { disks: self.counted(), ..BlockIoRows::default() };
+        let Some(sums) = sums else { return rows };
+        let gained = difference::totals(&self.totals, &sums.totals);
+        self.totals = sums.totals;
+        let table = &mut self.table;
+        for totals in &gained {
+            let Some(key) = border::TotalsKey::unpacked(totals.key) else { continue };
+            let row = table.row(key.device, || text_until_zero(&totals.disk_name));
+            rows.requests.push(requests(row, &key, totals));
         }
-        block_io.devices = rows.devices;
-        block_io
-    }
-}
-
-impl Disk {
-    fn end_interval(&mut self, now_ns: u64, weighted_ms: u64) {
-        let elapsed_ns = now_ns.saturating_sub(self.interval_at_ns);
-        if elapsed_ns == 0 {
-            return;
-        }
-        let weighted_ns = weighted_ms.saturating_sub(self.interval_weighted_ms) * 1_000_000;
-        self.depth.push((weighted_ns as f64 / elapsed_ns as f64) as f32);
-        (self.interval_at_ns, self.interval_weighted_ms) = (now_ns, weighted_ms);
-    }
-}
-
-/// Two intervals as one.
-fn halved(depth: &[f32]) -> Vec<f32> {
-    depth.chunks(2).map(|pair| pair.iter().sum::<f32>() / pair.len() as f32).collect()
-}
-
-/// The table of devices while the others refer to it.
-struct Rows {
-    devices: Vec<Device>,
-    by_device: HashMap<u32, u32>,
-}
-
-impl Rows {
-    fn of(disks: &Disks, elapsed_ns: u64) -> Self {
-        let after: HashMap<u32, Line> = whole_disks(&mut disks.partitions.clone())
-            .into_iter()
-            .map(|(device, _, line)| (device, line))
-            .collect();
-        let mut known: Vec<(&u32, &Disk)> = disks.by_device.iter().collect();
-        known.sort_by_key(|(device, _)| **device);
-        let mut rows = Self { devices: vec![], by_device: HashMap::new() };
-        for (&device, disk) in known {
-            let counters = after.get(&device).map(|line| line.since(&disk.before, elapsed_ns));
-            let is_used = counters.is_none_or(|counters| {
-                counters.reads + counters.writes + counters.discards + counters.flushes > 0
-            });
-            // What nobody used would only fill the table.
-            if is_used {
-                rows.by_device.insert(device, rows.devices.len() as u32);
-                rows.devices.push(Device {
-                    name: disk.name.clone(),
-                    stacked: disk.stacked,
-                    counters,
-                    depth: disk.depth.clone(),
-                    depth_interval_ns: disks.interval_ns,
-                    ..unknown(device)
-                });
-            }
-        }
+        let gained = if self.emptying { sums.shares } else { self.shares.gained(sums.shares) };
+        rows.shares = shares(&gained, table, path);
+        let submitter = |sum: &Submitted| Submitter {
+            stack: sum.stack,
+            device: table.row(sum.device, String::new),
+            operation: sum.operation,
+            samples: sum.samples,
+            count: sum.count,
+            bytes: sum.bytes,
+        };
+        rows.submitters = submits.iter().map(submitter).collect();
+        let wait = |(key, waits): &(WaitKey, Waits)| DiskWait {
+            state: key.state,
+            ended_by: key.ended_by,
+            device: (key.device != 0).then(|| table.row(key.device, String::new)),
+            operation: key.operation,
+            by: text(&key.comm),
+            count: waits.count,
+            blocked_ns: waits.blocked_ns,
+            queue_ns: waits.queue_ns,
+            device_ns: waits.device_ns,
+        };
+        rows.waits = self.waits.gained(sums.waits).iter().map(wait).collect();
+        rows.files = self.files.gained(sums.files).iter().map(|row| file_wait(row, path)).collect();
         rows
     }
 
-    /// Gives a device its name, if `/proc/diskstats` has none for it.
-    fn name(&mut self, device: u32, name: &[u8]) {
-        let row = self.row(device) as usize;
-        if self.devices[row].name.is_empty() {
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-            self.devices[row].name = String::from_utf8_lossy(&name[..end]).into_owned();
-        }
+    /// The disks that rows refer to.
+    pub fn table(&self) -> Vec<Disk> {
+        self.table.disks.clone()
     }
 
-    fn row(&mut self, device: u32) -> u32 {
-        *self.by_device.entry(device).or_insert_with(|| {
-            self.devices.push(unknown(device));
-            self.devices.len() as u32 - 1
-        })
+    /// What the kernel itself counted. Disks that nobody has used yet would only fill the table.
+    fn counted(&mut self) -> Vec<DiskUse> {
+        let mut uses = vec![];
+        for (device, name, line) in whole_disks(&mut self.partitions) {
+            let before = self.lines.insert(device, line).unwrap_or_default();
+            let counters = line.since(&before);
+            let is_used = counters.reads + counters.writes + counters.discards + counters.flushes > 0;
+            if is_used || self.table.has(device) {
+                let in_flight_ns = 1_000_000 * line.weighted_ms.saturating_sub(before.weighted_ms);
+                uses.push(DiskUse { disk: self.table.row(device, || name), counters, in_flight_ns });
+            }
+        }
+        uses
     }
 }
 
-/// A device of which nothing but the number is known.
-fn unknown(device: u32) -> Device {
-    let (major, minor) = major_minor(device);
-    Device { major, minor, ..Device::default() }
+/// The disks that rows refer to so far.
+#[derive(Default)]
+struct Table {
+    disks: Vec<Disk>,
+    by_device: HashMap<u32, u32>,
+}
+
+impl Table {
+    fn has(&self, device: u32) -> bool {
+        self.by_device.contains_key(&device)
+    }
+
+    /// The row of a disk; `name` is asked as long as it has none.
+    fn row(&mut self, device: u32, name: impl FnOnce() -> String) -> u32 {
+        let row = *self.by_device.entry(device).or_insert_with(|| {
+            let (major, minor) = major_minor(device);
+            self.disks.push(Disk { major, minor, name: String::new(), stacked: is_stacked(device) });
+            self.disks.len() as u32 - 1
+        });
+        let disk = &mut self.disks[row as usize];
+        if disk.name.is_empty() {
+            disk.name = name();
+        }
+        row
+    }
+}
+
+fn text_until_zero(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn file_wait<'a>((key, waits): &(FileKey, Waits), path: impl Fn(u64, u32) -> Option<&'a str>) -> FileWait {
+    let (major, minor) = major_minor(key.file_system);
+    FileWait {
+        path: path(key.inode, key.file_system).unwrap_or_default().to_owned(),
+        inode: key.inode,
+        major,
+        minor,
+        state: key.state,
+        count: waits.count,
+        blocked_ns: waits.blocked_ns,
+    }
 }
 
 fn requests(row: u32, key: &border::TotalsKey, totals: &border::RequestTotals) -> Requests {
@@ -282,14 +211,14 @@ fn requests(row: u32, key: &border::TotalsKey, totals: &border::RequestTotals) -
 /// A row for each process, cgroup and file: the programs sum up by process and cgroup together.
 fn shares<'a>(
     sums: &[(border::ShareKey, border::Share)],
-    rows: &mut Rows,
+    table: &mut Table,
     path: impl Fn(u64, u32) -> Option<&'a str>,
 ) -> Vec<RequestShare> {
     let is_charged = |key: &border::ShareKey| key.kind == share_key::OWNER && key.id != 0;
     let cgroups = CgroupPaths::of(sums.iter().filter(|(key, _)| is_charged(key)).map(|(key, _)| key.id));
     let mut shares: BTreeMap<(u32, u64, u32, u32), RequestShare> = BTreeMap::new();
     let mut add = |kind: u32, id: u64, key: &border::ShareKey, sum: &border::Share, name: String| {
-        let device = rows.row(key.device);
+        let device = table.row(key.device, String::new);
         let row = shares.entry((kind, id, device, key.operation)).or_insert_with(|| RequestShare {
             kind,
             id,
@@ -378,10 +307,11 @@ fn parse(line: &str) -> Option<(u32, String, Line)> {
 }
 
 impl Line {
-    fn since(&self, before: &Self, elapsed_ns: u64) -> DiskCounters {
+    /// The length of time is that of the window, or of the span of windows.
+    fn since(&self, before: &Self) -> DiskCounters {
         let gained = |field: fn(&Self) -> u64| field(self).saturating_sub(field(before));
         DiskCounters {
-            elapsed_ns,
+            elapsed_ns: 0,
             reads: gained(|line| line.reads),
             reads_merged: gained(|line| line.reads_merged),
             read_bytes: SECTOR * gained(|line| line.sectors_read),
@@ -440,15 +370,7 @@ mod tests {
             busy_ms: before.busy_ms + 5,
             ..before
         };
-        let counters = after.since(&before, 9);
-        assert_eq!(
-            (counters.reads, counters.read_bytes, counters.busy_ns, counters.elapsed_ns),
-            (3, 12_288, 5_000_000, 9)
-        );
-    }
-
-    #[test]
-    fn two_intervals_become_one_of_their_mean() {
-        assert_eq!(halved(&[1.0, 3.0, 5.0, 5.0, 7.0]), [2.0, 5.0, 7.0]);
+        let counters = after.since(&before);
+        assert_eq!((counters.reads, counters.read_bytes, counters.busy_ns), (3, 12_288, 5_000_000));
     }
 }

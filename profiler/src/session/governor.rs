@@ -28,6 +28,8 @@ pub struct Governor {
     /// Seconds since more was recorded again; none if that has proved itself.
     on_trial: Option<u32>,
     steps: Vec<DetailStep>,
+    /// There is nothing between full detail and the end.
+    all_or_nothing: bool,
 }
 
 impl Governor {
@@ -41,7 +43,13 @@ impl Governor {
             trial_seconds: FIRST_TRIAL_SECONDS,
             on_trial: None,
             steps: vec![],
+            all_or_nothing: false,
         }
+    }
+
+    /// Where there is no detail to give up: what costs too much for some seconds in a row ends.
+    pub fn all_or_nothing(budget_ratio: f64) -> Self {
+        Self { all_or_nothing: true, ..Self::new(budget_ratio) }
     }
 
     /// Takes in what the last second cost, as a share of the machine's CPU time; `at_ns` counts from the start of the recording.
@@ -61,7 +69,7 @@ impl Governor {
             if self.on_trial.take().is_some() {
                 self.trial_seconds = (2 * self.trial_seconds).min(LONGEST_TRIAL_SECONDS);
             }
-            self.detail.less()
+            if self.all_or_nothing { Some(Detail::Detached) } else { self.detail.less() }
         } else if self.seconds_with_room >= self.trial_seconds {
             let more = self.detail.more();
             self.on_trial = more.map(|_| 0);
@@ -86,7 +94,11 @@ impl Governor {
     }
 
     fn patience(&self) -> u32 {
-        if self.detail == Detail::LedgerOnly { LAST_PATIENCE_SECONDS } else { PATIENCE_SECONDS }
+        if self.all_or_nothing || self.detail == Detail::LedgerOnly {
+            LAST_PATIENCE_SECONDS
+        } else {
+            PATIENCE_SECONDS
+        }
     }
 }
 
@@ -128,6 +140,15 @@ mod tests {
             (15, Detail::Detached),
         ];
         check(&[(2.0, 30)], &expected);
+    }
+
+    #[test]
+    fn where_there_is_no_detail_to_give_up_all_is_given_up() {
+        let mut governor = Governor::all_or_nothing(0.01);
+        let costs = [0.02, 0.02, 0.02, 0.02, 0.005, 0.02, 0.02, 0.02, 0.02, 0.02];
+        let changes: Vec<_> =
+            costs.iter().zip(1..).filter_map(|(cost, second)| governor.observe(*cost, second)).collect();
+        assert_eq!((changes, governor.finish().1[0].at_ns), (vec![Detail::Detached], 10));
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! Facts about this machine and this process.
 
-use std::{fs, time::SystemTime};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use super::Target;
 use profiler_report::recording::Meta;
+
+/// CPU time of this thread.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// CLOCK_MONOTONIC, the clock of the kernel programs (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {

@@ -9,6 +9,7 @@ mod checkpoint;
 mod close;
 mod command;
 mod counters;
+mod difference;
 mod disks;
 mod governor;
 mod host;
@@ -26,15 +27,13 @@ mod target;
 mod ticks;
 mod usage;
 mod wakes;
-mod watch;
 mod world;
 
 pub use checkpoint::Save;
 pub use command::CommandError;
 pub use memory::MOST_BYTES as MOST_KERNEL_BYTES;
-pub use options::Options;
+pub use options::{Options, Watch};
 pub use target::{Target, TargetError};
-pub use watch::{WatchOptions, watch};
 
 use std::{
     pin::{Pin, pin},
@@ -42,7 +41,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use profiler_common::config::Pass;
+use profiler_common::{
+    config::Pass,
+    lock::{KernelLockKey, KernelLockWaits},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Sleep, sleep},
@@ -56,8 +58,10 @@ use crate::{
     symbolize,
 };
 use checkpoint::Checkpoints;
+use close::Cuts;
 use command::Command;
 use counters::Counters;
+use difference::Before;
 use disks::Disks;
 use governor::Governor;
 use life::Lives;
@@ -130,6 +134,8 @@ struct Session {
     governor: Governor,
     online: Online,
     checkpoints: Checkpoints,
+    cuts: Cuts,
+    kernel_locks: Before<KernelLockKey, KernelLockWaits>,
     counters: Counters,
     reads: ProcessReads,
     disks: Disks,
@@ -138,7 +144,6 @@ struct Session {
     machine: MachineReads,
     usage: Usage,
     meta: Meta,
-    seeded_at_ns: u64,
     startup_ns: u64,
     /// The ring is emptied before so many ticks have passed since the last time, which was so many ago.
     drain_period: u32,
@@ -184,7 +189,7 @@ impl Session {
         let first = First::take();
         kernel.add_processes(target.tgids())?;
         kernel.add_threads(target.tids())?;
-        let mappings = MappingEvents::attach();
+        let mappings = if target.is_disks() { Ok(None) } else { MappingEvents::attach().map(Some) };
         if let Err(error) = &mappings {
             kernel.skip(format!("mappings are read from /proc only, some too late ({error:#})"));
         }
@@ -195,7 +200,7 @@ impl Session {
             MachineReads::now(&[listed.as_slice(), command.as_ref().map(Command::id).as_slice()].concat());
         let reads = ProcessReads::of(&listed);
         let usage = Usage::now()?;
-        let disks = Disks::now();
+        let disks = Disks::now(target.is_disks());
         let wakes = WakePacing::new(target.threads_now());
         if options.locks {
             kernel.set_wake_period(wakes.period_ns())?;
@@ -214,7 +219,7 @@ impl Session {
         kernel.add_processes(command.as_ref().map(Command::id).as_slice())?;
         let command = command.map(Command::release);
         confine_to_the_rest(&options, command.as_ref(), &mut kernel)?;
-        let mut collector = Collector::new();
+        let mut collector = Collector::new(meta.started_at_ns, seeded_at_ns);
         for &tgid in target.tgids() {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
@@ -222,15 +227,22 @@ impl Session {
         }
         look_at_goroutines(&mut kernel, &mut collector)?;
         let is_fixed = is_fixed(&options, &target);
-        let world = LiveWorld::new(processes, mappings.ok(), is_fixed);
+        let world = LiveWorld::new(processes, mappings.ok().flatten(), is_fixed);
         let counters = Counters::read(listed);
+        let drain_period = if is_fixed && options.watch.is_none() { DRAIN_PERIOD } else { 1 };
         Ok(Self {
             pacing: Pacing::new(),
             progress: Progress::new(options.progress, options.duration),
             meter: Meter::new(meta.cpus)?,
-            governor: Governor::new(options.budget_ratio),
+            governor: if target.is_disks() {
+                Governor::all_or_nothing(options.budget_ratio)
+            } else {
+                Governor::new(options.budget_ratio)
+            },
             online: Online::now(),
             checkpoints: Checkpoints::new(),
+            cuts: Cuts::new(options.watch.as_ref(), collector.period_ns()),
+            kernel_locks: Before::default(),
             collector,
             options,
             target,
@@ -246,9 +258,8 @@ impl Session {
             machine,
             usage,
             meta,
-            seeded_at_ns,
             startup_ns,
-            drain_period: if is_fixed { DRAIN_PERIOD } else { 1 },
+            drain_period,
             ticks_undrained: 0,
             hasty_ticks: HASTY_TICKS,
             lives,
@@ -267,6 +278,9 @@ impl Session {
                 Input::Tick(tick) => {
                     ticks.sleep(self.tick(tick)?)?;
                     if self.governor.detail() == Detail::Detached {
+                        break;
+                    }
+                    if self.cut_if_due()?.is_break() {
                         break;
                     }
                     self.save_if_due()?;
@@ -327,6 +341,7 @@ impl Session {
     /// Does what is due, and tells in how many ticks something may be due again.
     fn tick(&mut self, tick: Tick) -> Result<u32> {
         if self.pacing.is_due(tick.passed)
+            && self.kernel.has_passes()
             && self.governor.detail().has_stacks()
             && let Some(weight) = self.pacing.weight(self.kernel.left_cpu()?)
         {
@@ -369,7 +384,6 @@ impl Session {
     fn govern(&mut self) -> Result<()> {
         let Some(cost_ratio) = self.meter.tick(|| self.kernel.program_runs())? else { return Ok(()) };
         self.online.look();
-        self.disks.look();
         self.machine.look(&self.collector.processes());
         if self.options.locks
             && let Some(period_ns) = self.wakes.observe(self.kernel.wakes()?)

@@ -1,6 +1,12 @@
 //! What a recording is asked to do, and the size and the constants of the kernel programs that follow from it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
 
 use profiler_common::{
     config::{Config, target as target_kind},
@@ -15,6 +21,7 @@ use super::{
     target::{self, Resolved, Target},
 };
 use crate::{confine::Needs, kernel::Settings};
+use profiler_report::recording::Span;
 
 /// What to record, for how long and how.
 #[derive(Debug)]
@@ -44,6 +51,24 @@ pub struct Options {
     pub progress: bool,
     /// When the program started.
     pub program_start: Instant,
+    /// Windows of this length, each of which is shown. Without it their length follows from that of the recording.
+    pub watch: Option<Watch>,
+}
+
+/// Whoever looks at a recording while it goes on.
+pub struct Watch {
+    /// Length of a window.
+    pub interval: Duration,
+    /// After so many windows the recording ends; without it at a signal.
+    pub count: Option<u32>,
+    /// Is given each window; tells whether the recording goes on.
+    pub show: Box<dyn FnMut(&Span) -> Result<ControlFlow<()>> + Send>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch(each {:?}, {:?})", self.interval, self.count)
+    }
 }
 
 /// Whether no process can join the recorded ones.
@@ -54,6 +79,9 @@ pub fn is_fixed(options: &Options, target: &Resolved) -> bool {
 
 /// Capacities for this target. An account takes about 740 bytes of kernel memory.
 pub fn settings(options: &Options, target: &Resolved) -> Settings {
+    if target.is_disks() {
+        return disks_alone();
+    }
     let kind = target.kind();
     let is_command = target.command().is_some();
     let children = options.children || is_command || target.follows_names();
@@ -96,5 +124,20 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         block_io: options.block_io,
         block_io_shift: sizes.block_io_shift,
         too_small: memory::too_few(sizes, demand),
+    }
+}
+
+/// No thread has an account, and nothing is sent: the maps for that have the least of sizes.
+fn disks_alone() -> Settings {
+    Settings {
+        config: Config { block_io_only: 1, ..Config::default() },
+        sample_hz: 0,
+        thread_capacity: 1,
+        ring_bytes: 4096,
+        only_processes: vec![],
+        only_cpus: None,
+        block_io: true,
+        block_io_shift: 0,
+        too_small: None,
     }
 }

@@ -26,6 +26,8 @@ pub enum Target {
     All,
     /// A command that is started for the recording.
     Command(Vec<OsString>),
+    /// No thread, but what the machine's disks do.
+    Disks,
 }
 
 /// Why a target cannot be recorded.
@@ -53,6 +55,7 @@ impl fmt::Display for Target {
             Self::Comm(regex) => write!(f, "comm {regex}"),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
             Self::All => write!(f, "all processes"),
+            Self::Disks => write!(f, "disks"),
             Self::Command(words) => {
                 let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
                 write!(f, "command {}", words.join(" "))
@@ -95,7 +98,7 @@ impl Resolved {
                 found.tids.retain(|&tid| !is_self(tid));
                 found.cgroup = Some(cgroup);
             }
-            Target::All | Target::Command(_) => {}
+            Target::All | Target::Command(_) | Target::Disks => {}
         }
         if found.is_listed() && (children || found.follows_names()) {
             found.tgids = with_descendants(found.tgids);
@@ -130,6 +133,11 @@ impl Resolved {
     /// The cgroup, if it is one.
     pub fn cgroup(&self) -> Option<&Cgroup> {
         self.cgroup.as_ref()
+    }
+
+    /// Whether it is disks alone.
+    pub fn is_disks(&self) -> bool {
+        matches!(self.target, Target::Disks)
     }
 
     /// The command to start, if it is one.

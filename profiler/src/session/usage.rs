@@ -26,6 +26,13 @@ impl Usage {
         let (cpu_ns, rss_bytes) = read()?;
         Ok((cpu_ns.saturating_sub(self.cpu_ns), rss_bytes))
     }
+
+    /// The same, and from now on it counts from now.
+    pub fn take(&mut self) -> Result<(u64, u64)> {
+        let (cpu_ns, rss_bytes) = read()?;
+        let before = std::mem::replace(&mut self.cpu_ns, cpu_ns);
+        Ok((cpu_ns.saturating_sub(before), rss_bytes))
+    }
 }
 
 fn read() -> Result<(u64, u64)> {
@@ -54,7 +61,7 @@ pub struct Meter {
     burst: Option<Burst>,
     next: Instant,
     measured: Duration,
-    /// Of all bursts together. Not what the kernel has counted since it loaded them: somebody else may have it measure too.
+    /// Of the bursts since the last [`Meter::take`]. Not what the kernel has counted since it loaded them: somebody else may have it measure too.
     programs: Vec<ProgramCost>,
     /// Share of one CPU that the programs took in others' time in each of the last bursts.
     shares: VecDeque<f64>,
@@ -138,11 +145,15 @@ impl Meter {
         Ok(())
     }
 
-    /// What was measured: each program's runs, and for how long the kernel measured, in nanoseconds.
-    pub fn finish(&mut self, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<(Vec<ProgramCost>, u64)> {
-        self.end(Instant::now(), runs)?;
-        let programs = std::mem::take(&mut self.programs);
-        Ok((programs, self.measured.as_nanos() as u64))
+    /// Ends a burst that goes on.
+    pub fn finish(&mut self, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<()> {
+        self.end(Instant::now(), runs)
+    }
+
+    /// What was measured since the last call: each program's runs, and for how long the kernel measured, in nanoseconds.
+    pub fn take(&mut self) -> (Vec<ProgramCost>, u64) {
+        let measured = std::mem::take(&mut self.measured);
+        (std::mem::take(&mut self.programs), measured.as_nanos() as u64)
     }
 }
 

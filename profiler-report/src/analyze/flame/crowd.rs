@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::recording::Recording;
+use crate::recording::Span;
 
 /// Most frames side by side before like ones are merged: at 1,200 pixels, some 19 pixels each.
 const CROWD: usize = 64;
@@ -19,7 +19,7 @@ pub struct Owner {
 }
 
 /// The owner frames of each thread, parallel to the recording's threads.
-pub fn owners(recording: &Recording) -> Vec<Owner> {
+pub fn owners(recording: &Span) -> Vec<Owner> {
     let processes: Vec<Member> =
         recording.processes.iter().map(|process| Member { comm: &process.comm, id: process.tgid }).collect();
     let processes = labels(&processes, |member| format!("{} ({})", member.comm, member.id));
@@ -91,15 +91,18 @@ fn pattern(comm: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Process, Thread};
+    use crate::recording::{Process, Thread, ThreadSum};
 
     /// One process with threads of these names, whose tids count from 1.
-    fn with_threads(comms: &[String]) -> Recording {
-        let thread = |(comm, tid): (&String, u32)| Thread { comm: comm.clone(), tid, ..Thread::default() };
-        Recording {
+    fn with_threads(comms: &[String]) -> Span {
+        let thread = |(comm, tid): (&String, u32)| ThreadSum {
+            thread: Thread { comm: comm.clone(), tid, ..Thread::default() },
+            ..ThreadSum::default()
+        };
+        Span {
             processes: vec![Process { tgid: 1, comm: "server".to_owned(), ..Process::default() }],
             threads: comms.iter().zip(1..).map(thread).collect(),
-            ..Recording::default()
+            ..Span::default()
         }
     }
 

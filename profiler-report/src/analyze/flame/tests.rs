@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::recording::{Broken, Frame, Method, Module, Name, Process, Sample, StackEnd, ThreadId};
+use crate::recording::{Broken, Frame, Method, Module, Name, Process, Sample, StackEnd, Thread, ThreadId};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -11,15 +11,15 @@ const SECOND: u64 = 1_000_000_000;
 ///
 /// `main/7`: 4 s on the CPU in two stacks of weights 3 and 1, 5 s `disk_read` in one stack that was cut, and 1 s of
 /// residual. `io/8`: 10 s `timer`, which no sample hit.
-pub(crate) fn small_recording() -> Recording {
-    let mut main = thread("main", 7);
+pub(crate) fn small_recording() -> Span {
+    let mut main = thread_row("main", 7);
     main.state_ns[state::ON_CPU as usize] = 4 * SECOND;
     main.state_ns[state::DISK_READ as usize] = 5 * SECOND;
-    let mut io = thread("io", 8);
+    let mut io = thread_row("io", 8);
     io.state_ns[state::TIMER as usize] = 10 * SECOND;
     let user = |file_offset| Frame::User { module: 0, file_offset };
     let sample = |state, stack, weight| Sample { thread: 0, state, stack, lock: None, weight, count: 1 };
-    Recording {
+    Span {
         processes: vec![Process { tgid: 7, comm: "db".to_owned(), ..Process::default() }],
         threads: vec![main, io],
         modules: vec![Module { path: "/usr/bin/db".to_owned(), ..Module::default() }],
@@ -40,13 +40,14 @@ pub(crate) fn small_recording() -> Recording {
             sample(state::ON_CPU, 1, 1.0),
             sample(state::DISK_READ, 2, 20.0),
         ],
-        ..Recording::default()
+        ..Span::default()
     }
 }
 
-fn thread(comm: &str, tid: u32) -> Thread {
+fn thread_row(comm: &str, tid: u32) -> ThreadSum {
     let state_ns = vec![0; state::SLOTS];
-    Thread { comm: comm.to_owned(), tid, from_ns: SECOND, to_ns: 11 * SECOND, state_ns, ..Thread::default() }
+    let thread = Thread { comm: comm.to_owned(), tid, ..Thread::default() };
+    ThreadSum { thread, is_present: true, elapsed_ns: 10 * SECOND, state_ns, ..ThreadSum::default() }
 }
 
 fn name(function: &str, inlined: bool) -> Name {
@@ -63,7 +64,7 @@ fn paths(flame: &Flame) -> Vec<(String, f64)> {
 }
 
 #[track_caller]
-fn check(recording: &Recording, view: View, expected: &[(&str, f64)]) {
+fn check(recording: &Span, view: View, expected: &[(&str, f64)]) {
     let paths = paths(&Flame::new(recording, view));
     let paths: Vec<_> = paths.iter().map(|(path, seconds)| (path.as_str(), *seconds)).collect();
     assert_eq!(paths, expected);
@@ -125,7 +126,7 @@ fn a_state_of_a_later_version_has_its_code() {
 #[test]
 fn states_that_exceed_the_elapsed_time_are_all_shown() {
     let mut recording = small_recording();
-    recording.threads[1].to_ns = 2 * SECOND;
+    recording.threads[1].elapsed_ns = SECOND;
     assert_eq!(Flame::new(&recording, View::Wall).total_ns(), 20 * SECOND);
 }
 
@@ -146,7 +147,7 @@ fn microseconds_add_up_to_those_of_the_total() {
 }
 
 /// Threads with random times in random states, random samples with any weight, and a residual.
-fn any_recording() -> impl Strategy<Value = Recording> {
+fn any_recording() -> impl Strategy<Value = Span> {
     let times = proptest::collection::vec(prop_oneof![Just(0), 0u64..1 << 40], state::SLOTS);
     let threads = proptest::collection::vec((times, 0u64..1 << 40), 1..80);
     let samples =
@@ -154,8 +155,8 @@ fn any_recording() -> impl Strategy<Value = Recording> {
     (threads, samples).prop_map(|(threads, samples)| {
         let mut recording = small_recording();
         let thread = |((state_ns, residual_ns), tid): ((Vec<u64>, u64), u32)| {
-            let to_ns = 5 + state_ns.iter().sum::<u64>() + residual_ns;
-            Thread { comm: format!("t{}", tid % 7), tid, from_ns: 5, to_ns, state_ns, ..Thread::default() }
+            let elapsed_ns = state_ns.iter().sum::<u64>() + residual_ns;
+            ThreadSum { elapsed_ns, state_ns, ..thread_row(&format!("t{}", tid % 7), tid) }
         };
         recording.threads = threads.into_iter().zip(0..).map(thread).collect();
         let count = recording.threads.len();
@@ -173,7 +174,7 @@ proptest! {
     fn the_wall_view_is_the_elapsed_time_and_the_two_others_make_it_up(recording in any_recording()) {
         let [wall, cpu, offcpu] =
             [View::Wall, View::Cpu, View::OffCpu].map(|view| Flame::new(&recording, view).total_ns());
-        let elapsed: u64 = recording.threads.iter().map(|thread| thread.to_ns - thread.from_ns).sum();
+        let elapsed: u64 = recording.threads.iter().map(|thread| thread.elapsed_ns).sum();
         prop_assert_eq!(wall, elapsed);
         prop_assert_eq!(cpu + offcpu, wall);
         let on_cpu: u64 = recording.threads.iter().map(|thread| thread.state_ns[state::ON_CPU as usize]).sum();

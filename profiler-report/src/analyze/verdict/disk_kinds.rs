@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use profiler_common::block_io::{ended_by, operation};
 use profiler_common::state;
 
-use crate::recording::{DiskWait, Recording};
+use crate::recording::{DiskWait, Span};
 
 /// What a wait for a disk was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct DiskKinds {
 }
 
 impl DiskKinds {
-    pub fn of(recording: &Recording) -> Self {
+    pub fn of(recording: &Span) -> Self {
         let mut sums: HashMap<u32, [u64; 3]> = HashMap::new();
         for wait in &recording.block_io.waits {
             if let Some(kind) = kind_of_wait(wait) {
@@ -68,7 +68,7 @@ impl DiskKinds {
         kinds
     }
 
-    fn by_disk_of(&self, recording: &Recording) -> f64 {
+    fn by_disk_of(&self, recording: &Span) -> f64 {
         let (mut all, mut by_disk) = (0_u64, 0_u64);
         for wait in recording.block_io.waits.iter().filter(|wait| wait.state == state::IO_URING) {
             all = all.saturating_add(wait.blocked_ns);
@@ -124,7 +124,7 @@ fn shares(sums: [u64; 3]) -> Option<Parts> {
 }
 
 /// Of the recorded threads' requests; where there are none, of what the kernel counted at the disks; else reads.
-fn of_requests(recording: &Recording) -> Parts {
+fn of_requests(recording: &Span) -> Parts {
     let mut sums = [0_u64; 3];
     for requests in recording.block_io.requests.iter().filter(|requests| requests.of_target) {
         let sum = &mut sums[kind_of(requests.operation) as usize];
@@ -142,7 +142,7 @@ fn of_requests(recording: &Recording) -> Parts {
 
 /// Whether threads of the kernel end the waits for asynchronous requests: what is left to do after some of them (a direct write) is not
 /// done in the interrupt. There are about as many requests as such waits then.
-fn is_completed_by_kernel_threads(recording: &Recording) -> bool {
+fn is_completed_by_kernel_threads(recording: &Span) -> bool {
     let io = &recording.block_io;
     let own = io.requests.iter().filter(|requests| requests.of_target);
     let own = own.fold(0_u64, |sum, requests| sum.saturating_add(requests.count));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn kinds(block_io: BlockIo) -> DiskKinds {
-        DiskKinds::of(&Recording { block_io, ..Recording::default() })
+        DiskKinds::of(&Span { block_io, ..Span::default() })
     }
 
     #[track_caller]

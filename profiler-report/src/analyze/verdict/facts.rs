@@ -17,7 +17,7 @@ use crate::analyze::locks::LockReport;
 use crate::analyze::shares::Shares;
 use crate::analyze::wakers::{Edge, Wakers};
 use crate::analyze::{CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
-use crate::recording::{CpuTime, Machine, Peer, Recording, StackId, ThreadId};
+use crate::recording::{CpuTime, Machine, Peer, Span, StackId, ThreadId};
 
 /// A machine whose CPUs are busy for less of their time has some to spare.
 pub const BUSY: f64 = 0.7;
@@ -26,7 +26,7 @@ const WORKING: f64 = 0.2;
 
 /// Everything that a rule may look at.
 pub struct Facts<'a> {
-    pub recording: &'a Recording,
+    pub recording: &'a Span,
     pub ledger: &'a Ledger,
     pub trust: &'a Trust,
     pub hot: &'a Hot,
@@ -144,7 +144,7 @@ pub struct Parts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub fn of(recording: &'a Recording, parts: &Parts<'a>) -> Self {
+    pub fn of(recording: &'a Span, parts: &Parts<'a>) -> Self {
         let reasons = Reasons::of(recording, parts);
         let mut working = Vec::new();
         let (mut work, mut all_active_ns) = (Times::default(), 0_u64);
@@ -301,7 +301,7 @@ fn share_of(cpu: Option<CpuTime>, part: impl Fn(CpuTime) -> u64) -> Option<f64> 
     (all > 0).then(|| part(cpu) as f64 / all as f64)
 }
 
-fn path_of(recording: &Recording, stack: StackId) -> Option<Path> {
+fn path_of(recording: &Span, stack: StackId) -> Option<Path> {
     let frames = kernel_frames(recording, &recording.stacks[stack as usize]);
     let functions: Vec<String> = frames
         .iter()

@@ -10,7 +10,7 @@ use super::facts::{Parts, Times};
 use crate::analyze::label::frame_labels;
 use crate::analyze::ledger::group;
 use crate::analyze::{Account, ThreadAccount, add};
-use crate::recording::{LockId, Peer, Recording, StackId, ThreadId};
+use crate::recording::{LockId, Peer, Span, StackId, ThreadId};
 
 /// Waits for another process that end this rarely (a second), in a thread that hardly runs, are waits for work.
 const RARE_WAITS: f64 = 2.0;
@@ -37,7 +37,7 @@ pub struct Reasons {
 const DATABASE_LOCKS: &[&str] = &["ProcSleep", "LWLockAcquire", "LWLockAcquireOrWait"];
 
 impl Reasons {
-    pub fn of(recording: &Recording, parts: &Parts<'_>) -> Self {
+    pub fn of(recording: &Span, parts: &Parts<'_>) -> Self {
         let mut reasons = Self {
             lock_ns: HashMap::new(),
             futex_seen_ns: HashMap::new(),
@@ -52,7 +52,7 @@ impl Reasons {
         reasons
     }
 
-    fn look_at_locks(&mut self, recording: &Recording, parts: &Parts<'_>) {
+    fn look_at_locks(&mut self, recording: &Span, parts: &Parts<'_>) {
         let mut database: HashMap<StackId, bool> = HashMap::new();
         let mut kinds = HashMap::new();
         let used_as_locks: HashSet<LockId> =
@@ -84,7 +84,7 @@ impl Reasons {
         }
     }
 
-    fn look_at_sockets(&mut self, recording: &Recording) {
+    fn look_at_sockets(&mut self, recording: &Span) {
         let listening: HashSet<u16> = recording.machine.listening_ports.iter().copied().collect();
         for wake in &recording.locks.wakes {
             let Some(peer) = wake.peer else { continue };
@@ -111,7 +111,7 @@ impl Reasons {
         peers
     }
 
-    pub fn times(&self, recording: &Recording, account: &ThreadAccount) -> Times {
+    pub fn times(&self, recording: &Span, account: &ThreadAccount) -> Times {
         let thread = account.row as ThreadId;
         let account = &account.account;
         // A capture may hold any number.
@@ -196,7 +196,7 @@ fn of_waits(account: &Account, states: &[u32]) -> f64 {
     of_these as f64 / all.max(1) as f64
 }
 
-fn has_function(recording: &Recording, stack: StackId, names: &[&str]) -> bool {
+fn has_function(recording: &Span, stack: StackId, names: &[&str]) -> bool {
     let frames = &recording.stacks[stack as usize].user;
     frames
         .iter()

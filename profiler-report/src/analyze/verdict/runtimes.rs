@@ -1,7 +1,7 @@
 //! Runtimes whose tasks wait for each other without a thread that waits: what is blocked in them cannot be seen from outside.
 
 use crate::analyze::label::frame_labels;
-use crate::recording::{FrameId, Recording};
+use crate::recording::{FrameId, Span};
 
 /// By the file of a module: the Java machine, whose monitors and locks all wait in the same condition variable.
 const BY_FILE: &[(&str, &str)] = &[("libjvm.so", "Java threads that wait for a monitor")];
@@ -14,7 +14,7 @@ const BY_FUNCTION: &[(&str, &str)] = &[
 ];
 
 /// What cannot be told from waiting for work in this recording, if there is anything.
-pub fn hidden_waits(recording: &Recording) -> Option<&'static str> {
+pub fn hidden_waits(recording: &Span) -> Option<&'static str> {
     let of_file = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or_default();
         BY_FILE.iter().find(|(name, _)| file == *name).map(|(_, what)| *what)

@@ -5,22 +5,20 @@ use profiler_common::state;
 use crate::analyze::{Confidence, Report};
 use crate::recording::{
     CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure,
-    Process, Recording, Sample, Stack, StackEnd, Thread, Wake,
+    Process, Sample, Span, Stack, StackEnd, Thread, ThreadSum, Wake,
 };
 
 const S: u64 = 1_000_000_000;
 
 /// A thread of ten seconds with these shares of a second's tenth: (state, seconds, intervals).
-fn thread(tid: u32, states: &[(u32, f64, u32)]) -> Thread {
-    let mut thread = Thread {
-        process: 0,
-        tid,
-        comm: format!("t{tid}"),
-        from_ns: 0,
-        to_ns: 10 * S,
+fn thread(tid: u32, states: &[(u32, f64, u32)]) -> ThreadSum {
+    let mut thread = ThreadSum {
+        thread: Thread { tid, comm: format!("t{tid}"), to_ns: 10 * S, ..Thread::default() },
+        is_present: true,
+        elapsed_ns: 10 * S,
         state_ns: vec![0; state::SLOTS],
         state_count: vec![0; state::SLOTS],
-        ..Thread::default()
+        ..ThreadSum::default()
     };
     for &(code, seconds, count) in states {
         thread.state_ns[code as usize] = (seconds * 1e9) as u64;
@@ -30,9 +28,9 @@ fn thread(tid: u32, states: &[(u32, f64, u32)]) -> Thread {
 }
 
 /// Ten seconds on a machine of 4 CPUs that is otherwise idle.
-fn recording(threads: Vec<Thread>) -> Recording {
+fn recording(threads: Vec<ThreadSum>) -> Span {
     let on_cpu: u64 = threads.iter().map(|thread| thread.state_ns[state::ON_CPU as usize]).sum();
-    Recording {
+    Span {
         meta: Meta { ended_at_ns: 10 * S, cpus: 4, sample_hz: 99, ..Meta::default() },
         processes: vec![Process { tgid: 1, comm: "db".into(), ..Process::default() }],
         threads,
@@ -48,12 +46,12 @@ fn recording(threads: Vec<Thread>) -> Recording {
             allowed_cpus: Some(4),
             ..Machine::default()
         },
-        ..Recording::default()
+        ..Span::default()
     }
 }
 
 #[track_caller]
-fn check(recording: &Recording, id: &str, least: Confidence) {
+fn check(recording: &Span, id: &str, least: Confidence) {
     let report = Report::new(recording);
     let verdict = &report.verdict;
     assert_eq!(verdict.id, id, "{verdict:#?}");
@@ -114,7 +112,7 @@ fn one_that_runs_among_idle_cpus_is_a_single_thread() {
 
 #[test]
 fn a_thousand_idle_threads_do_not_hide_the_one_that_works() {
-    let mut threads: Vec<Thread> =
+    let mut threads: Vec<ThreadSum> =
         (2..1002).map(|tid| thread(tid, &[(state::FUTEX_WAIT, 10.0, 1)])).collect();
     threads.push(thread(1, &[(state::FSYNC, 8.0, 800), (state::ON_CPU, 2.0, 800)]));
     check(&recording(threads), "FSYNC_BOUND", Confidence::Low);
@@ -147,8 +145,8 @@ fn ready_threads_beside_idle_cpus_are_no_sure_saturation() {
 /// Each runs for two thirds of its short life, one after the other, and together they use all CPUs.
 #[test]
 fn short_lives_that_use_all_cpus_are_bound_by_them() {
-    let short = |tid| Thread {
-        to_ns: 77_500_000,
+    let short = |tid| ThreadSum {
+        elapsed_ns: 77_500_000,
         ..thread(tid, &[(state::ON_CPU, 0.0475, 3), (state::CHILD_WAIT, 0.03, 3)])
     };
     check(&recording((1..801).map(short).collect()), "CPU_BOUND", Confidence::High);
@@ -209,7 +207,7 @@ fn a_throttled_group_is_a_quota_and_no_saturation() {
 }
 
 /// Four threads that wait for one lock for 6 of 10 seconds each, and what the holder does meanwhile.
-fn contended(state_of_holder: u32, observed: bool) -> Recording {
+fn contended(state_of_holder: u32, observed: bool) -> Span {
     let worker = |tid| thread(tid, &[(state::FUTEX_LOCK, 6.0, 600), (state::ON_CPU, 4.0, 600)]);
     let mut recording = recording((1..5).map(worker).collect());
     let lock = Lock { process: Some(0), address: 0x1000, kind: 0, place: Place::Heap, name: String::new() };
@@ -345,7 +343,7 @@ fn what_was_lost_or_is_too_short_is_not_judged() {
     let mut short = recording(vec![busy]);
     short.meta.ended_at_ns = S / 2;
     check(&short, "INSUFFICIENT_DATA", Confidence::Low);
-    check(&Recording::default(), "INSUFFICIENT_DATA", Confidence::Low);
+    check(&Span::default(), "INSUFFICIENT_DATA", Confidence::Low);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::seconds;
 use crate::analyze::{Edge, Ender, FutexRow, Holder, KernelLockRow, Report, state_name};
-use crate::recording::{LockId, Party, Place, Recording, ThreadId};
+use crate::recording::{LockId, Party, Place, Span, ThreadId};
 
 #[derive(Serialize)]
 pub struct LocksJson<'a> {
@@ -148,7 +148,7 @@ impl<'a> LocksJson<'a> {
 }
 
 impl<'a> LockJson<'a> {
-    fn of(recording: &'a Recording, lock: LockId) -> Self {
+    fn of(recording: &'a Span, lock: LockId) -> Self {
         let lock = &recording.locks.locks[lock as usize];
         Self {
             tgid: lock.process.map(|process| recording.processes[process as usize].tgid),
@@ -168,7 +168,7 @@ impl<'a> LockJson<'a> {
 }
 
 impl<'a> FutexJson<'a> {
-    fn of(recording: &'a Recording, row: &'a FutexRow) -> Self {
+    fn of(recording: &'a Span, row: &'a FutexRow) -> Self {
         Self {
             lock: LockJson::of(recording, row.lock),
             kind: row.kind.name(),
@@ -184,7 +184,7 @@ impl<'a> FutexJson<'a> {
 }
 
 impl<'a> KernelJson<'a> {
-    fn of(recording: &'a Recording, row: &'a KernelLockRow) -> Self {
+    fn of(recording: &'a Span, row: &'a KernelLockRow) -> Self {
         Self {
             lock: LockJson::of(recording, row.lock),
             kind: row.kind,
@@ -199,7 +199,7 @@ impl<'a> KernelJson<'a> {
 }
 
 impl<'a> HolderJson<'a> {
-    fn of(recording: &'a Recording, holder: &'a Holder) -> Self {
+    fn of(recording: &'a Span, holder: &'a Holder) -> Self {
         let party = |(party, ratio): &'a (Party, f64)| match party {
             Party::Thread(thread) => {
                 let thread = ThreadJson::of(recording, *thread);
@@ -231,14 +231,14 @@ impl<'a> HolderJson<'a> {
 }
 
 impl<'a> ThreadJson<'a> {
-    fn of(recording: &'a Recording, thread: ThreadId) -> Self {
+    fn of(recording: &'a Span, thread: ThreadId) -> Self {
         let row = &recording.threads[thread as usize];
         Self { tid: row.tid, comm: &row.comm }
     }
 }
 
 impl<'a> EdgeJson<'a> {
-    fn of(recording: &'a Recording, edge: &'a Edge) -> Self {
+    fn of(recording: &'a Span, edge: &'a Edge) -> Self {
         let (ended_by, thread, tgid, by) = match &edge.ender {
             Ender::Thread(thread) => ("thread", Some(ThreadJson::of(recording, *thread)), None, None),
             Ender::Process { tgid, comm } => ("process", None, Some(*tgid), Some(comm.as_str())),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::analyze::flame::tests::small_recording;
-use crate::recording::Recording;
+use crate::recording::Span;
 
 fn header() -> Header {
     Header {
@@ -15,7 +15,7 @@ fn header() -> Header {
     }
 }
 
-fn draw(recording: &Recording, view: View, header: &Header) -> String {
+fn draw(recording: &Span, view: View, header: &Header) -> String {
     let mut svg = Vec::new();
     render(&Flame::new(recording, view), header, &mut svg).expect("write");
     String::from_utf8(svg).expect("text")
@@ -116,12 +116,12 @@ fn the_same_recording_gives_the_same_picture() {
 
 #[test]
 fn a_view_without_time_says_so() {
-    let svg = draw(&Recording::default(), View::Wall, &header());
+    let svg = draw(&Span::default(), View::Wall, &header());
     assert!(svg.contains("No thread spent time in this view."));
 }
 
 /// A recording all of whose names are this one.
-fn all_named(name: &str) -> Recording {
+fn all_named(name: &str) -> Span {
     let mut recording = small_recording();
     for function in recording.names.iter_mut().flatten() {
         name.clone_into(&mut function.function);

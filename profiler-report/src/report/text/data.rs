@@ -84,17 +84,17 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
             "Locks: {rows} about locks and ends of waits left out because there were too many kinds."
         ));
     }
-    if let Some(servers) = debuginfod(quality.debuginfod) {
+    if let Some(servers) = debuginfod(report.recording.debuginfod) {
         page.note(&servers);
     }
-    for sentence in &quality.skipped {
+    for sentence in &report.recording.skipped {
         page.note(&format!("Skipped: {sentence}."));
     }
     page.heading("Cost");
     page.note(&own(report));
     page.note(&programs(report));
     page.note(&budget(report));
-    let steps = &report.recording.cost.steps;
+    let steps = &report.recording.budget.steps;
     for step in steps.iter().take(STEPS) {
         page.note(&step_sentence(step));
     }
@@ -107,7 +107,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 /// Against what it was allowed to cost.
 fn budget(report: &Report<'_>) -> String {
     let cost = report.cost.machine.map_or("not measured".to_owned(), small_percent);
-    let budget = small_percent(report.recording.cost.budget_ratio);
+    let budget = small_percent(report.recording.budget.ratio);
     let cpus = plural(u64::from(report.recording.meta.cpus), "CPU");
     format!("In all: {cost} of the machine's {cpus}; allowed {budget}")
 }
@@ -227,7 +227,7 @@ fn own(report: &Report<'_>) -> String {
         "Profiler: {cpu}, {} resident, {} in the kernel, ready after {}",
         bytes(cost.rss_bytes),
         bytes(cost.kernel_bytes),
-        duration(cost.startup_ns as f64),
+        duration(report.recording.budget.startup_ns as f64),
     )
 }
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::histogram::{BUCKETS, bounds};
+use profiler_common::{
+    histogram::{BUCKETS, bounds},
+    stat::Stat,
+};
 
 use super::request_rows::{Column, device_name, header, rate, row};
 use super::{Page, Style, left, right};
-use crate::analyze::{DiskRow, Disks};
-use crate::recording::{BlockIo, DiskInterval, RequestShare, Requests, WatchCost};
+use crate::analyze::{CostRatios, DiskRow, Disks, counted, ended_by_budget};
+use crate::recording::{BlockIo, RequestShare, Requests, Span};
 use crate::report::escape::visible;
 use crate::report::numbers::{
     Scale, bar, bytes, count, duration, length, percent, plural, small_percent, utc,
@@ -29,40 +32,47 @@ pub struct DiskPage {
 }
 
 impl DiskPage {
-    /// The text of one interval; of all of them if it has a cost.
-    pub fn text(self, interval: &DiskInterval) -> String {
-        let scale = Scale::for_total(interval.elapsed_ns);
-        let mut page = Page { style: self.style, scale, text: String::new() };
-        let in_all = if interval.cost.is_some() { "in all: " } else { "" };
-        let (length, from) = (length(interval.elapsed_ns), utc(interval.started_unix_ns));
-        page.heading(&format!("{in_all}{length} from {from}"));
-        let disks = Disks::of_devices(&interval.block_io);
-        self.requests(interval, &disks, &mut page);
-        devices(&interval.block_io, &mut page);
-        let seconds = interval.elapsed_ns as f64 / 1e9;
-        shares("process", &disks.processes, seconds, &mut page);
-        shares("cgroup", &disks.cgroups, seconds, &mut page);
-        doubts(interval, &disks, &mut page);
-        if let Some(cost) = &interval.cost {
-            costs(cost, &mut page);
-        }
-        for sentence in &interval.skipped {
+    /// The text of one interval.
+    pub fn text(self, interval: &Span) -> String {
+        self.page(interval, false).text
+    }
+
+    /// The text of all intervals together, with what they cost.
+    pub fn sum(self, all: &Span) -> String {
+        let mut page = self.page(all, true);
+        costs(all, &mut page);
+        for sentence in &all.skipped {
             page.note(&format!("Skipped: {}.", visible(sentence, 200)));
         }
         page.text
     }
 
-    fn requests(self, interval: &DiskInterval, disks: &Disks<'_>, page: &mut Page) {
+    fn page(self, interval: &Span, is_sum: bool) -> Page {
+        let elapsed_ns = interval.elapsed_ns();
+        let mut page = Page { style: self.style, scale: Scale::for_total(elapsed_ns), text: String::new() };
+        let in_all = if is_sum { "in all: " } else { "" };
+        page.heading(&format!("{in_all}{} from {}", length(elapsed_ns), utc(interval.meta.started_unix_ns)));
+        let disks = Disks::of_devices(&interval.block_io);
+        let seconds = elapsed_ns as f64 / 1e9;
+        self.requests(&interval.block_io, &disks, (!is_sum).then_some(seconds), &mut page);
+        devices(&interval.block_io, &mut page);
+        shares("process", &disks.processes, seconds, &mut page);
+        shares("cgroup", &disks.cgroups, seconds, &mut page);
+        doubts(interval, &disks, &mut page);
+        page
+    }
+
+    /// A row of each device and operation; with rates where it is of so many seconds.
+    fn requests(self, block_io: &BlockIo, disks: &Disks<'_>, seconds: Option<f64>, page: &mut Page) {
         if disks.rows.is_empty() {
             page.line("  no request was completed");
             return;
         }
-        let seconds = interval.cost.is_none().then_some(interval.elapsed_ns as f64 / 1e9);
         page.line(&header(Column::Sequential, seconds));
         for each in &disks.rows {
-            page.line(&row(&interval.block_io, each, Column::Sequential, seconds));
+            page.line(&row(block_io, each, Column::Sequential, seconds));
             if self.histograms {
-                histogram(&interval.block_io, each, page);
+                histogram(block_io, each, page);
             }
         }
     }
@@ -163,21 +173,25 @@ fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
 }
 
 /// What speaks against the numbers.
-fn doubts(interval: &DiskInterval, disks: &Disks<'_>, page: &mut Page) {
+fn doubts(interval: &Span, disks: &Disks<'_>, page: &mut Page) {
     for row in disks.rows.iter().filter(|row| row.errors > 0) {
         let device = visible(device_name(&interval.block_io, row.device as u32), 20);
         page.warning(&format!("  {} on {device} failed.", plural(row.errors, "request")));
     }
-    if interval.missing > 0 {
+    let lost =
+        |stats: &[Stat]| stats.iter().map(|&stat| counted(interval, stat)).fold(0, u64::saturating_add);
+    let missing = lost(&[Stat::RequestsFull, Stat::RequestTotalsFull]);
+    if missing > 0 {
         page.warning(&format!(
             "  {} could not be followed, or had no room: the rows lack them.",
-            plural(interval.missing, "request")
+            plural(missing, "request")
         ));
     }
-    if interval.unshared > 0 {
+    let unshared = lost(&[Stat::RequestSharesFull]);
+    if unshared > 0 {
         page.warning(&format!(
             "  {} had no room among those of processes and cgroups.",
-            plural(interval.unshared, "request")
+            plural(unshared, "request")
         ));
     }
     for sentence in &disks.disagreements {
@@ -185,19 +199,21 @@ fn doubts(interval: &DiskInterval, disks: &Disks<'_>, page: &mut Page) {
     }
 }
 
-fn costs(cost: &WatchCost, page: &mut Page) {
-    let machine = cost.machine_ratio.map_or("not measured".to_owned(), small_percent);
-    let programs = cost.programs_cpu_ratio.map_or("not measured".to_owned(), small_percent);
+fn costs(all: &Span, page: &mut Page) {
+    let ratios = CostRatios::of(all);
+    let share = |ratio: Option<f64>| ratio.map_or("not measured".to_owned(), small_percent);
     page.note(&format!(
-        "Cost: {machine} of the machine; own {} and kernel programs {programs} of one CPU, {} resident, {} in the kernel.",
-        small_percent(cost.own_cpu_ratio),
-        bytes(cost.rss_bytes),
-        bytes(cost.kernel_bytes)
+        "Cost: {} of the machine; own {} and kernel programs {} of one CPU, {} resident, {} in the kernel.",
+        share(ratios.machine),
+        share(ratios.own_cpu),
+        share(ratios.programs_cpu),
+        bytes(all.cost.rss_bytes),
+        bytes(all.cost.kernel_bytes)
     ));
-    if cost.is_over {
+    if ended_by_budget(all) {
         page.warning(&format!(
             "  Ended because it cost more than {} of the machine. Allow more with `--max-overhead`.",
-            small_percent(cost.budget_ratio)
+            small_percent(all.budget.ratio)
         ));
     }
 }
@@ -207,11 +223,14 @@ mod tests {
     use profiler_common::{block_io::operation, histogram::bucket};
 
     use super::*;
+    use crate::recording::{Detail, DetailStep};
     use crate::testing::example;
 
-    fn interval() -> DiskInterval {
-        let block_io = example().block_io;
-        DiskInterval { started_unix_ns: 0, elapsed_ns: 10_000_000_000, block_io, ..DiskInterval::default() }
+    fn interval() -> Span {
+        let mut span = example();
+        span.meta.started_unix_ns = 0;
+        span.skipped.clear();
+        span
     }
 
     #[track_caller]
@@ -230,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_quiet_interval_says_so() {
-        let quiet = DiskInterval { block_io: BlockIo { followed: true, ..BlockIo::default() }, ..interval() };
+        let quiet = Span { block_io: BlockIo { followed: true, ..BlockIo::default() }, ..interval() };
         check(&DiskPage::default().text(&quiet), "no request was completed");
     }
 
@@ -253,7 +272,9 @@ mod tests {
 
     #[test]
     fn losses_and_failures_stand_below_the_numbers() {
-        let mut lossy = DiskInterval { missing: 3, unshared: 1, ..interval() };
+        let mut lossy = interval();
+        let lost = [("requests_full", 2), ("request_totals_full", 1), ("request_shares_full", 1)];
+        lossy.quality.kernel_counts = lost.map(|(name, count)| (name.to_owned(), count)).to_vec();
         lossy.block_io.requests[0].errors = 2;
         let text = DiskPage::default().text(&lossy);
         check(&text, "2 requests on sda failed");
@@ -262,11 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_tells_its_cost_and_why_it_ended() {
-        let cost = WatchCost { budget_ratio: 0.01, is_over: true, ..WatchCost::default() };
-        let text = DiskPage::default().text(&DiskInterval { cost: Some(cost), ..interval() });
+    fn the_sum_has_its_cost_and_why_it_ended() {
+        let mut all = interval();
+        all.budget.steps = vec![DetailStep { at_ns: 1, detail: Detail::Detached, cost_ratio: 0.02 }];
+        all.cost.measured_ns = 0;
+        let text = DiskPage::default().sum(&all);
         check(&text, "in all: 10.0 s");
-        check(&text, "kernel programs not measured of one CPU");
+        check(&text, "own 0.40 % and kernel programs not measured of one CPU");
         check(&text, "Ended because it cost more than 1.00 % of the machine");
     }
 }

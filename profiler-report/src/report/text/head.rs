@@ -18,6 +18,14 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         plural(meta.cpus as u64, "CPU"),
         utc(meta.started_unix_ns),
     ));
+    if let Some(part) = report.recording.part {
+        page.line(&format!(
+            "the part from {} to {} of {}",
+            length(part.from_ns),
+            length(part.to_ns),
+            length(part.of_ns)
+        ));
+    }
     if let Some(code) = meta.command_exit_code {
         page.line(&format!("the command ended with exit code {code}"));
     }

@@ -6,7 +6,7 @@ use super::{Page, left, right};
 use crate::analyze::{
     Chain, Deadlock, Edge, Ender, FutexRow, Holder, KernelLockRow, Report, lock_name, state_name,
 };
-use crate::recording::{Party, Recording, ThreadId};
+use crate::recording::{Party, Span, ThreadId};
 use crate::report::escape::visible;
 use crate::report::numbers::{count, percent, plural, seconds};
 
@@ -158,7 +158,7 @@ fn chains(report: &Report<'_>, page: &mut Page, least: f64) {
     }
 }
 
-fn chain_text(recording: &Recording, chain: &Chain) -> String {
+fn chain_text(recording: &Span, chain: &Chain) -> String {
     let mut text = String::new();
     for Edge { waiter, state, waited_ns, .. } in &chain.steps {
         let name = visible(&thread_name(recording, *waiter), 30);
@@ -168,7 +168,7 @@ fn chain_text(recording: &Recording, chain: &Chain) -> String {
     text + &visible(&end, 40) + if chain.in_circle { " (they take turns)" } else { "" }
 }
 
-fn ender_name(recording: &Recording, ender: &Ender) -> String {
+fn ender_name(recording: &Span, ender: &Ender) -> String {
     match ender {
         Ender::Thread(thread) => thread_name(recording, *thread),
         Ender::Process { tgid, comm } => format!("{comm} (pid {tgid})"),
@@ -180,7 +180,7 @@ fn ender_name(recording: &Recording, ender: &Ender) -> String {
     }
 }
 
-fn party_name(recording: &Recording, party: &Party) -> String {
+fn party_name(recording: &Span, party: &Party) -> String {
     match party {
         Party::Thread(thread) => thread_name(recording, *thread),
         Party::Stranger { tgid, comm, .. } => format!("{comm} (pid {tgid})"),
@@ -188,7 +188,7 @@ fn party_name(recording: &Recording, party: &Party) -> String {
     }
 }
 
-fn thread_name(recording: &Recording, thread: ThreadId) -> String {
+fn thread_name(recording: &Span, thread: ThreadId) -> String {
     recording
         .threads
         .get(thread as usize)

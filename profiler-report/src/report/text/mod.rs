@@ -3,6 +3,7 @@
 //! The order is that of an operator's questions: who, what is wrong, where did the time go, which thread, which code, how sure, at
 //! what cost. Each doubt stands with the numbers that it affects.
 
+mod course;
 mod data;
 mod disk_interval;
 mod disks;
@@ -47,6 +48,7 @@ impl Render for Text {
         head::write(report, &mut page);
         verdict::write(report, &mut page);
         if !report.threads.is_empty() {
+            course::write(report, &mut page);
             ledger::write(report, &mut page);
             threads::write(report, &mut page);
             stacks::write(report, &mut page);

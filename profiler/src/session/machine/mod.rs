@@ -1,4 +1,4 @@
-//! What the kernel says of the machine and of the target's control groups, read at both edges of a recording.
+//! What the kernel says of the machine and of the target's control groups, read at the end of each window.
 
 mod cpus;
 mod groups;
@@ -6,6 +6,7 @@ mod groups;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    time::Instant,
 };
 
 use cpus::{CpuReads, allowed_cpus, tick_ns};
@@ -20,12 +21,14 @@ const MOST_PROCESSES: usize = 16;
 const MOST_GROUPS: usize = 64;
 /// A network namespace may have tens of thousands of sockets, but it has few that listen, and they come first.
 const MOST_SOCKETS: usize = 4096;
-/// Processes whose CPU time is looked at, some 15 µs each, at both ends.
+/// Processes whose CPU time is looked at, some 15 µs each.
 const MOST_LOOKED_AT: usize = 4096;
-/// Those that are told.
-const MOST_OTHERS: usize = 5;
+/// Those of a window that are kept. A report shows the first five of all its windows.
+const MOST_OTHERS: usize = 20;
+/// Looking at the processes may take one part in so many of one CPU: 150 of them take 2 ms, and so are looked at each 10 s.
+const SPARSITY: u32 = 5000;
 
-/// What was read at the start.
+/// What was read at the end of the last window.
 pub struct MachineReads {
     at_ns: u64,
     cpu: Option<CpuReads>,
@@ -35,8 +38,9 @@ pub struct MachineReads {
     /// None until a process is known: a table of sockets may be long, so it is read once.
     listening_ports: Option<Vec<u16>>,
     allowed_cpus: Option<BTreeSet<u32>>,
-    /// CPU time of each process.
+    /// CPU time of each process, and when it is read next.
     processes: BTreeMap<u32, u64>,
+    next_processes: Instant,
     mounts: Mounts,
 }
 
@@ -47,14 +51,16 @@ impl MachineReads {
         let mut reads = Self {
             at_ns: monotonic_ns(),
             cpu: CpuReads::now(),
-            pressure: pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok()),
+            pressure: pressure_now(),
             memory: read("/proc/vmstat", memory_events),
             groups: BTreeMap::new(),
             listening_ports: None,
             allowed_cpus: None,
-            processes: cpu_of_processes().map(|(tgid, _, ns)| (tgid, ns)).collect(),
+            processes: BTreeMap::new(),
+            next_processes: Instant::now(),
             mounts,
         };
+        reads.others(&[]);
         reads.look(tgids);
         reads
     }
@@ -77,48 +83,57 @@ impl MachineReads {
         }
     }
 
-    /// Differences since then.
-    pub fn since(&self, tgids: &[u32]) -> Machine {
-        let elapsed_ns = monotonic_ns().saturating_sub(self.at_ns);
-        let groups = self.groups.iter().map(|(path, (at_ns, before))| {
-            let elapsed_ns = monotonic_ns().saturating_sub(*at_ns);
-            group_since(before, &self.mounts.read(path), elapsed_ns)
+    /// Differences since the last cut. Other processes are looked at now and then, and at the last one.
+    pub fn cut(&mut self, tgids: &[u32], is_last: bool) -> Machine {
+        let now = monotonic_ns();
+        let elapsed_ns = now.saturating_sub(std::mem::replace(&mut self.at_ns, now));
+        let groups = self.groups.iter_mut().map(|(path, (at_ns, before))| {
+            let elapsed_ns = now.saturating_sub(std::mem::replace(at_ns, now));
+            let after = self.mounts.read(path);
+            group_since(&std::mem::replace(before, after.clone()), &after, elapsed_ns)
         });
+        let groups = groups.collect();
         let allowed = allowed_cpus(few(tgids)).or_else(|| self.allowed_cpus.clone());
-        let cpu = self.cpu.as_ref().zip(CpuReads::now());
-        Machine {
+        let cpu = self.cpu.take().zip(CpuReads::now());
+        let pressures = self.pressure.take().zip(pressure_now());
+        let memories = self.memory.take().zip(read("/proc/vmstat", memory_events));
+        let machine = Machine {
             cpu: cpu.as_ref().map(|(before, after)| after.since(before, elapsed_ns)),
             allowed_cpu: cpu
+                .as_ref()
                 .zip(allowed.as_ref())
                 .map(|((before, after), allowed)| after.since_on(allowed, before, elapsed_ns)),
-            pressure: self
-                .pressure
-                .zip(pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok()))
-                .map(|(before, after)| pressure_since(before, after, elapsed_ns)),
-            memory: self
-                .memory
-                .zip(read("/proc/vmstat", memory_events))
-                .map(|(before, after)| memory_since(before, after)),
+            pressure: pressures.map(|(before, after)| pressure_since(before, after, elapsed_ns)),
+            memory: memories.map(|(before, after)| memory_since(before, after)),
             allowed_cpus: allowed.map(|cpus| cpus.len() as u32),
-            groups: groups.collect(),
+            groups,
             listening_ports: self.listening_ports.clone().unwrap_or_default(),
-            busiest_others: self.busiest_others(tgids),
-        }
+            busiest_others: vec![],
+        };
+        self.cpu = cpu.map(|(_, after)| after);
+        self.pressure = pressures.map(|(_, after)| after);
+        self.memory = memories.map(|(_, after)| after);
+        let is_due = is_last || Instant::now() >= self.next_processes;
+        Machine { busiest_others: if is_due { self.others(tgids) } else { vec![] }, ..machine }
     }
-}
 
-impl MachineReads {
-    /// The processes with the most CPU time since then that are neither recorded nor this one.
-    fn busiest_others(&self, recorded: &[u32]) -> Vec<OtherProcess> {
+    /// The processes with the most CPU time since the last look that are neither recorded nor this one.
+    fn others(&mut self, recorded: &[u32]) -> Vec<OtherProcess> {
+        let began = Instant::now();
         let own = std::process::id();
-        let gained = cpu_of_processes().filter(|(tgid, _, _)| *tgid != own && !recorded.contains(tgid));
-        let gained = gained.map(|(tgid, comm, ns)| {
-            let before = self.processes.get(&tgid).copied().unwrap_or(0);
-            OtherProcess { tgid, comm, cpu_ns: ns.saturating_sub(before) }
-        });
-        let mut others: Vec<_> = gained.filter(|other| other.cpu_ns > 0).collect();
+        let before = std::mem::take(&mut self.processes);
+        let mut others = vec![];
+        for (tgid, comm, ns) in cpu_of_processes() {
+            self.processes.insert(tgid, ns);
+            let cpu_ns = ns.saturating_sub(before.get(&tgid).copied().unwrap_or(0));
+            if cpu_ns > 0 && tgid != own && !recorded.contains(&tgid) {
+                others.push(OtherProcess { tgid, comm, cpu_ns });
+            }
+        }
         others.sort_by_key(|other| std::cmp::Reverse(other.cpu_ns));
         others.truncate(MOST_OTHERS);
+        let now = Instant::now();
+        self.next_processes = now + (now - began) * SPARSITY;
         others
     }
 }
@@ -144,6 +159,10 @@ fn cpu_of_process(stat: &str) -> Option<(String, u64)> {
     let mut fields = stat.get(end + 1..)?.split_ascii_whitespace().skip(11);
     let ticks: u64 = fields.next()?.parse::<u64>().ok()?.checked_add(fields.next()?.parse().ok()?)?;
     Some((stat.get(begin + 1..end)?.to_owned(), ticks.saturating_mul(tick_ns())))
+}
+
+fn pressure_now() -> Option<Pressure> {
+    pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok())
 }
 
 fn read<T>(path: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
@@ -256,8 +275,8 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read() {
-        let reads = MachineReads::now(&[std::process::id()]);
-        let machine = reads.since(&[std::process::id()]);
+        let mut reads = MachineReads::now(&[std::process::id()]);
+        let machine = reads.cut(&[std::process::id()], true);
         assert!(machine.cpu.is_some() && machine.memory.is_some() && machine.allowed_cpus.is_some());
     }
 }

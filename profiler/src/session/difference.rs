@@ -1,14 +1,87 @@
 //! What was added to the sums of the kernel programs from one reading to the next. Pure.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::HashMap, hash::Hash};
 
 use profiler_common::{
-    block_io::{RequestTotals, Share, ShareKey},
+    block_io::{RequestTotals, Share, Waits},
     histogram::BUCKETS,
+    lock::KernelLockWaits,
 };
 
-/// Processes, cgroups and files of which the sum over all intervals is kept.
-const MOST_SHARES: usize = 1 << 16;
+/// Sums that only grow, by key.
+pub struct Before<K, V>(HashMap<K, V>);
+
+impl<K, V> Default for Before<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// A sum of which there is more at each reading.
+pub trait Growing: Copy {
+    /// What was added since an earlier reading.
+    fn since(&self, before: &Self) -> Self;
+    /// Whether nothing was.
+    fn is_nothing(&self) -> bool;
+}
+
+impl<K: Eq + Hash + Copy, V: Growing> Before<K, V> {
+    /// What each key has more than at the last reading; those without any are left out.
+    pub fn gained(&mut self, now: Vec<(K, V)>) -> Vec<(K, V)> {
+        let gained = now.into_iter().filter_map(|(key, sum)| {
+            let gained = self.0.insert(key, sum).map_or(sum, |before| sum.since(&before));
+            (!gained.is_nothing()).then_some((key, gained))
+        });
+        gained.collect()
+    }
+}
+
+impl Growing for Share {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(before.count),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            queue_ns: self.queue_ns.saturating_sub(before.queue_ns),
+            device_ns: self.device_ns.saturating_sub(before.device_ns),
+            ..*self
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Growing for Waits {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(before.count),
+            blocked_ns: self.blocked_ns.saturating_sub(before.blocked_ns),
+            queue_ns: self.queue_ns.saturating_sub(before.queue_ns),
+            device_ns: self.device_ns.saturating_sub(before.device_ns),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Growing for KernelLockWaits {
+    /// The longest wait of all so far is told in the window in which it was met.
+    fn since(&self, before: &Self) -> Self {
+        let is_longer = self.longest_ns > before.longest_ns;
+        Self {
+            count: self.count.saturating_sub(before.count),
+            waited_ns: self.waited_ns.saturating_sub(before.waited_ns),
+            longest_ns: if is_longer { self.longest_ns } else { 0 },
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+}
 
 /// Of each kind of request what `after` has more than `before`; kinds without any are left out. Both are in the order of their
 /// slots, so that a slot of `before` is met again in `after`, in the same order.
@@ -46,45 +119,9 @@ fn histogram(before: &[u32; BUCKETS], after: &[u32; BUCKETS]) -> [u32; BUCKETS] 
     std::array::from_fn(|bucket| after[bucket].wrapping_sub(before[bucket]))
 }
 
-/// The sum of shares over all intervals.
-#[derive(Default)]
-pub struct ShareSums {
-    by_key: HashMap<ShareKey, Share>,
-    /// Requests that are in none of them, for want of room.
-    pub left_out: u64,
-}
-
-impl ShareSums {
-    /// Takes in those of an interval.
-    pub fn add(&mut self, shares: &[(ShareKey, Share)]) {
-        for (key, share) in shares {
-            let room = self.by_key.len() < MOST_SHARES;
-            match self.by_key.entry(*key) {
-                Entry::Occupied(known) => add(known.into_mut(), share),
-                Entry::Vacant(new) if room => {
-                    new.insert(*share);
-                }
-                Entry::Vacant(_) => self.left_out = self.left_out.saturating_add(share.count),
-            }
-        }
-    }
-
-    /// All of them.
-    pub fn shares(&self) -> Vec<(ShareKey, Share)> {
-        self.by_key.iter().map(|(key, share)| (*key, *share)).collect()
-    }
-}
-
-fn add(sum: &mut Share, more: &Share) {
-    sum.count = sum.count.saturating_add(more.count);
-    sum.bytes = sum.bytes.saturating_add(more.bytes);
-    sum.queue_ns = sum.queue_ns.saturating_add(more.queue_ns);
-    sum.device_ns = sum.device_ns.saturating_add(more.device_ns);
-}
-
 #[cfg(test)]
 mod tests {
-    use profiler_common::block_io::{DISK_NAME_BYTES, TotalsKey, share_key};
+    use profiler_common::block_io::{DISK_NAME_BYTES, TotalsKey};
 
     use super::*;
 
@@ -127,16 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn shares_add_up_over_intervals_and_have_a_bound() {
-        let key = |id: u64| ShareKey { id, kind: share_key::OWNER, of: 1, device: 1, operation: 0 };
-        let share = Share { count: 2, bytes: 8192, ..Share::default() };
-        let mut sums = ShareSums::default();
-        for id in 0..MOST_SHARES as u64 + 10 {
-            sums.add(&[(key(id), share)]);
-        }
-        sums.add(&[(key(3), share)]);
-        assert_eq!((sums.shares().len(), sums.left_out), (MOST_SHARES, 20));
-        let third = sums.shares().into_iter().find(|(key, _)| key.id == 3).expect("kept");
-        assert_eq!((third.1.count, third.1.bytes), (4, 16_384));
+    fn what_grows_has_its_difference_and_what_does_not_is_left_out() {
+        let waits = |count| KernelLockWaits { count, waited_ns: 10 * count, longest_ns: 7 };
+        let mut before = Before::default();
+        assert_eq!(before.gained(vec![(1, waits(2)), (2, waits(1))]), [(1, waits(2)), (2, waits(1))]);
+        let gained = before.gained(vec![(1, waits(5)), (2, waits(1))]);
+        assert_eq!(gained, [(1, KernelLockWaits { count: 3, waited_ns: 30, longest_ns: 0 })]);
     }
 }
