@@ -10,9 +10,10 @@ use profiler_common::{
     ledger::{HISTORY, ThreadEnd, ThreadRecord, flags},
     stat::Stat,
     state,
+    wait_times::RUN_QUEUE,
 };
 
-use super::{disk_waits, locks};
+use super::{disk_waits, locks, wait_times};
 use crate::{
     classify::classify,
     config,
@@ -73,9 +74,9 @@ impl Account {
         unsafe { core::ptr::read_volatile(&raw const (*self.record()).state) }
     }
 
-    /// Charges the time since the last change to `state`, and goes over to `next`.
+    /// Charges the time since the last change to `state`, and goes over to `next`. Returns how long that was.
     #[inline(always)]
-    pub fn charge(self, state: u32, next: u32, now: u64) {
+    pub fn charge(self, state: u32, next: u32, now: u64) -> u64 {
         let record = self.record();
         // SAFETY: the pointer into the map is not null, and the index is checked: the verifier does not know that
         // codes are small.
@@ -99,6 +100,7 @@ impl Account {
             // keeps the compiler to it, and x86_64 the CPU; aarch64 would need a barrier, which BPF has only since 5.12.
             core::ptr::write_volatile(&raw mut (*record).since_ns, now);
             core::ptr::write_volatile(&raw mut (*record).state, next);
+            passed
         }
     }
 
@@ -119,7 +121,7 @@ impl Account {
             count(Stat::WakeBeforeSwitch);
             was = state::RUNQ_WAKE;
         }
-        self.charge(was, state::ON_CPU, now);
+        wait_times::add(RUN_QUEUE, self.charge(was, state::ON_CPU, now));
     }
 
     /// A waker came. Counts only for a thread that is blocked: one that is still on its CPU either does not block at all
@@ -139,7 +141,7 @@ impl Account {
                 // SAFETY: by the caller's word.
                 unsafe { locks::on_wait_over(context, self, task, was, now) };
             }
-            self.charge(was, state::RUNQ_WAKE, now);
+            wait_times::add_in_state(was, self.charge(was, state::RUNQ_WAKE, now));
         }
     }
 

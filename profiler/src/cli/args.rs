@@ -73,7 +73,7 @@ pub struct Record {
     pub max_overhead: f64,
 
     /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads have an account and fewer
-    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 140 KiB of it in any case.
+    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 150 KiB of it in any case.
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 

@@ -18,6 +18,7 @@ mod signals;
 mod sys;
 mod syscalls;
 mod trial;
+mod wait_times;
 
 pub use attach::is_virtual_machine;
 pub use block_only::BlockPrograms;
@@ -30,6 +31,7 @@ pub use privileges::{
 };
 pub use requests::RequestSums;
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
+pub use wait_times::GroupWaits;
 
 use std::collections::BTreeSet;
 
@@ -51,6 +53,7 @@ use iterate::{Passes, Seeder};
 use locks::KernelLocks;
 use requests::Requests;
 use sampler::Sampler;
+use wait_times::WaitTimes;
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ pub struct Kernel {
     requests: Option<Requests>,
     /// None where contention for the kernel's locks is not told.
     kernel_locks: Option<KernelLocks>,
+    wait_times: WaitTimes,
     skipped: Vec<String>,
 }
 
@@ -151,6 +155,7 @@ impl Kernel {
             };
         Ok(Self {
             kernel_locks,
+            wait_times: WaitTimes::new(&mut ebpf)?,
             requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
@@ -375,6 +380,14 @@ impl Kernel {
     /// The kernel refuses to read the map.
     pub fn kernel_locks(&self) -> Result<Option<Vec<(KernelLockKey, KernelLockWaits)>>> {
         self.kernel_locks.as_ref().map(KernelLocks::sums).transpose()
+    }
+
+    /// How long the waits of recorded threads lasted that are over, by group.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn wait_times(&mut self) -> Result<Vec<GroupWaits>> {
+        self.wait_times.so_far()
     }
 
     /// A thread's waits are told of each time that they add up to this much from now on.
