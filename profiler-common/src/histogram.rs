@@ -20,18 +20,26 @@ const OCTAVES: u32 = 24;
 pub const BUCKETS: usize = (SUB_BUCKETS * (OCTAVES + 1)) as usize;
 
 /// The bucket of a duration.
+pub fn bucket(ns: u64) -> u32 {
+    index(ns) as u32
+}
+
+/// The same for the kernel programs.
+///
+/// In 64 bits from end to end: for BPF, whose registers have so many, the compiler may check a copy that is cut to 32 bits and go on with
+/// another, of which the verifier then knows nothing (seen on 6.18: "R2 unbounded memory access").
 #[allow(clippy::inline_always, reason = "a kernel program has no room for calls between its parts")]
 #[inline(always)]
-pub fn bucket(ns: u64) -> u32 {
+pub fn index(ns: u64) -> u64 {
     let units = ns >> UNIT_BITS;
     if units < u64::from(SUB_BUCKETS) {
-        return units as u32;
+        return units;
     }
     if units >> (SUB_BITS + OCTAVES) != 0 {
-        return BUCKETS as u32 - 1;
+        return BUCKETS as u64 - 1;
     }
-    let octave = log2(units as u32 >> SUB_BITS);
-    (octave << SUB_BITS) + (units as u32 >> octave)
+    let octave = u64::from(log2(units as u32 >> SUB_BITS));
+    (octave << SUB_BITS) + (units >> octave)
 }
 
 /// Whole binary logarithm of a number below `2^24`; 0 of 0.

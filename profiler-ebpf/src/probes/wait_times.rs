@@ -5,11 +5,11 @@
 //! and under the thread's `pi_lock`), and what may still interrupt them, an NMI, neither switches nor wakes.
 
 use profiler_common::{
-    histogram::{BUCKETS, bucket},
+    histogram::{self, BUCKETS},
     wait_times::GROUP_OF_STATE,
 };
 
-use crate::{maps, stack::opaque};
+use crate::maps;
 
 /// In read-only data, under a name: an array without one would get a section of its own, and with it a map.
 #[unsafe(no_mangle)]
@@ -26,11 +26,10 @@ pub fn add_in_state(state: u32, ns: u64) {
 /// A wait is over.
 #[inline(always)]
 pub fn add(group: u32, ns: u64) {
-    let Some(histogram) = maps::wait_times(group) else { return };
-    // Opaque to the compiler, which else compares a copy of 32 bits and uses another of 64, of which the verifier then knows nothing.
-    let index = opaque(bucket(ns) as usize);
+    let Some(times) = maps::wait_times(group) else { return };
+    let index = histogram::index(ns) as usize;
     if index < BUCKETS {
         // SAFETY: non-null pointer to this CPU's own value, and the index is checked.
-        unsafe { (*histogram).counts[index] += 1 };
+        unsafe { (*times).counts[index] += 1 };
     }
 }
