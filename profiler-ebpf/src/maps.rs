@@ -41,7 +41,7 @@ pub static CONFIG: Config = Config {
     request_mask: 0,
     totals_mask: 0,
     block_io_only: 0,
-    reserved: 0,
+    log: 0,
 };
 
 /// Where the kernel keeps the fields that are read. Overwritten like [`CONFIG`].

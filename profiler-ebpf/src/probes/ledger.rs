@@ -18,7 +18,7 @@ use crate::{
     classify::classify,
     config,
     emit::{NO_WAKEUP, count},
-    filter,
+    filter, log,
     maps::{self, EVENTS, OWN_TIDS, THREADS},
     task::Task,
     wait::{FileMemory, Wait},
@@ -51,9 +51,21 @@ impl Account {
     #[inline(always)]
     pub fn of(task: Task, tid: u32) -> Option<Self> {
         let account = Self::under(tid)?;
+        if account.is_of(task) { Some(account) } else { None }
+    }
+
+    /// Whether it is this very task's.
+    #[inline(always)]
+    fn is_of(self, task: Task) -> bool {
         // SAFETY: non-null pointer into the map. 0 is an account that is still being opened.
-        let owner = unsafe { (*account.record()).task };
-        if owner == task.identity() { Some(account) } else { None }
+        unsafe { (*self.record()).task == task.identity() }
+    }
+
+    /// The record, for the log.
+    #[inline(always)]
+    pub fn shown(&self) -> &ThreadRecord {
+        // SAFETY: non-null pointer into the map, to a whole record. What other CPUs change of it meanwhile may show halfway.
+        unsafe { self.0.as_ref() }
     }
 
     /// The account that stands under a tid, whoever it belongs to.
@@ -169,7 +181,12 @@ impl Account {
     fn blocked(self, task: Task, task_state: u32, now: u64) {
         // SAFETY: the pointer into the map is a whole record.
         let memory = unsafe { FileMemory::new(self.record(), now) };
-        self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
+        let wait = Wait::new(task, task_state, Some(memory));
+        let reason = classify(&wait);
+        self.left_cpu(reason, now);
+        if reason == state::UNKNOWN {
+            wait.say_what_was_seen(self);
+        }
     }
 
     /// Sets the first state anew, as long as nothing has happened to the account since it was opened.
@@ -230,6 +247,7 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         const EEXIST: i32 = -17;
         if error != EEXIST {
             count(Stat::ThreadsFull);
+            log::no_room_for_an_account(tid, task.tgid());
         }
         return None;
     }
@@ -309,11 +327,14 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
     if let Some(stale) = Account::under(tid) {
         // Another thread had this tid and its end was not seen, or the tid changed hands in an exec.
         count(Stat::TidReused);
+        log::account_of_another(tid, task.tgid());
         stale.close(None, now_ns());
         let _ = THREADS.remove(tid);
     }
     // It was on the CPU; since when is not known, so its account begins here.
-    open(task, &Opening { tid, state: state::ON_CPU, flags: 0, at_ns: now_ns() })
+    let account = open(task, &Opening { tid, state: state::ON_CPU, flags: 0, at_ns: now_ns() })?;
+    log::account_at_first_sight(account.shown());
+    Some(account)
 }
 
 /// Somebody wakes `task`.
@@ -322,7 +343,13 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
 /// `context` is that of the program.
 #[inline(always)]
 pub unsafe fn on_waking(context: *mut c_void, task: Task) -> Option<()> {
-    let account = Account::of(task, task.tid())?;
+    let tid = task.tid();
+    // Like `Account::of`, which does not tell a stranger from one whose id another has.
+    let account = Account::under(tid)?;
+    if !account.is_of(task) {
+        log::woken_beside_its_account(tid, task.tgid());
+        return None;
+    }
     if !maps::stopped() {
         // SAFETY: by the caller's word.
         unsafe { account.woken(context, task, now_ns()) };

@@ -9,6 +9,7 @@ mod cost;
 mod iterate;
 mod keeper;
 mod locks;
+mod log;
 mod mappings;
 mod offsets;
 mod privileges;
@@ -51,6 +52,7 @@ use profiler_common::{
 use attach::Loaded;
 use iterate::{Passes, Seeder};
 use locks::KernelLocks;
+use log::KernelLog;
 use requests::Requests;
 use sampler::Sampler;
 use wait_times::WaitTimes;
@@ -101,6 +103,8 @@ pub struct Kernel {
     /// None where contention for the kernel's locks is not told.
     kernel_locks: Option<KernelLocks>,
     wait_times: WaitTimes,
+    /// None where nobody asked for it.
+    log: Option<KernelLog>,
     skipped: Vec<String>,
 }
 
@@ -156,6 +160,7 @@ impl Kernel {
         Ok(Self {
             kernel_locks,
             wait_times: WaitTimes::new(&mut ebpf)?,
+            log: (settings.config.log != 0).then(|| KernelLog::new(&mut ebpf)).transpose()?,
             requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
@@ -324,6 +329,24 @@ impl Kernel {
         while let Some(record) = self.events.next() {
             take(&record);
         }
+    }
+
+    /// Gives each line of the programs' log that has arrived to `take`, if there is a log. Names from the targets are in it,
+    /// unescaped. Beyond some hundred a second lines are only counted.
+    pub fn drain_log(&mut self, take: impl FnMut(&str)) {
+        if let Some(log) = &mut self.log {
+            log.drain(take);
+        }
+    }
+
+    /// How many lines of the log were not given out: there were too many of them, or the ring was full.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn log_lines_lost(&self) -> Result<u64> {
+        let Some(log) = &self.log else { return Ok(0) };
+        let (arrived, beyond) = log.counts();
+        Ok(self.counted(&[Stat::LogLines])?.saturating_sub(arrived) + beyond)
     }
 
     /// All accounts that are open.

@@ -12,6 +12,7 @@ use super::{Finished, Session, checkpoint, counters, host};
 use crate::{
     collect::Ending,
     kernel::MapMemory,
+    messages,
     process::ImageInfo,
     recording::{Cost, KernelCounters, Module, ProcessIo, Quality, Recording},
 };
@@ -44,6 +45,9 @@ impl Session {
         self.drain();
         self.first = None;
         self.progress.clear();
+        if let Some(line) = messages::kernel_lines_lost(self.kernel.log_lines_lost()?) {
+            eprintln!("{line}");
+        }
         let threads_unseen = counters::unseen(&accounts, self.target.tgids());
         let own_cpu_ns = own_cpu_ns + self.checkpoints.finish();
         let books = Books { ended_at_ns, accounts, kernel_counters, threads_unseen, own_cpu_ns, rss_bytes };

@@ -52,6 +52,7 @@ use crate::{
     collect::Collector,
     confine::{Needs, confine},
     kernel::{Kernel, MappingEvents},
+    messages,
     process::{Limits, Processes},
     recording::{Detail, Meta, Recording},
     symbolize,
@@ -406,6 +407,7 @@ impl Session {
     fn drain(&mut self) {
         self.kernel.drain(|record| self.collector.take(record, &mut self.world));
         self.world.settle();
+        self.kernel.drain_log(|line| eprintln!("{}", messages::kernel_line(line)));
     }
 }
 
