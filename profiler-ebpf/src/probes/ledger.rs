@@ -95,10 +95,12 @@ impl Account {
         unsafe {
             let since = (*record).since_ns;
             // Two CPUs' clocks may differ by a little: never wrap, say how often.
-            let passed = now.saturating_sub(since);
-            if now < since {
+            let passed = if now < since {
                 count(Stat::ClockBackwards);
-            }
+                0
+            } else {
+                now - since
+            };
             if (state as usize) < state::SLOTS {
                 (*record).state_ns[state as usize] += passed;
                 (*record).state_count[state as usize] += 1;
