@@ -44,8 +44,8 @@ pub struct Config {
     pub totals_mask: u32,
     /// 1: only requests are followed, and no thread has an account.
     pub block_io_only: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: the programs say what they do, line by line (`-vv`).
+    pub log: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 88, "kernel/user ABI");

@@ -16,6 +16,7 @@ pub mod sample;
 pub mod stat;
 pub mod state;
 pub mod syscall;
+pub mod wait_times;
 
 /// First word of each record in the ring buffer: what the rest is.
 pub mod event_kind {
@@ -91,4 +92,5 @@ plain!(
     offsets::Offsets,
     process::ProcessEvent,
     sample::SampleHeader,
+    wait_times::WaitTimes,
 );

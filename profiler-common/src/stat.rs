@@ -58,4 +58,5 @@ stats! {
     30 Submits "submits" "stacks that submit requests";
     31 SubmitsDropped "submits_dropped" "stacks that submit requests lost because the ring was full";
     32 SubmitsOverLimit "submits_over_limit" "stacks that submit requests passed over because there were enough at that moment";
+    33 LogLines "log_lines" "lines of the programs' log, for `-vv`";
 }

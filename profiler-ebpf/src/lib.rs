@@ -12,6 +12,7 @@ pub mod classify;
 pub mod descriptor;
 pub mod emit;
 pub mod filter;
+pub mod log;
 pub mod maps;
 pub mod probes;
 pub mod request;

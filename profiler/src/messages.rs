@@ -28,6 +28,17 @@ pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> St
     )
 }
 
+/// For `-vv`: what a kernel program did. A name from a target may be in it.
+pub fn kernel_line(line: &str) -> String {
+    format!("profiler: kernel: {}", frame_text::plain(line))
+}
+
+/// For `-vv`: how many of those lines there was no room for.
+pub fn kernel_lines_lost(lost: u64) -> Option<String> {
+    (lost > 0)
+        .then(|| format!("profiler: kernel: {lost} more lines were left out, there were too many at a time"))
+}
+
 /// A line or several for a terminal. Names of files and words of the command line are in it, and may hold anything.
 pub fn shown(text: &str) -> String {
     text.split('\n').map(frame_text::plain).collect::<Vec<_>>().join("\n")
@@ -53,6 +64,15 @@ pub fn owner_not_changed(files: &[String], error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_kernel_programs_say_is_one_line_whatever_a_thread_is_called() {
+        assert_eq!(
+            kernel_line("account of thread 7 `a\x1b[2J\nb`"),
+            "profiler: kernel: account of thread 7 `a\\u{1b}[2J\\u{a}b`"
+        );
+        assert_eq!(kernel_lines_lost(0), None);
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_and_lines_stay_lines() {

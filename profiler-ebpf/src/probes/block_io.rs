@@ -10,7 +10,7 @@ use profiler_common::{
         self, Completion, SLOTS_A_KIND, SLOTS_A_REQUEST, Share, ShareKey, TotalsKey, operation, share_key,
         submitter,
     },
-    histogram::{BUCKETS, bucket},
+    histogram::{self, BUCKETS},
     stat::Stat,
 };
 
@@ -29,13 +29,11 @@ use crate::{
 };
 
 #[inline(always)]
-unsafe fn count_in(histogram: *mut [u32; BUCKETS], ns: u64) {
-    // Opaque to the compiler, which else compares a copy of 32 bits and uses another of 64, of which the verifier then knows nothing
-    // (seen on 6.18: "R2 unbounded memory access").
-    let index = opaque(bucket(ns) as usize);
+unsafe fn count_in(counts: *mut [u32; BUCKETS], ns: u64) {
+    let index = histogram::index(ns) as usize;
     if index < BUCKETS {
         // SAFETY: by the caller's word and the check above.
-        unsafe { increment(histogram.cast::<u32>().add(index)) };
+        unsafe { increment(counts.cast::<u32>().add(index)) };
     }
 }
 

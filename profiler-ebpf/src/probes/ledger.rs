@@ -10,14 +10,15 @@ use profiler_common::{
     ledger::{HISTORY, ThreadEnd, ThreadRecord, flags},
     stat::Stat,
     state,
+    wait_times::RUN_QUEUE,
 };
 
-use super::{disk_waits, locks};
+use super::{disk_waits, locks, wait_times};
 use crate::{
     classify::classify,
     config,
     emit::{NO_WAKEUP, count},
-    filter,
+    filter, log,
     maps::{self, EVENTS, OWN_TIDS, THREADS},
     task::Task,
     wait::{FileMemory, Wait},
@@ -50,9 +51,21 @@ impl Account {
     #[inline(always)]
     pub fn of(task: Task, tid: u32) -> Option<Self> {
         let account = Self::under(tid)?;
+        if account.is_of(task) { Some(account) } else { None }
+    }
+
+    /// Whether it is this very task's.
+    #[inline(always)]
+    fn is_of(self, task: Task) -> bool {
         // SAFETY: non-null pointer into the map. 0 is an account that is still being opened.
-        let owner = unsafe { (*account.record()).task };
-        if owner == task.identity() { Some(account) } else { None }
+        unsafe { (*self.record()).task == task.identity() }
+    }
+
+    /// The record, for the log.
+    #[inline(always)]
+    pub fn shown(&self) -> &ThreadRecord {
+        // SAFETY: non-null pointer into the map, to a whole record. What other CPUs change of it meanwhile may show halfway.
+        unsafe { self.0.as_ref() }
     }
 
     /// The account that stands under a tid, whoever it belongs to.
@@ -73,19 +86,21 @@ impl Account {
         unsafe { core::ptr::read_volatile(&raw const (*self.record()).state) }
     }
 
-    /// Charges the time since the last change to `state`, and goes over to `next`.
+    /// Charges the time since the last change to `state`, and goes over to `next`. Returns how long that was.
     #[inline(always)]
-    pub fn charge(self, state: u32, next: u32, now: u64) {
+    pub fn charge(self, state: u32, next: u32, now: u64) -> u64 {
         let record = self.record();
         // SAFETY: the pointer into the map is not null, and the index is checked: the verifier does not know that
         // codes are small.
         unsafe {
             let since = (*record).since_ns;
             // Two CPUs' clocks may differ by a little: never wrap, say how often.
-            let passed = now.saturating_sub(since);
-            if now < since {
+            let passed = if now < since {
                 count(Stat::ClockBackwards);
-            }
+                0
+            } else {
+                now - since
+            };
             if (state as usize) < state::SLOTS {
                 (*record).state_ns[state as usize] += passed;
                 (*record).state_count[state as usize] += 1;
@@ -99,6 +114,7 @@ impl Account {
             // keeps the compiler to it, and x86_64 the CPU; aarch64 would need a barrier, which BPF has only since 5.12.
             core::ptr::write_volatile(&raw mut (*record).since_ns, now);
             core::ptr::write_volatile(&raw mut (*record).state, next);
+            passed
         }
     }
 
@@ -119,7 +135,7 @@ impl Account {
             count(Stat::WakeBeforeSwitch);
             was = state::RUNQ_WAKE;
         }
-        self.charge(was, state::ON_CPU, now);
+        wait_times::add(RUN_QUEUE, self.charge(was, state::ON_CPU, now));
     }
 
     /// A waker came. Counts only for a thread that is blocked: one that is still on its CPU either does not block at all
@@ -139,7 +155,7 @@ impl Account {
                 // SAFETY: by the caller's word.
                 unsafe { locks::on_wait_over(context, self, task, was, now) };
             }
-            self.charge(was, state::RUNQ_WAKE, now);
+            wait_times::add_in_state(was, self.charge(was, state::RUNQ_WAKE, now));
         }
     }
 
@@ -167,7 +183,12 @@ impl Account {
     fn blocked(self, task: Task, task_state: u32, now: u64) {
         // SAFETY: the pointer into the map is a whole record.
         let memory = unsafe { FileMemory::new(self.record(), now) };
-        self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
+        let wait = Wait::new(task, task_state, Some(memory));
+        let reason = classify(&wait);
+        self.left_cpu(reason, now);
+        if reason == state::UNKNOWN {
+            wait.say_what_was_seen(self);
+        }
     }
 
     /// Sets the first state anew, as long as nothing has happened to the account since it was opened.
@@ -228,6 +249,7 @@ pub fn open(task: Task, opening: &Opening) -> Option<Account> {
         const EEXIST: i32 = -17;
         if error != EEXIST {
             count(Stat::ThreadsFull);
+            log::no_room_for_an_account(tid, task.tgid());
         }
         return None;
     }
@@ -307,11 +329,14 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
     if let Some(stale) = Account::under(tid) {
         // Another thread had this tid and its end was not seen, or the tid changed hands in an exec.
         count(Stat::TidReused);
+        log::account_of_another(tid, task.tgid());
         stale.close(None, now_ns());
         let _ = THREADS.remove(tid);
     }
     // It was on the CPU; since when is not known, so its account begins here.
-    open(task, &Opening { tid, state: state::ON_CPU, flags: 0, at_ns: now_ns() })
+    let account = open(task, &Opening { tid, state: state::ON_CPU, flags: 0, at_ns: now_ns() })?;
+    log::account_at_first_sight(account.shown());
+    Some(account)
 }
 
 /// Somebody wakes `task`.
@@ -320,7 +345,13 @@ fn account_or_open(task: Task, tid: u32) -> Option<Account> {
 /// `context` is that of the program.
 #[inline(always)]
 pub unsafe fn on_waking(context: *mut c_void, task: Task) -> Option<()> {
-    let account = Account::of(task, task.tid())?;
+    let tid = task.tid();
+    // Like `Account::of`, which does not tell a stranger from one whose id another has.
+    let account = Account::under(tid)?;
+    if !account.is_of(task) {
+        log::woken_beside_its_account(tid, task.tgid());
+        return None;
+    }
     if !maps::stopped() {
         // SAFETY: by the caller's word.
         unsafe { account.woken(context, task, now_ns()) };

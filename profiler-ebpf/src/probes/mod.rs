@@ -9,3 +9,4 @@ pub mod oncpu;
 pub mod process;
 pub mod seed;
 pub mod submits;
+pub mod wait_times;

@@ -6,7 +6,7 @@ use super::ledger::{Account, Opening, now_ns, open};
 use crate::{
     config,
     emit::emit,
-    filter,
+    filter, log,
     maps::{self, THREADS},
     task::Task,
 };
@@ -27,11 +27,14 @@ pub fn on_fork(parent: Task, child: Task) -> Option<()> {
     }
     if let Some(stale) = Account::under(tid) {
         crate::emit::count(Stat::TidReused);
+        log::account_of_another(tid, child.tgid());
         stale.close(None, now);
         let _ = THREADS.remove(tid);
     }
     // It is ready at once: `wake_up_new_task` follows without an event that the ledger sees.
-    open(child, &Opening { tid, state: state::RUNQ_WAKE, flags: flags::BORN_INSIDE, at_ns: now })?;
+    let account =
+        open(child, &Opening { tid, state: state::RUNQ_WAKE, flags: flags::BORN_INSIDE, at_ns: now })?;
+    log::account_of_a_created_thread(account.shown());
     if !is_thread {
         tell(event_kind::FORK, child, Some(parent), now);
     }
@@ -69,7 +72,9 @@ fn open_if_expected(task: Task, tid: u32, now: u64) -> Option<Account> {
     if !filter::is_listed(task, ns_tid, ns_tgid) {
         return None;
     }
-    open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now })
+    let account = open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now })?;
+    log::account_at_exec(account.shown());
+    Some(account)
 }
 
 /// Closes the accounts of the thread under its old tid and of the leader that it replaces, and opens one under the new
@@ -86,7 +91,11 @@ fn moved_to_leader(task: Task, old_tid: u32, tid: u32, now: u64) {
         leader.close(None, now);
         let _ = THREADS.remove(tid);
     }
-    let _ = open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now });
+    if let Some(account) =
+        open(task, &Opening { tid, state: state::ON_CPU, flags: flags::BORN_INSIDE, at_ns: now })
+    {
+        log::account_of_a_new_leader(account.shown(), old_tid);
+    }
 }
 
 #[inline(always)]

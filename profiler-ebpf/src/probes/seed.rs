@@ -10,7 +10,7 @@
 use profiler_common::{ledger::flags, state};
 
 use super::ledger::{Account, Opening, TASK_DEAD, now_ns, open};
-use crate::{classify::classify, filter, maps, task::Task, wait::Wait};
+use crate::{classify::classify, filter, log, maps, task::Task, wait::Wait};
 
 /// Opens the account of one thread if it is a target, or looks again at the one that it has.
 #[inline(always)]
@@ -33,7 +33,9 @@ pub fn on_task(task: Task) -> Option<()> {
         return None;
     }
     let state = present_state(task);
-    open(task, &Opening { tid, state, flags: flags::STATE_IS_A_GUESS, at_ns: now_ns() }).map(|_| ())
+    let account = open(task, &Opening { tid, state, flags: flags::STATE_IS_A_GUESS, at_ns: now_ns() })?;
+    log::account_of_a_present_thread(account.shown());
+    Some(())
 }
 
 #[inline(always)]

@@ -13,6 +13,7 @@ mod waits_in;
 mod stacks;
 mod hot;
 mod requests;
+mod wait_times;
 mod kernel_paths;
 mod lock_kinds;
 mod locks;
@@ -39,6 +40,7 @@ pub use quality::{Loss, StackEnds, Trust, counted};
 pub use requests::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
 pub use stacks::{FunctionTime, StackTime, Stacks};
 pub use verdict::{Confidence, Verdict};
+pub use wait_times::WaitRow;
 pub use wakers::{Chain, Edge, Wakers};
 
 use self::shares::Shares;
@@ -54,6 +56,8 @@ pub struct Report<'a> {
     /// Busiest first.
     pub threads: Vec<ThreadAccount>,
     pub cross_check: Option<CrossCheck>,
+    /// How long waits lasted.
+    pub wait_times: Vec<WaitRow>,
     pub stacks: Stacks,
     pub hot: Hot,
     pub disks: Disks<'a>,
@@ -96,6 +100,7 @@ impl<'a> Report<'a> {
             cost: CostRatios::of(recording),
             threads: ledger::busiest_first(threads),
             cross_check,
+            wait_times: wait_times::rows(recording),
             ledger,
             hot,
             disks,

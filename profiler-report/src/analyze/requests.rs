@@ -170,7 +170,9 @@ fn row(parts: &[&Requests]) -> Option<DiskRow> {
     let sum =
         |field: fn(&Requests) -> u64| parts.iter().fold(0_u64, |sum, part| sum.saturating_add(field(part)));
     let histogram = |field: fn(&Requests) -> &Vec<(u32, u32)>| {
-        Quantiles::of(parts.iter().flat_map(|part| field(part).iter().copied()))
+        Quantiles::of(
+            parts.iter().flat_map(|part| field(part)).map(|&(bucket, count)| (bucket, u64::from(count))),
+        )
     };
     let of_target =
         parts.iter().filter(|part| part.of_target).fold(0_u64, |sum, part| sum.saturating_add(part.count));
@@ -194,10 +196,10 @@ fn row(parts: &[&Requests]) -> Option<DiskRow> {
 
 impl Quantiles {
     /// Of histograms that are laid over each other.
-    pub fn of(filled: impl Iterator<Item = (u32, u32)>) -> Self {
+    pub fn of(filled: impl Iterator<Item = (u32, u64)>) -> Self {
         let mut buckets: BTreeMap<u32, u64> = BTreeMap::new();
         for (bucket, count) in filled {
-            super::add(buckets.entry(bucket).or_default(), u64::from(count));
+            super::add(buckets.entry(bucket).or_default(), count);
         }
         let all: u64 = buckets.values().sum();
         let at = |share: f64| quantile(&buckets, share * all as f64);

@@ -8,7 +8,7 @@ use super::sum::{Keyed, Sum};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WaitTimes {
-    /// A code of `profiler_common::wait_times`.
+    /// Index into `profiler_common::wait_times::GROUPS`.
     pub group: u32,
     /// (bucket of `profiler_common::histogram`, waits), those that are not empty, in order.
     pub buckets: Vec<(u32, u64)>,

@@ -14,6 +14,8 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
+use profiler_common::state::Group;
+
 use self::block_io::BlockIoJson;
 use self::locks::LocksJson;
 use self::verdict::{MachineJson, VerdictJson};
@@ -21,7 +23,8 @@ use self::windows::{StretchJson, WindowJson, stretches, windows};
 use super::frame_text::is_unsafe;
 use super::{Render, state_name};
 use crate::analyze::{
-    Account, CrossCheck, ProcessAccount, Report, StackEnds, StackTime, Stacks, StateTime, ThreadAccount,
+    Account, CrossCheck, ProcessAccount, Quantiles, Report, StackEnds, StackTime, Stacks, StateTime,
+    ThreadAccount, WaitRow,
 };
 use crate::recording::{Broken, Debuginfod, Detail, Part};
 
@@ -112,6 +115,7 @@ struct Document<'a> {
     ledger: LedgerJson<'a>,
     windows: Vec<WindowJson>,
     verdict_changes: Vec<StretchJson>,
+    wait_times: Vec<WaitTimesJson>,
     processes: Vec<ProcessJson<'a>>,
     threads: Vec<ThreadJson<'a>>,
     stacks: StacksJson<'a>,
@@ -121,6 +125,42 @@ struct Document<'a> {
     quality: QualityJson<'a>,
     cost: CostJson<'a>,
     verdict: VerdictJson<'a>,
+}
+
+/// How long finished waits of one group lasted.
+#[derive(Serialize)]
+struct WaitTimesJson {
+    group: &'static str,
+    waits: u64,
+    p50_seconds: f64,
+    p90_seconds: f64,
+    p99_seconds: f64,
+    p999_seconds: f64,
+}
+
+impl WaitTimesJson {
+    fn of(row: &WaitRow) -> Self {
+        let group = match row.group {
+            Group::Cpu => "cpu",
+            Group::RunQueue => "run_queue",
+            Group::Disk => "disk",
+            Group::Lock => "lock",
+            Group::Net => "network",
+            Group::Ipc => "ipc",
+            Group::Memory => "memory",
+            Group::Idle => "idle",
+            Group::Unknown => "unknown",
+        };
+        let Quantiles { p50, p90, p99, p999 } = row.quantiles;
+        Self {
+            group,
+            waits: row.waits,
+            p50_seconds: p50 / 1e9,
+            p90_seconds: p90 / 1e9,
+            p99_seconds: p99 / 1e9,
+            p999_seconds: p999 / 1e9,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -300,6 +340,7 @@ impl<'a> Document<'a> {
             ledger: LedgerJson::of(report),
             windows: windows(&report.course),
             verdict_changes: stretches(&report.course),
+            wait_times: report.wait_times.iter().map(WaitTimesJson::of).collect(),
             processes: report.processes.iter().map(|process| ProcessJson::of(report, process)).collect(),
             threads: report.threads.iter().map(|thread| ThreadJson::of(report, thread)).collect(),
             stacks: StacksJson::of(&report.stacks, &report.ledger.account),

@@ -18,7 +18,7 @@ use crate::recording::{
     BlockIo, Broken, Budget, Cost, CpuTime, Detail, DetailStep, Device, Disk, DiskCounters, DiskWait,
     FileWait, Frame, KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process,
     ProcessIo, ProgramCost, Quality, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter,
-    Thread, ThreadSum,
+    Thread, ThreadSum, WaitTimes,
 };
 
 const MS: u64 = 1_000_000;
@@ -47,6 +47,7 @@ pub fn example() -> Span {
         names: frames().iter().map(|(_, functions)| names(functions)).collect(),
         stacks: stacks(),
         samples: samples(),
+        wait_times: wait_times(),
         block_io: block_io(),
         locks: Locks { followed: true, kernel_followed: true, ..Locks::default() },
         machine: machine(),
@@ -175,6 +176,14 @@ fn samples() -> Vec<Sample> {
         sample(0, state::POLL, 4, 180.0, 10),
         sample(1, state::UNKNOWN, 3, 90.0, 10),
         sample(2, state::NET_RECV, 5, 240.0, 10),
+    ]
+}
+
+/// 1,100 waits for a CPU of 10 µs, and 3 of the 300 fsyncs took 100 ms, the others 9 ms.
+fn wait_times() -> Vec<WaitTimes> {
+    vec![
+        WaitTimes { group: 0, buckets: vec![(bucket(10_000), 1_100)] },
+        WaitTimes { group: 1, buckets: vec![(bucket(9_000_000), 297), (bucket(100_000_000), 3)] },
     ]
 }
 

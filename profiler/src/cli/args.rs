@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
@@ -74,7 +74,7 @@ pub struct Record {
     pub max_overhead: f64,
 
     /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads have an account and fewer
-    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 140 KiB of it in any case.
+    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 150 KiB of it in any case.
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 
@@ -93,9 +93,10 @@ pub struct Record {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say on stderr what is being done and how long it took.
-    #[arg(short, long)]
-    pub verbose: bool,
+    /// Say on stderr what is being done and how long it took; given twice, also what the kernel programs do: which threads get an
+    /// account and why, and what there was to see of a wait without a reason.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
 
     /// Record this command from its first instruction, with its children. Its exit code becomes ours; under sudo it runs
     /// as the invoking user.

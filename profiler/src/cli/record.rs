@@ -51,6 +51,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         locks: args.locks == Switch::On,
         checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
+        kernel_log: args.verbose > 1,
         progress: !args.quiet,
         program_start,
         watch: None,
@@ -65,7 +66,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     let report = Report::over_time(&recording, &span);
     plan.write(&recording, &report)?;
     session::restore_signals();
-    if args.verbose {
+    if args.verbose > 0 {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
     }
     if !args.quiet {

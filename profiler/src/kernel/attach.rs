@@ -7,12 +7,12 @@ use aya::{
     programs::{BtfTracePoint, ProgramError},
     util::nr_cpus,
 };
-use profiler_common::{config::Config, offsets::Offsets};
+use profiler_common::{config::Config, offsets::Offsets, wait_times::GROUPS};
 
 use super::{
     Settings,
     btf::Btf,
-    locks, offsets,
+    locks, log, offsets,
     requests::{self, Hooks},
 };
 
@@ -116,7 +116,9 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
         .map_max_entries("TARGETS", settings.thread_capacity)
         .map_max_entries("OWN_TIDS", if settings.config.locks == 0 { 1 } else { settings.thread_capacity })
         .map_max_entries("EVENTS", settings.ring_bytes)
-        .map_max_entries("CPU_SCRATCH", cpus as u32);
+        .map_max_entries("CPU_SCRATCH", cpus as u32)
+        .map_max_entries("AYA_LOGS", if config.log == 0 { log::NO_RING_BYTES } else { log::RING_BYTES })
+        .map_max_entries("WAIT_TIMES", if config.block_io_only == 0 { GROUPS.len() as u32 } else { 1 });
     for &(map, entries) in requests::MAPS {
         loader.map_max_entries(map, if hooks.is_some() { room(entries, settings) } else { 1 });
     }

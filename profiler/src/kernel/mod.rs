@@ -8,6 +8,7 @@ mod cost;
 mod iterate;
 mod keeper;
 mod locks;
+mod log;
 mod mappings;
 mod offsets;
 mod privileges;
@@ -17,6 +18,7 @@ mod signals;
 mod sys;
 mod syscalls;
 mod trial;
+mod wait_times;
 
 pub use attach::is_virtual_machine;
 pub use btf::{Btf, BtfError};
@@ -47,8 +49,10 @@ use profiler_common::{
 use attach::Loaded;
 use iterate::{Passes, Seeder};
 use locks::KernelLocks;
+use log::KernelLog;
 use requests::Requests;
 use sampler::Sampler;
+use wait_times::WaitTimes;
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -96,6 +100,9 @@ pub struct Kernel {
     requests: Option<Requests>,
     /// None where contention for the kernel's locks is not told.
     kernel_locks: Option<KernelLocks>,
+    wait_times: WaitTimes,
+    /// None where nobody asked for it.
+    log: Option<KernelLog>,
     skipped: Vec<String>,
 }
 
@@ -158,6 +165,8 @@ impl Kernel {
             };
         Ok(Self {
             kernel_locks,
+            wait_times: WaitTimes::new(&mut ebpf)?,
+            log: (settings.config.log != 0).then(|| KernelLog::new(&mut ebpf)).transpose()?,
             requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
             threads: take_map(&mut ebpf, "THREADS")?.try_into()?,
@@ -333,6 +342,24 @@ impl Kernel {
         }
     }
 
+    /// Gives each line of the programs' log that has arrived to `take`, if there is a log. Names from the targets are in it,
+    /// unescaped. Beyond some hundred a second lines are only counted.
+    pub fn drain_log(&mut self, take: impl FnMut(&str)) {
+        if let Some(log) = &mut self.log {
+            log.drain(take);
+        }
+    }
+
+    /// How many lines of the log were not given out: there were too many of them, or the ring was full.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn log_lines_lost(&self) -> Result<u64> {
+        let Some(log) = &self.log else { return Ok(0) };
+        let (arrived, beyond) = log.counts();
+        Ok(self.counted(&[Stat::LogLines])?.saturating_sub(arrived) + beyond)
+    }
+
     /// All accounts that are open.
     ///
     /// # Errors
@@ -415,6 +442,14 @@ impl Kernel {
     /// The kernel refuses to read the map.
     pub fn kernel_locks(&self) -> Result<Option<Vec<(KernelLockKey, KernelLockWaits)>>> {
         self.kernel_locks.as_ref().map(KernelLocks::sums).transpose()
+    }
+
+    /// How long the waits of recorded threads lasted that ended since the last call, by group.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn wait_times(&mut self) -> Result<Vec<wait_times::Counts>> {
+        self.wait_times.gained()
     }
 
     /// A thread's waits are told of each time that they add up to this much from now on.

@@ -10,15 +10,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use profiler_common::ledger::{ThreadRecord, flags};
+use profiler_common::{
+    histogram::BUCKETS,
+    ledger::{ThreadRecord, flags},
+};
 
 use super::{Finished, Session, Watch, checkpoint, counters, host};
 use crate::{
     collect::{Collector, Cut, Ending},
     kernel::MapMemory,
+    messages,
     process::ImageInfo,
 };
-use profiler_report::recording::{Budget, Cost, Followed, Meta, Module, ProcessIo, Quality, Recording};
+use profiler_report::recording::{
+    Budget, Cost, Followed, Meta, Module, ProcessIo, Quality, Recording, WaitTimes,
+};
 
 /// Added to what is saved before the end.
 const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \
@@ -131,6 +137,7 @@ impl Session {
         let collector = &self.collector;
         let block_io = self.disks.cut(sums, &submits, |inode, device| collector.file_path(inode, device));
         let kernel_locks = self.kernel.kernel_locks()?.unwrap_or_default();
+        let wait_times = wait_times(&self.kernel.wait_times()?);
         let machine = self.machine.cut(&self.collector.processes(), is_last);
         let (own_cpu_ns, rss_bytes) = self.usage.take()?;
         let (programs, measured_ns) = self.meter.take();
@@ -148,7 +155,7 @@ impl Session {
             at_ns,
             accounts,
             kernel_locks: self.kernel_locks.gained(kernel_locks),
-            wait_times: vec![],
+            wait_times,
             block_io,
             machine,
             quality,
@@ -176,6 +183,9 @@ impl Session {
         self.drain();
         self.first = None;
         self.progress.clear();
+        if let Some(line) = messages::kernel_lines_lost(self.kernel.log_lines_lost()?) {
+            eprintln!("{line}");
+        }
         let threads_unseen = counters::unseen(&accounts, self.target.tgids());
         self.meter.finish(|| self.kernel.program_runs())?;
         let mut last = self.read_cut(ended_at_ns, accounts, true)?;
@@ -259,6 +269,15 @@ impl Session {
         let tgids: BTreeSet<u32> = accounts.iter().map(|account| account.ns_tgid).collect();
         self.reads.since(tgids.into_iter(), |tgid| born.contains(&tgid))
     }
+}
+
+/// A row for each group that waited.
+fn wait_times(gained: &[[u64; BUCKETS]]) -> Vec<WaitTimes> {
+    let row = |(group, counts): (u32, &[u64; BUCKETS])| {
+        let buckets = (0_u32..).zip(counts.iter().copied()).filter(|&(_, waits)| waits > 0);
+        WaitTimes { group, buckets: buckets.collect() }
+    };
+    (0_u32..).zip(gained).map(row).filter(|row| !row.buckets.is_empty()).collect()
 }
 
 fn module(image: &ImageInfo) -> Module {

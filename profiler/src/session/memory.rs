@@ -3,6 +3,7 @@
 use profiler_common::{
     ledger::ThreadRecord,
     sample::{FIXED_BYTES, LARGE_ROOM, PAGE_BYTES},
+    wait_times::{GROUPS, WaitTimes},
 };
 
 use super::pacing::{AIM, MOST_CAPTURES};
@@ -14,8 +15,9 @@ const HASH_BYTES: u64 = 72;
 /// An account, with its entries in the maps of targets and of ids in other namespaces, which have the same capacity and 8 and 16
 /// bytes a value.
 const THREAD_BYTES: u64 = size_of::<ThreadRecord>() as u64 + HASH_BYTES + 8 + HASH_BYTES + 16 + HASH_BYTES;
-/// One CPU's part: a buffer for a large sample, and a ring of perf of 16 pages with its header.
-const CPU_BYTES: u64 = (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES) as u64;
+/// One CPU's part: a buffer for a large sample, a ring of perf of 16 pages with its header, and the histograms of waits.
+const CPU_BYTES: u64 =
+    (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES + GROUPS.len() * size_of::<WaitTimes>()) as u64;
 /// Maps of a fixed size and the programs themselves: some 0.9 MiB (docs/kernel-programs.md).
 const FIXED_MAPS_BYTES: u64 = 1 << 20;
 /// Maps of requests to block devices, if they are followed and have all the room that they want: 2.9 MiB. At half of the
@@ -58,7 +60,7 @@ pub fn sizes(demand: Demand) -> Sizes {
     let block_io_shift = block_io_shift(demand);
     let for_requests = if demand.block_io { BLOCK_IO_BYTES >> block_io_shift } else { 0 };
     let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES + for_requests;
-    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 8);
+    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 9);
     let most_threads = (left * 3 / 4 / THREAD_BYTES) as u32;
     let threads = demand.threads.min(most_threads).max(FEWEST_THREADS);
     let rest = left.saturating_sub(u64::from(threads) * THREAD_BYTES);
@@ -69,7 +71,7 @@ pub fn sizes(demand: Demand) -> Sizes {
 /// Requests have a sixteenth of the memory, or of what the CPUs' parts leave of it.
 fn block_io_shift(demand: Demand) -> u32 {
     let for_cpus = u64::from(demand.cpus) * CPU_BYTES + FIXED_MAPS_BYTES;
-    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 8);
+    let left = demand.most_bytes.saturating_sub(for_cpus).max(demand.most_bytes / 9);
     (0..6).find(|shift| BLOCK_IO_BYTES >> shift <= left / 12).unwrap_or(6)
 }
 

@@ -54,6 +54,7 @@ use crate::{
     collect::Collector,
     confine::{Needs, confine},
     kernel::{Kernel, MappingEvents},
+    messages,
     process::{Limits, Processes},
     symbolize,
 };
@@ -420,6 +421,7 @@ impl Session {
     fn drain(&mut self) {
         self.kernel.drain(|record| self.collector.take(record, &mut self.world));
         self.world.settle();
+        self.kernel.drain_log(|line| eprintln!("{}", messages::kernel_line(line)));
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
     pub needs: Needs,
+    /// What the kernel programs do is said on stderr, line by line.
+    pub kernel_log: bool,
     /// Progress on stderr.
     pub progress: bool,
     /// When the program started.
@@ -100,6 +102,7 @@ pub fn settings(options: &Options, target: &Resolved) -> Settings {
         own_tgid: host::initial_tgid(),
         captures_per_pass: pacing::MOST_CAPTURES,
         locks: u32::from(options.locks),
+        log: u32::from(options.kernel_log),
         ..Config::default()
     };
     let demand = Demand {

@@ -129,6 +129,7 @@ const ESSENTIAL: &[&str] = &[
     "live_doctor::each_check_is_told_and_a_machine_that_records_can",
     "live_failures::killed_profiler_leaves_nothing_attached",
     "live_failures::signals_while_attaching_disturb_nothing",
+    "live_log::the_log_tells_of_each_account_that_is_opened_and_why",
     "live_privileges::a_recording_profiler_has_given_up_what_it_does_not_need",
     "live_privileges::a_user_with_five_capabilities_records_another_users_process",
     "live_privileges::the_line_that_is_printed_for_setcap_is_enough",

@@ -14,6 +14,7 @@ mod request_rows;
 mod stacks;
 mod threads;
 mod verdict;
+mod wait_times;
 
 pub use disk_interval::DiskPage;
 
@@ -50,6 +51,7 @@ impl Render for Text {
         if !report.threads.is_empty() {
             course::write(report, &mut page);
             ledger::write(report, &mut page);
+            wait_times::write(report, &mut page);
             threads::write(report, &mut page);
             stacks::write(report, &mut page);
             locks::write(report, &mut page);
