@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use profiler_tests::document::write_section;
 use profiler_tests::harness::{attached_programs, with_budget};
 use profiler_tests::report::Report;
 use profiler_tests::running::{Running, wait_until};
 use profiler_tests::servers::Postgres;
 use tempfile::TempDir;
 
-use crate::bench::write_section;
-use crate::command::{self, Privilege, cargo, repository};
-use crate::run::target_directory;
+use crate::command::{self, Privilege, cargo, repository, target_directory};
 use crate::setup;
 
 const DOCUMENT: &str = "docs/faults.md";

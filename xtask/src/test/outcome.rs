@@ -19,6 +19,20 @@ impl Outcome {
     pub const PASSED: Self = Self::Ran { passed: 1, failed: 0 };
     /// A step that is one check, which did not hold.
     pub const FAILED: Self = Self::Ran { passed: 0, failed: 1 };
+
+    /// Both, as one step.
+    pub fn and(self, other: Self) -> Self {
+        let ((passed, failed), (more_passed, more_failed)) = (self.count(), other.count());
+        Self::Ran { passed: passed + more_passed, failed: failed + more_failed }
+    }
+
+    /// Checks that held, and those that did not.
+    fn count(&self) -> (u32, u32) {
+        match self {
+            Self::Ran { passed, failed } | Self::Partly { passed, failed, .. } => (*passed, *failed),
+            Self::Skipped(_) => (0, 0),
+        }
+    }
 }
 
 /// The steps so far.
@@ -38,12 +52,8 @@ impl Summary {
 
     /// Checks that held, and those that did not.
     fn count(&self) -> (u32, u32) {
-        self.rows.iter().fold((0, 0), |sum, (_, outcome, _)| match outcome {
-            Outcome::Ran { passed, failed } | Outcome::Partly { passed, failed, .. } => {
-                (sum.0 + passed, sum.1 + failed)
-            }
-            Outcome::Skipped(_) => sum,
-        })
+        let counts = self.rows.iter().map(|(_, outcome, _)| outcome.count());
+        counts.fold((0, 0), |sum, (passed, failed)| (sum.0 + passed, sum.1 + failed))
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::outcome::{Outcome, TestCount};
-use crate::command::{self, Privilege, cargo, repository, root_prefix};
-use crate::{fuzz, run, vm};
+use crate::command::{self, Privilege, cargo, repository, root_prefix, target_directory};
+use crate::{fuzz, vm};
 
 pub struct Step {
     pub name: &'static str,
@@ -56,7 +56,7 @@ fn clippy() -> Result<Outcome> {
         ["clippy", "--workspace", "--all-targets", "--exclude", "profiler-ebpf", "--", "-D", "warnings"];
     let kernel = ["clippy", "--package", "profiler-ebpf", "--lib", "--", "-D", "warnings"];
     // In the same target directory, so that the dependencies are checked once.
-    let folder = run::target_directory(&repository().join("Cargo.toml"))?;
+    let folder = target_directory(&repository().join("Cargo.toml"))?;
     let mut fuzz = cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
     fuzz.arg(folder).args(["--", "-D", "warnings"]);
     all([cargo(host), cargo(kernel), fuzz])
@@ -80,9 +80,13 @@ fn deny() -> Result<Outcome> {
 
 /// The kernel crate's pure parts too, on the host; its program is none there. The live tests have a step of their own.
 fn unit() -> Result<Outcome> {
-    let mut tests =
-        cargo(["test", "--no-fail-fast", "--package", "profiler-ebpf", "--package", "profiler-common"]);
-    count_tests(tests.args(["--package", "profiler", "--package", "xtask", "--lib", "--bins", "--tests"]))
+    let packages = ["profiler-ebpf", "profiler-common", "profiler", "profiler-lab", "xtask"];
+    let mut tests = cargo(["test", "--no-fail-fast"]);
+    tests
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["--lib", "--bins", "--tests"]);
+    let mut shared = cargo(["test", "--package", "profiler-tests", "--lib"]);
+    Ok(count_tests(&mut tests)?.and(count_tests(&mut shared)?))
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {
@@ -97,9 +101,9 @@ fn live() -> Result<Outcome> {
     }
     let prefix = root_prefix("to record in the live tests")?;
     command::run(&mut cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]))?;
-    let profiler = run::target_directory(&repository().join("Cargo.toml"))?.join("debug/profiler");
+    let profiler = target_directory(&repository().join("Cargo.toml"))?.join("debug/profiler");
     // One at a time: they measure time, and would measure each other.
-    let mut tests = cargo(["test", "--no-fail-fast", "--package", "profiler-tests"]);
+    let mut tests = cargo(["test", "--no-fail-fast", "--package", "profiler-tests", "--test", "*"]);
     if !prefix.is_empty() {
         // Built by the user, run by root, so that the target directory stays the user's.
         tests.args(["--config", &format!("target.'cfg(all())'.runner={}", serde_json::to_string(&prefix)?)]);

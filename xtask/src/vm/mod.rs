@@ -26,8 +26,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use profiler_tests::document::write_section;
 
-use crate::bench::write_section;
 use crate::command::{self, repository};
 use crate::test;
 use emulator::Emulator;

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::command::{self, answer, cargo, repository};
-use crate::run::target_directory;
+use crate::command::{self, answer, cargo, repository, target_directory};
 
 /// A test of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::command::{self, cargo, repository};
-use crate::run::target_directory;
+use profiler_tests::command::{self, cargo, repository, target_directory};
 
 const BENCH: &str = "profiler/benches/unwind.rs";
 

@@ -8,8 +8,8 @@ use profiler_tests::harness::attached_programs;
 use profiler_tests::report::Report;
 use profiler_tests::running::{Running, wait_until};
 
-use crate::bench::Bench;
-use crate::bench::usage::{most_resident_bytes, own_bytes, programs_percent, run_ns};
+use crate::Bench;
+use crate::usage::{most_resident_bytes, own_bytes, programs_percent, run_ns};
 
 /// Time over which CPU time is measured.
 const WINDOW: Duration = Duration::from_secs(3);

@@ -12,9 +12,9 @@ use profiler_tests::servers::{Postgres, process_and_children};
 
 use serde_json::Value;
 
-use crate::bench::Bench;
-use crate::bench::rounds::{Series, table};
-use crate::bench::usage::run_ns;
+use crate::Bench;
+use crate::rounds::{Series, table};
+use crate::usage::run_ns;
 
 /// Time over which the profiler's own CPU time is measured.
 const WINDOW: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::outputs::Measured;
 use super::tools::{NO_TOOL, Tool};
 use super::{Row, UnderTool};
-use crate::bench::interval::bounds;
-use crate::bench::rounds::Series;
+use crate::interval::bounds;
+use crate::rounds::Series;
 
 const RATE: fn(&Measured) -> Option<f64> = |run| Some(run.rate);
 const P99: fn(&Measured) -> Option<f64> = |run| run.p99_ms;

@@ -1,4 +1,4 @@
-//! Running other programs: as the user, or as root with `sudo` where it must be.
+//! Running other programs: as the user, or as root with `sudo` where it must be. For the development tasks and the benchmarks.
 //!
 //! Everything that is run with an effect is printed first, so that its output has a heading.
 
@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's root.
 pub fn repository() -> &'static Path {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask)
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests)
 }
 
 /// `cargo`, the one that runs this task, in the repository's root.
@@ -39,6 +39,22 @@ pub fn run(command: &mut Command) -> Result<()> {
 pub fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Where cargo builds this workspace.
+pub fn target_directory(manifest: &Path) -> Result<PathBuf> {
+    let metadata = metadata(manifest)?;
+    let folder =
+        metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
+    Ok(folder.into())
+}
+
+/// What cargo knows of a workspace, without its dependencies.
+pub fn metadata(manifest: &Path) -> Result<serde_json::Value> {
+    let mut ask = cargo(["metadata", "--format-version=1", "--no-deps", "--manifest-path"]);
+    let json =
+        answer(ask.arg(manifest)).with_context(|| format!("cargo cannot read {}", manifest.display()))?;
+    serde_json::from_str(&json).context("`cargo metadata` did not print JSON")
 }
 
 /// The command as one would type it: programs on the path by name, and the variables set for it in front. A script

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, ensure};
 use profiler_tests::harness::attached_programs;
 use profiler_tests::running::{Running, run, wait_until};
 
-use crate::bench::Bench;
-use crate::bench::rounds::{Series, table};
-use crate::bench::usage::most_resident_bytes;
+use crate::Bench;
+use crate::rounds::{Series, table};
+use crate::usage::most_resident_bytes;
 
 /// To compile and link the program.
 const TO_MAKE: Duration = Duration::from_secs(600);

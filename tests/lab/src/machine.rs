@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::thread::available_parallelism;
 
-use crate::command::answer;
+use profiler_tests::command::answer;
 
 /// A line about the machine and how busy it is now. To be asked before anything is measured.
 pub fn machine() -> String {

@@ -1,9 +1,19 @@
-//! The document of the benchmarks: prose by hand, and between two marks what a benchmark wrote last.
+//! Documents with measured parts: prose by hand, and between two marks what a benchmark or a row of kernels wrote last.
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// Puts a section into a document, between its marks.
+pub fn write_section(path: &Path, name: &str, section: &str) -> Result<()> {
+    let document = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let document = with_section(&document, name, section)?;
+    fs::write(path, document).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// The document with the section `name` replaced. The marks must be there: their place is a decision of the prose.
-pub fn with_section(document: &str, name: &str, section: &str) -> Result<String> {
+fn with_section(document: &str, name: &str, section: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
     let (before, rest) =
         document.split_once(&begin).with_context(|| format!("the document has no `{begin}`"))?;

@@ -16,7 +16,7 @@ use self::recorded::{COLUMNS, Cost};
 use super::overhead::UnderPgbench;
 use super::rounds::Series;
 use super::{Bench, Section};
-use crate::command::repository;
+use profiler_tests::command::repository;
 
 const PLOT: &str = "docs/overhead-growth.svg";
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::sampled::{Frame, plain};
-use crate::command;
+use profiler_tests::command;
 
 /// Symbols of a set of files.
 #[derive(Debug, Default)]

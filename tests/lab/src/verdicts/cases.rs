@@ -6,7 +6,7 @@ use profiler_tests::servers::command;
 
 use super::places::{DirtyLimit, Forget, Group};
 use super::scenes::{Scene, disk, fio, go, installed, java, nginx, postgres, python, redis};
-use crate::bench::Bench;
+use crate::Bench;
 
 /// A case.
 pub struct Case {

@@ -22,7 +22,7 @@ use self::programs::{PROGRAMS, Program};
 use self::record::{Both, Recorded};
 use self::sampled::{Sampled, Stack};
 use super::{Bench, Section, machine};
-use crate::command;
+use profiler_tests::command;
 
 /// One program's result, or why there is none.
 struct Row {

@@ -18,7 +18,7 @@ use super::programs::Started;
 use super::sampled::Sampled;
 use super::symbols::Symbols;
 use super::{folded, perf_script};
-use crate::bench::Bench;
+use crate::Bench;
 
 /// Length of a recording. perf writes 64 KiB a sample.
 pub const SECONDS: &str = "10";

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::compare::Comparison;
 use super::{Judged, Row, Whole};
-use crate::command::repository;
+use profiler_tests::command::repository;
 
 /// Share of the stacks that must reach a thread's entry.
 const WHOLE: f64 = 0.995;

@@ -10,8 +10,8 @@ use profiler_tests::servers::{command, text};
 use super::held::Held;
 use super::outputs::{self, Measured, rate};
 use super::workloads::{Load, Ready};
-use crate::bench::Bench;
-use crate::command::repository;
+use crate::Bench;
+use profiler_tests::command::repository;
 
 /// To lay out fio's file.
 const TO_PREPARE: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use anyhow::{Result, ensure};
 use profiler_tests::running::{Running, Workload, run};
 use profiler_tests::servers::{self, Postgres, command, process_and_children, program, text};
 
-use crate::bench::Bench;
-use crate::command::{on_path, repository};
+use crate::Bench;
+use profiler_tests::command::{on_path, repository};
 
 /// What runs, and the processes of it that are recorded. It ends when this is dropped.
 pub struct Scene {

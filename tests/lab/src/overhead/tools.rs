@@ -12,8 +12,8 @@ use profiler_tests::report::Report;
 use profiler_tests::running::{Finished, Running};
 
 use super::empty::Empty;
-use crate::bench::Bench;
-use crate::command;
+use crate::Bench;
+use profiler_tests::command;
 
 /// Something that is attached while a workload runs.
 pub struct Tool {

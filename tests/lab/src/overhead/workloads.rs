@@ -10,8 +10,8 @@ use anyhow::Result;
 use super::commands;
 use super::outputs::Measured;
 use super::servers;
-use crate::bench::Bench;
-use crate::command;
+use crate::Bench;
+use profiler_tests::command;
 
 /// What is measured under each tool.
 pub struct Workload {

@@ -15,19 +15,17 @@ mod rounds;
 mod interval;
 mod usage;
 mod machine;
-mod document;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
+use profiler_tests::command::{self, Privilege, cargo, repository, target_directory};
+use profiler_tests::document::write_section;
 use profiler_tests::harness::with_budget;
 use profiler_tests::running::Workload;
 use tempfile::TempDir;
-
-use crate::command::{self, Privilege, cargo, repository};
-use crate::run::target_directory;
 
 /// A part of a document: the name in its marks, and its text.
 type Section = (&'static str, String);
@@ -58,8 +56,9 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "verdicts", document: "docs/verdicts.md", run: |bench| Ok(verdicts::verdicts(bench)) },
 ];
 
-#[derive(clap::Args)]
-pub struct Args {
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Benchmarks of profiler")]
+struct Args {
     /// Which: overhead, storm, self, growth, latency, disks, futexes, stacks, verdicts; without a name all of them
     names: Vec<String>,
     /// How often each variant is measured
@@ -74,7 +73,7 @@ pub struct Args {
 }
 
 /// What each benchmark needs.
-pub struct Bench {
+struct Bench {
     /// Where the workloads are.
     directory: PathBuf,
     profiler: PathBuf,
@@ -107,8 +106,18 @@ impl Bench {
     }
 }
 
+fn main() -> ExitCode {
+    match bench(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Builds the release, runs the benchmarks that were named, prints their sections and puts them into the document.
-pub fn bench(args: &Args) -> Result<()> {
+fn bench(args: &Args) -> Result<()> {
     let chosen = chosen(&args.names)?;
     if command::privilege() != Privilege::Root {
         bail!("benchmarks load kernel programs\n  try: run this command as root");
@@ -147,15 +156,9 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     let find = |name: &String| {
         let known = BENCHMARKS.iter().find(|known| known.name == name);
         known.copied().with_context(|| {
-            format!("no benchmark `{name}`\n  try: overhead, storm, self, growth, stacks or verdicts")
+            let all: Vec<_> = BENCHMARKS.iter().map(|known| known.name).collect();
+            format!("no benchmark `{name}`\n  try: {}", all.join(", "))
         })
     };
     names.iter().map(find).collect()
-}
-
-/// Puts a section into a document, between its marks.
-pub fn write_section(path: &Path, name: &str, section: &str) -> Result<()> {
-    let document = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let document = document::with_section(&document, name, section)?;
-    fs::write(path, document).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Bench;
 use super::rounds::Series;
-use crate::bench::verdicts::disk;
+use crate::verdicts::disk;
 
 /// Sizes of reads, by fio's names.
 const SIZES: [&str; 3] = ["4k", "64k", "1m"];

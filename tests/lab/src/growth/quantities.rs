@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use profiler_tests::running::Running;
 
 use super::recorded::{Cost, recorded};
-use crate::bench::Bench;
-use crate::bench::overhead::{UnderPgbench, pgbench_rate};
+use crate::Bench;
+use crate::overhead::{UnderPgbench, pgbench_rate};
 
 /// Something that there may be much of.
 pub struct Quantity {

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use profiler_tests::running::{Running, Workload};
 use profiler_tests::servers::{self, Postgres};
 
-use crate::bench::Bench;
-use crate::command::{self, repository};
+use crate::Bench;
+use profiler_tests::command::{self, repository};
 
 /// A program to record.
 pub struct Program {

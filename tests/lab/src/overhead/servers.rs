@@ -11,7 +11,7 @@ use profiler_tests::servers::{self, Postgres, command, process_and_children, pro
 
 use super::outputs::{self, Measured};
 use super::workloads::{Load, Ready};
-use crate::bench::Bench;
+use crate::Bench;
 
 /// The slowest load under the slowest tool.
 const TO_END: Duration = Duration::from_secs(120);
