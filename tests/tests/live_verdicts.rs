@@ -2,13 +2,14 @@
 
 use profiler_tests::harness::Live;
 use profiler_tests::report::{Report, check_closed, check_near};
+use profiler_tests::slow_disk::SlowDisk;
 use serde_json::Value;
 
 /// Records a case of the workload `verdict` for three seconds.
 #[track_caller]
 fn record(live: &Live, case: &str) -> Report {
-    let disk = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk");
-    let workload = live.workload("verdict", &[case, &disk.path().to_string_lossy()]);
+    let disk = SlowDisk::new(env!("CARGO_TARGET_TMPDIR").as_ref()).expect("a disk of known delay");
+    let workload = live.workload("verdict", &[case, &disk.place().to_string_lossy()]);
     let report = live.record(&["-p", &workload.pid().to_string(), "-d", "3"]);
     check_closed(&report);
     report
