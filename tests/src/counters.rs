@@ -10,8 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::report::{Report, check_near};
+
 /// Time between two readings. The counters are taken as linear in between, so the error at each edge is a part of this.
-const PERIOD: Duration = Duration::from_millis(20);
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// How wrong the counters can be at an edge: the kernel brings those of a running thread up to date at its tick, which is 10 ms at the
+/// longest, and adds a wait for a CPU when it ends.
+pub const EDGE_SECONDS: f64 = 0.01;
+
+/// The strongest niceness: beside others that are busy, the readings are to be no later than the kernel's own.
+const STRONGEST: libc::c_int = -20;
 
 /// What the kernel has counted for a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,6 +28,13 @@ pub struct Counters {
     pub run_seconds: f64,
     /// Ready for a CPU without one.
     pub run_queue_seconds: f64,
+}
+
+impl Counters {
+    /// Neither on a CPU nor ready for one, of a time that the thread was there for.
+    pub fn blocked_seconds(&self, whole: f64) -> f64 {
+        whole - self.run_seconds - self.run_queue_seconds
+    }
 }
 
 /// The counters of a thread at one moment.
@@ -49,6 +65,8 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let reader = thread::spawn(move || {
+            // SAFETY: the call takes numbers; zero is the thread that calls. Without the privilege it stays as it is.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, STRONGEST) };
             let mut readings = Readings::new();
             while !stopped.load(Ordering::Relaxed) {
                 read_processes(&pids, &mut readings);
@@ -75,6 +93,16 @@ impl Watched {
             Counters { run_seconds: (to.0 - from.0) / 1e9, run_queue_seconds: (to.1 - from.1) / 1e9 }
         };
         self.0.iter().map(|(tid, readings)| (*tid, used(readings))).collect()
+    }
+
+    /// A thread was blocked in this state alone, for as long as the kernel counts it neither as running nor as ready: ±1 %, and what
+    /// the counters may be wrong by at each edge.
+    #[track_caller]
+    pub fn check_blocked(&self, report: &Report, tid: u32, state: &str) {
+        let (thread, counted) = (report.thread(tid), self.between(report.interval_unix_ns())[&tid]);
+        let expected = counted.blocked_seconds(report.elapsed());
+        let tolerance = 0.01 * report.elapsed() + 2.0 * EDGE_SECONDS;
+        check_near(&format!("`{state}` of thread {tid}"), thread.seconds(state), expected, tolerance);
     }
 
     /// The sum of that over all threads.
