@@ -39,7 +39,7 @@ enum Task {
     Bench(bench::Args),
     /// Run the live tests on other kernels, in QEMU
     Vm(vm::Args),
-    /// Record a server for an hour, and fail if the profiler's memory grows
+    /// What takes too long for every change: all kernels, long tests, more fuzzing, an hour's recording
     Nightly(nightly::Args),
 }
 

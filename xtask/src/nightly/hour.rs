@@ -1,10 +1,10 @@
-//! `cargo xtask nightly`: an hour's recording of a server, whose memory must stay flat.
+//! An hour's recording of a server, whose memory must stay flat.
 //!
 //! In: a private postgres under load, and the profiler beside it, looked at from outside: its resident memory in `/proc`, and the
 //! memory of its maps as the kernel accounts it. Out: a table in docs/faults.md, and a failure if either has grown.
 
 use std::fmt::Write as _;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -17,7 +17,7 @@ use profiler_tests::servers::Postgres;
 use tempfile::TempDir;
 
 use crate::command::{self, Privilege, cargo, repository, target_directory};
-use crate::setup;
+use crate::test::Outcome;
 
 const DOCUMENT: &str = "docs/faults.md";
 /// How often the memory is looked at.
@@ -34,13 +34,6 @@ const TO_ATTACH: Duration = Duration::from_secs(20);
 const TO_END: Duration = Duration::from_secs(120);
 const MIB: f64 = 1024.0 * 1024.0;
 
-#[derive(clap::Args)]
-pub struct Args {
-    /// Minutes to record for; the document is written for an hour and more alone
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..))]
-    minutes: u16,
-}
-
 /// What was seen at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Sample {
@@ -50,13 +43,12 @@ struct Sample {
 }
 
 /// Records, looks, judges.
-pub fn nightly(args: &Args) -> Result<ExitCode> {
+pub fn hour(minutes: u16) -> Result<Outcome> {
     if command::privilege() != Privilege::Root {
         bail!("recording loads kernel programs\n  try: run this command as root");
     }
-    setup::setup(setup::Wanted { tests: true, ..Default::default() })?;
     command::run(&mut cargo(["build", "--release", "--package", "profiler"]))?;
-    let length = Duration::from_secs(60 * u64::from(args.minutes));
+    let length = Duration::from_secs(60 * u64::from(minutes));
     let scratch = TempDir::with_prefix("profiler-nightly-")?;
     let json = scratch.path().join("out.json");
     let postgres = Postgres::start(scratch.path().join("postgres"));
@@ -72,7 +64,7 @@ pub fn nightly(args: &Args) -> Result<ExitCode> {
     }
     let has_grown = growth(later, |sample| sample.resident_mib) > MOST_GROWTH_MIB
         || growth(later, |sample| sample.kernel_mib) > MOST_KERNEL_GROWTH_MIB;
-    Ok(if has_grown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if has_grown { Outcome::FAILED } else { Outcome::PASSED })
 }
 
 /// Records a server with all that it forks, and takes samples until just before the recording's end: what comes after it is over soon.

@@ -12,9 +12,9 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::setup;
-pub use outcome::Outcome;
 use outcome::Summary;
-use steps::STEPS;
+pub use outcome::{Durations, Outcome};
+pub use steps::{Step, live_tests, step};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,20 +24,24 @@ pub struct Args {
 
 /// Sets up, runs the steps, prints the summary. Its last line is the count.
 pub fn test(args: &Args) -> Result<ExitCode> {
-    if let Some(unknown) = args.steps.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
-        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+    run(&steps::steps(), &args.steps)
+}
+
+/// The same for any list of steps: those that are named, or all.
+pub fn run(steps: &[Step], names: &[String]) -> Result<ExitCode> {
+    if let Some(unknown) = names.iter().find(|name| steps.iter().all(|step| step.name != **name)) {
+        let names: Vec<_> = steps.iter().map(|step| step.name).collect();
         bail!("there is no step `{unknown}`\n  try: {}", names.join(", "));
     }
-    setup::setup(setup::Wanted { tests: true, ..Default::default() })?;
     let mut summary = Summary::default();
-    let is_wanted = |step: &&steps::Step| {
-        let is_named = args.steps.iter().any(|name| name == step.name);
-        is_named || args.steps.is_empty()
-    };
-    for step in STEPS.iter().filter(is_wanted) {
+    let start = Instant::now();
+    setup::setup(setup::Wanted { tests: true, ..Default::default() })?;
+    summary.add("setup", Outcome::Ran { passed: 0, failed: 0 }, start.elapsed());
+    let is_wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
+    for step in steps.iter().filter(is_wanted) {
         eprintln!("\n== {}: {}", step.name, step.what);
         let start = Instant::now();
-        let outcome = (step.run)().unwrap_or_else(|error| {
+        let outcome = (step.run)(&mut summary.durations).unwrap_or_else(|error| {
             eprintln!("xtask: {error:#}");
             Outcome::FAILED
         });

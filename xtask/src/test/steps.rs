@@ -3,33 +3,42 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::outcome::{Outcome, TestCount};
+use super::outcome::{Durations, Outcome, TestCount};
 use crate::command::{self, Privilege, cargo, repository, root_prefix, target_directory};
 use crate::{fuzz, vm};
 
 pub struct Step {
     pub name: &'static str,
     pub what: &'static str,
-    pub run: fn() -> Result<Outcome>,
+    pub run: Box<dyn Fn(&mut Durations) -> Result<Outcome>>,
 }
 
-const fn step(name: &'static str, what: &'static str, run: fn() -> Result<Outcome>) -> Step {
-    Step { name, what, run }
+pub fn step(
+    name: &'static str,
+    what: &'static str,
+    run: impl Fn(&mut Durations) -> Result<Outcome> + 'static,
+) -> Step {
+    Step { name, what, run: Box::new(run) }
 }
 
-pub const STEPS: &[Step] = &[
-    step("fmt", "the code is formatted", fmt),
-    step("clippy", "no lint complains", clippy),
-    step("doc", "the documentation builds without a warning", doc),
-    step("deny", "licences and sources of the dependencies are allowed", deny),
-    step("unit", "unit and property tests", unit),
-    step("live", "live tests: real recordings, as root", live),
-    step("vm", "live tests on the newest, the oldest and a long-lived kernel, in QEMU", vm::step),
-    step("fuzz", "the fuzzer finds nothing in a minute", fuzz_for_a_minute),
-];
+/// Those of every change.
+pub fn steps() -> Vec<Step> {
+    vec![
+        step("fmt", "the code is formatted", |_| fmt()),
+        step("clippy", "no lint complains", |_| clippy()),
+        step("doc", "the documentation builds without a warning", |_| doc()),
+        step("deny", "licences and sources of the dependencies are allowed", |_| deny()),
+        step("build", "the programs and their tests", |_| build()),
+        step("unit", "unit and property tests", |_| unit()),
+        step("live", "live tests: real recordings, as root", |durations| live_tests(&[], durations)),
+        step("vm", "a few live tests on the oldest and the newest kernel, in QEMU", |_| vm::step()),
+        step("fuzz", "the fuzzer finds nothing in a minute", |_| fuzz_for_a_minute()),
+    ]
+}
 
 /// Runs all of them even if one fails; together they are one check.
 fn all(commands: impl IntoIterator<Item = Command>) -> Result<Outcome> {
@@ -78,23 +87,35 @@ fn deny() -> Result<Outcome> {
     all(["Cargo.toml", "fuzz/Cargo.toml"].map(check))
 }
 
+/// Everything that the steps below run, once.
+fn build() -> Result<Outcome> {
+    all([
+        cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]),
+        unit_tests(&["--no-run"]),
+        cargo(["test", "--no-run", "--package", "profiler-tests", "--lib", "--tests"]),
+    ])
+}
+
 /// The kernel crate's pure parts too, on the host; its program is none there. The live tests have a step of their own.
 fn unit() -> Result<Outcome> {
-    let packages = ["profiler-ebpf", "profiler-common", "profiler", "profiler-lab", "xtask"];
-    let mut tests = cargo(["test", "--no-fail-fast"]);
-    tests
-        .args(packages.iter().flat_map(|package| ["--package", package]))
-        .args(["--lib", "--bins", "--tests"]);
     let mut shared = cargo(["test", "--package", "profiler-tests", "--lib"]);
-    Ok(count_tests(&mut tests)?.and(count_tests(&mut shared)?))
+    Ok(count_tests(&mut unit_tests(&[]), None)?.and(&count_tests(&mut shared, None)?))
+}
+
+fn unit_tests(options: &[&str]) -> Command {
+    let packages = ["profiler-ebpf", "profiler-common", "profiler", "profiler-lab", "xtask"];
+    let mut tests = cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    tests.args(packages.iter().flat_map(|package| ["--package", package])).args(options);
+    tests
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {
     fuzz::fuzz(&fuzz::Args::all(60)).map(|()| Outcome::PASSED)
 }
 
-/// The tests that record need root. A machine that claims to run all tests (`CI=true`) must give it to them.
-fn live() -> Result<Outcome> {
+/// The tests that record need root. A machine that claims to run all tests (`CI=true`) must give it to them. `options` are those of
+/// the test programs.
+pub fn live_tests(options: &[&str], durations: &mut Durations) -> Result<Outcome> {
     let must_run = env::var("CI").is_ok_and(|value| value == "true");
     if command::privilege() == Privilege::None && !must_run {
         return Ok(Outcome::Skipped("recording needs root, and sudo is missing or wants a password".into()));
@@ -108,11 +129,12 @@ fn live() -> Result<Outcome> {
         // Built by the user, run by root, so that the target directory stays the user's.
         tests.args(["--config", &format!("target.'cfg(all())'.runner={}", serde_json::to_string(&prefix)?)]);
     }
-    count_tests(tests.args(["--", "--test-threads=1"]).env("PROFILER", profiler))
+    tests.args(["--", "--test-threads=1"]).args(options).env("PROFILER", profiler);
+    count_tests(&mut tests, Some(durations))
 }
 
-/// Runs `cargo test`, passes its output on, and counts the tests in it.
-fn count_tests(command: &mut Command) -> Result<Outcome> {
+/// Runs `cargo test`, passes its output on, and counts the tests in it; and takes their times, if they run one at a time.
+fn count_tests(command: &mut Command, mut durations: Option<&mut Durations>) -> Result<Outcome> {
     eprintln!("$ {}", command::shown(command));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let output = child.stdout.take().context("cargo's output is not connected")?;
@@ -121,6 +143,9 @@ fn count_tests(command: &mut Command) -> Result<Outcome> {
         let line = line.context("cannot read what the tests print")?;
         println!("{line}");
         count.see(&line);
+        if let Some(durations) = &mut durations {
+            count.time(&line, Instant::now(), durations);
+        }
     }
     Ok(count.outcome(child.wait().context("cannot wait for cargo")?.success()))
 }
