@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use profiler_tests::counters::{EDGE_SECONDS, Watch};
+use profiler_tests::counters::Watch;
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed, check_near, check_share};
 use profiler_tests::running::{Finished, Workload, run};
@@ -37,7 +37,7 @@ fn children_are_recorded_when_asked_for() {
         report.threads().filter(|thread| thread.tid() == thread.tgid() && thread.tgid() != shell.pid());
     let lives: Vec<_> = children.map(|thread| thread.elapsed()).collect();
     let (all, longest) = (lives.iter().sum::<f64>(), lives.iter().copied().fold(0.0, f64::max));
-    let waited = counted.blocked_seconds(report.elapsed()) - 2.0 * EDGE_SECONDS;
+    let waited = counted.blocked_seconds(report.elapsed()) - counted.tolerance();
     assert!(
         all <= report.elapsed() && all + longest >= waited,
         "{lives:?} s of lives, waited for {waited} s"
