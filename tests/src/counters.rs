@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::report::{Report, check_near};
-use crate::running::STRONGEST_NICENESS;
+use crate::running::run_before_others;
 
 /// Time between two readings.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -71,9 +71,7 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let reader = thread::spawn(move || {
-            // Beside others that are busy, no reading is to be late.
-            // SAFETY: the call takes numbers; zero is the thread that calls. Without the privilege it stays as it is.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, STRONGEST_NICENESS) };
+            run_before_others();
             let mut readings = Readings::new();
             while !stopped.load(Ordering::Relaxed) {
                 read_processes(&pids, &mut readings);

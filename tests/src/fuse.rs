@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::running::run_before_others;
+
 /// The name of the only file.
 const NAME: &str = "disk";
 const ROOT: u64 = 1;
@@ -104,6 +106,7 @@ fn c_string(text: &str) -> std::ffi::CString {
 
 /// Answers until the last who has the file open closes it.
 fn serve(mut device: File, mut content: Vec<u8>, delay: &Delay) {
+    run_before_others();
     let mut buffer = vec![0; PIECE + 2 * PAGE];
     loop {
         match device.read(&mut buffer) {

@@ -69,7 +69,7 @@ impl Live {
         Workload::start(directory(), name, arguments).expect("the workload gets ready")
     }
 
-    /// Starts one that gets the CPUs that it wants, whatever else the machine has to do.
+    /// Starts one that gets the CPUs that it wants before whatever else of this session runs.
     #[track_caller]
     pub fn urgent_workload(&self, name: &str, arguments: &[&str]) -> Workload {
         Workload::start_urgent(directory(), name, arguments).expect("the workload gets ready")

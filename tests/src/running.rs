@@ -18,7 +18,15 @@ use serde_json::Value;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// 88,761 parts of a CPU beside 1,024 of a usual thread (kernel/sched/core.c, `sched_prio_to_weight`).
-pub const STRONGEST_NICENESS: libc::c_int = -20;
+const STRONGEST_NICENESS: libc::c_int = -20;
+
+/// Lets the thread that calls run before all threads of the usual kind: a device that we play, or who reads counters, is not to wait
+/// for a CPU. It must not run for long. Without the privilege it stays as it is.
+pub fn run_before_others() {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the call reads one `sched_param`; zero is the thread that calls.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) };
+}
 
 /// A running workload, in a process group of its own. Dropping it kills the whole group.
 #[derive(Debug)]
@@ -36,8 +44,8 @@ impl Workload {
         Self::start_command(command)
     }
 
-    /// The same with the strongest niceness: it gets the CPUs that it wants, whatever else the machine has to do. For workloads whose
-    /// truth is what they wait for beside CPUs.
+    /// The same with the strongest niceness, for workloads whose truth is what they wait for beside CPUs: it gets those that it wants
+    /// before whatever else of its session runs. (Other sessions may be scheduled as groups of their own, beside which it counts for less.)
     pub fn start_urgent(directory: &Path, name: &str, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(directory.join(name));
         command.args(arguments);

@@ -13,8 +13,8 @@ use anyhow::{Result, bail};
 
 use crate::setup;
 use outcome::Summary;
-pub use outcome::{Durations, Outcome};
-pub use steps::{Step, live_tests, step};
+pub use outcome::Outcome;
+pub use steps::{Step, build_tests, live_tests, step};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::outcome::{Durations, Outcome, TestCount};
 use crate::command::{self, Privilege, cargo, repository, root_prefix, target_directory};
@@ -24,6 +25,9 @@ pub fn step(
 ) -> Step {
     Step { name, what, run: Box::new(run) }
 }
+
+/// The crate whose test programs are the live tests.
+const LIVE: &str = "profiler-tests";
 
 /// Those of every change.
 pub fn steps() -> Vec<Step> {
@@ -61,19 +65,19 @@ fn fmt() -> Result<Outcome> {
 /// The kernel crate's program compiles only for the BPF target, whose compiler brings no clippy; its library, which
 /// holds the logic, is linted for the host.
 fn clippy() -> Result<Outcome> {
-    let host =
-        ["clippy", "--workspace", "--all-targets", "--exclude", "profiler-ebpf", "--", "-D", "warnings"];
+    let mut host = workspace("clippy");
+    host.args(["--all-targets", "--", "-D", "warnings"]);
     let kernel = ["clippy", "--package", "profiler-ebpf", "--lib", "--", "-D", "warnings"];
     // In the same target directory, so that the dependencies are checked once.
     let folder = target_directory(&repository().join("Cargo.toml"))?;
     let mut fuzz = cargo(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
     fuzz.arg(folder).args(["--", "-D", "warnings"]);
-    all([cargo(host), cargo(kernel), fuzz])
+    all([host, cargo(kernel), fuzz])
 }
 
 fn doc() -> Result<Outcome> {
-    let mut doc = cargo(["doc", "--no-deps"]);
-    doc.env("RUSTDOCFLAGS", "-D warnings");
+    let mut doc = workspace("doc");
+    doc.arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings");
     all([doc])
 }
 
@@ -87,26 +91,42 @@ fn deny() -> Result<Outcome> {
     all(["Cargo.toml", "fuzz/Cargo.toml"].map(check))
 }
 
-/// Everything that the steps below run, once.
+/// A command of cargo's for the workspace's packages that are for the host.
+///
+/// Always all of them: which features a dependency is built with depends on which packages are named, and one that is built with two
+/// sets of features is built twice. (The first version of these steps named others in each, and built most of them three times.)
+fn workspace(command: &str) -> Command {
+    cargo([command, "--workspace", "--exclude", "profiler-ebpf"])
+}
+
+/// All tests but those of the documentation, with the programs that they run.
+pub fn build_tests() -> Command {
+    let mut build = workspace("test");
+    build.args(["--no-run", "--lib", "--bins", "--tests"]);
+    build
+}
+
+/// Options that name the test programs of some packages.
+fn test_programs(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let metadata = command::metadata(&repository().join("Cargo.toml"))?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata["packages"]).into_iter();
+    let wanted = packages.filter(|package| package["name"].as_str().is_some_and(&is_wanted));
+    let targets = wanted.flat_map(|package| list(&package["targets"]));
+    let tests = targets.filter(|target| list(&target["kind"]).iter().any(|kind| kind == "test"));
+    Ok(tests.filter_map(|test| Some(format!("--test={}", test["name"].as_str()?))).collect())
+}
+
 fn build() -> Result<Outcome> {
-    all([
-        cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]),
-        unit_tests(&["--no-run"]),
-        cargo(["test", "--no-run", "--package", "profiler-tests", "--lib", "--tests"]),
-    ])
+    all([build_tests()])
 }
 
 /// The kernel crate's pure parts too, on the host; its program is none there. The live tests have a step of their own.
 fn unit() -> Result<Outcome> {
-    let mut shared = cargo(["test", "--package", "profiler-tests", "--lib"]);
-    Ok(count_tests(&mut unit_tests(&[]), None)?.and(&count_tests(&mut shared, None)?))
-}
-
-fn unit_tests(options: &[&str]) -> Command {
-    let packages = ["profiler-ebpf", "profiler-common", "profiler", "profiler-lab", "xtask"];
-    let mut tests = cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    tests.args(packages.iter().flat_map(|package| ["--package", package])).args(options);
-    tests
+    let mut tests = workspace("test");
+    tests.args(["--no-fail-fast", "--lib", "--bins"]).args(test_programs(|package| package != LIVE)?);
+    let mut kernel = cargo(["test", "--package", "profiler-ebpf", "--lib"]);
+    Ok(count_tests(&mut tests, None)?.and(&count_tests(&mut kernel, None)?))
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {
@@ -121,10 +141,11 @@ pub fn live_tests(options: &[&str], durations: &mut Durations) -> Result<Outcome
         return Ok(Outcome::Skipped("recording needs root, and sudo is missing or wants a password".into()));
     }
     let prefix = root_prefix("to record in the live tests")?;
-    command::run(&mut cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]))?;
+    command::run(&mut build_tests())?;
     let profiler = target_directory(&repository().join("Cargo.toml"))?.join("debug/profiler");
     // One at a time: they measure time, and would measure each other.
-    let mut tests = cargo(["test", "--no-fail-fast", "--package", "profiler-tests", "--test", "*"]);
+    let mut tests = workspace("test");
+    tests.arg("--no-fail-fast").args(test_programs(|package| package == LIVE)?);
     if !prefix.is_empty() {
         // Built by the user, run by root, so that the target directory stays the user's.
         tests.args(["--config", &format!("target.'cfg(all())'.runner={}", serde_json::to_string(&prefix)?)]);
