@@ -12,8 +12,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::setup;
-use outcome::Summary;
 pub use outcome::Outcome;
+use outcome::Summary;
 pub use steps::{Step, build_tests, live_tests, step};
 
 #[derive(clap::Args)]
