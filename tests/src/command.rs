@@ -21,6 +21,16 @@ pub fn repository() -> &'static Path {
 pub fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).current_dir(repository());
+    // What the cargo that runs this program says of its package: some build scripts (that of `ring`) run again where these differ,
+    // so that this cargo and one that is called by hand would build after each other what the other has just built.
+    let is_of_package = |name: &OsStr| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|begin| name.as_encoded_bytes().starts_with(begin.as_bytes()))
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_package(name)) {
+        cargo.env_remove(name);
+    }
     cargo
 }
 

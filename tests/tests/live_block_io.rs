@@ -92,7 +92,9 @@ fn requests_are_as_many_as_the_kernel_counts() {
     assert_eq!((count, bytes), (after.reads - before.reads, after.read_bytes - before.read_bytes));
     let row = rows(&report, "devices").iter().find(|row| row["name"] == device.name()).expect("the device");
     assert_eq!(row["stacked"], true, "a loop device hands its requests on");
-    assert_eq!(report.0["block_io"]["disagreements"], serde_json::json!([]));
+    // Of other devices there may be, where others use them at the recording's edges.
+    let disagreements = report.0["block_io"]["disagreements"].to_string();
+    assert!(!disagreements.contains(device.name()), "{disagreements}");
 }
 
 /// Each direct read waits for the request that the thread has itself submitted: more than 97 % of the time does, as some reads are

@@ -1,7 +1,7 @@
 //! Waits for the disk: one whose delay is known, so that each request is waited for, however fast the machine's own disk is.
 
 use profiler_tests::harness::Live;
-use profiler_tests::report::{check_closed, check_main_reason, check_near};
+use profiler_tests::report::{check_closed, check_near};
 use profiler_tests::slow_disk::{DELAY, SlowDisk};
 
 fn slow_disk() -> SlowDisk {
@@ -26,8 +26,8 @@ fn direct_reads_are_disk_read() {
     );
 }
 
-/// All that the workload does besides using the CPU is waiting in `fdatasync`: no longer than by its own clock, and no less than the
-/// device takes for a write each time.
+/// What the workload spends in `fdatasync` it waits for the device, is on a CPU or ready for one: so it waits for no less than its own
+/// clock shows of these calls without the other two, and for no longer; and no less than the device takes for a write each time.
 #[test]
 fn syncs_are_fsync() {
     let Some(live) = Live::start() else { return };
@@ -35,12 +35,13 @@ fn syncs_are_fsync() {
     let truth = live.record_command("fsync_loop", &[&disk.place().to_string_lossy(), "2"]);
     let report = live.report();
     check_closed(&report);
-    check_main_reason(&report, "fsync");
     let (found, seconds) = (report.seconds("fsync"), number(&truth, "sync_seconds"));
-    let least = number(&truth, "syncs") * DELAY.as_secs_f64();
+    let in_device = number(&truth, "syncs") * DELAY.as_secs_f64();
+    let busy: f64 = report.threads().map(|thread| thread.busy_seconds()).sum();
+    let least = in_device.max(seconds - busy);
     assert!(
-        (0.99 * least..=seconds + 0.01).contains(&found),
-        "{found} s of {seconds} s in fdatasync, {least} s in writes"
+        (0.99 * least..=seconds).contains(&found),
+        "{found} s of {seconds} s in fdatasync, at least {least} s"
     );
 }
 

@@ -6,10 +6,13 @@
 mod outcome;
 mod steps;
 
-use std::process::ExitCode;
+use std::env;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::setup;
 pub use outcome::Outcome;
@@ -38,15 +41,55 @@ pub fn run(steps: &[Step], names: &[String]) -> Result<ExitCode> {
     setup::setup(setup::Wanted { tests: true, ..Default::default() })?;
     summary.add("setup", Outcome::Ran { passed: 0, failed: 0 }, start.elapsed());
     let is_wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
-    for step in steps.iter().filter(is_wanted) {
+    let mut wanted = steps.iter().filter(is_wanted).peekable();
+    let mut beside = None;
+    while let Some(step) = wanted.next() {
         eprintln!("\n== {}: {}", step.name, step.what);
+        if step.is_beside && wanted.peek().is_some() {
+            beside = Some(Beside::start(step)?);
+            continue;
+        }
         let start = Instant::now();
         let outcome = (step.run)(&mut summary.durations).unwrap_or_else(|error| {
             eprintln!("xtask: {error:#}");
             Outcome::FAILED
         });
         summary.add(step.name, outcome, start.elapsed());
+        if let Some(beside) = beside.take() {
+            let (name, start) = (beside.name, beside.started);
+            summary.add(name, beside.finish()?, start.elapsed());
+        }
     }
     println!("\n{summary}");
     Ok(if summary.is_failure() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A step in a process of its own, at the weakest niceness.
+struct Beside {
+    name: &'static str,
+    started: Instant,
+    child: Child,
+    output: File,
+}
+
+impl Beside {
+    fn start(step: &Step) -> Result<Self> {
+        eprintln!("xtask: beside the next step; what it says comes after that");
+        let output = tempfile::tempfile()?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(env::current_exe()?).args(["test", step.name]);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
+        let child = command.spawn().context("cannot run nice")?;
+        Ok(Self { name: step.name, started: Instant::now(), child, output })
+    }
+
+    /// Waits for its end, and passes on what it has said.
+    fn finish(mut self) -> Result<Outcome> {
+        let status = self.child.wait()?;
+        let mut said = String::new();
+        self.output.rewind()?;
+        self.output.read_to_string(&mut said)?;
+        println!("\n== what {} says\n{said}", self.name);
+        Ok(Outcome::of_summary(&said, self.name, status.success()))
+    }
 }

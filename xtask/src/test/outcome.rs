@@ -23,6 +23,28 @@ impl Outcome {
     /// A step that is one check, which did not hold.
     pub const FAILED: Self = Self::Ran { passed: 0, failed: 1 };
 
+    /// What a summary says of its only step.
+    pub fn of_summary(summary: &str, step: &str, succeeded: bool) -> Self {
+        let mut count = TestCount::default();
+        count.see(&format!(
+            "test result: x. {}",
+            summary.lines().last().unwrap_or_default().replace(", ", "; ")
+        ));
+        let row = summary
+            .lines()
+            .rev()
+            .find(|line| line.split_whitespace().next() == Some(step))
+            .unwrap_or_default();
+        let skipped = row.split_once("SKIPPED: ").map(|(_, why)| why.to_owned());
+        match (count.outcome(succeeded), skipped) {
+            (Self::Ran { passed, failed }, Some(skipped)) => Self::Partly { passed, failed, skipped },
+            (_, None) if succeeded && row.contains(" skipped ") => {
+                Self::Skipped(row.split_once(" s: ").map_or(row, |(_, why)| why).to_owned())
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Both, as one step.
     pub fn and(&self, other: &Self) -> Self {
         let ((passed, failed), (more_passed, more_failed)) = (self.count(), other.count());
@@ -223,5 +245,25 @@ all                  3.2 s
         summary.durations.0 = (0..20).map(|n| (format!("t{n}"), Duration::from_secs(n))).collect();
         let text = summary.to_string();
         assert!(text.starts_with("the slowest tests:\n   19.0 s  t19\n") && !text.contains("t9\n"), "{text}");
+    }
+
+    #[track_caller]
+    fn check_of_summary(outcome: Outcome, succeeded: bool) {
+        let mut summary = Summary::default();
+        summary.add("setup", Outcome::Ran { passed: 0, failed: 0 }, Duration::ZERO);
+        summary.add("vm", outcome.clone(), Duration::from_secs(7));
+        assert_eq!(Outcome::of_summary(&format!("$ something\n{summary}\n"), "vm", succeeded), outcome);
+    }
+
+    #[test]
+    fn what_a_summary_says_of_its_step_is_what_became_of_it() {
+        check_of_summary(Outcome::Ran { passed: 26, failed: 0 }, true);
+        check_of_summary(Outcome::Ran { passed: 25, failed: 1 }, false);
+        check_of_summary(
+            Outcome::Partly { passed: 13, failed: 0, skipped: "Linux 7.3: no such package".into() },
+            true,
+        );
+        check_of_summary(Outcome::Skipped("there is no apt-get".into()), true);
+        assert_eq!(Outcome::of_summary("error: killed", "vm", false), Outcome::FAILED);
     }
 }

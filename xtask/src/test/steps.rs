@@ -16,6 +16,14 @@ pub struct Step {
     pub name: &'static str,
     pub what: &'static str,
     pub run: Box<dyn Fn(&mut Durations) -> Result<Outcome>>,
+    /// Whether it goes on beside the step after it, in what that leaves of the CPUs.
+    pub is_beside: bool,
+}
+
+impl Step {
+    fn beside_the_next(self) -> Self {
+        Self { is_beside: true, ..self }
+    }
 }
 
 pub fn step(
@@ -23,7 +31,7 @@ pub fn step(
     what: &'static str,
     run: impl Fn(&mut Durations) -> Result<Outcome> + 'static,
 ) -> Step {
-    Step { name, what, run: Box::new(run) }
+    Step { name, what, run: Box::new(run), is_beside: false }
 }
 
 /// The crate whose test programs are the live tests.
@@ -38,8 +46,10 @@ pub fn steps() -> Vec<Step> {
         step("deny", "licences and sources of the dependencies are allowed", |_| deny()),
         step("build", "the programs and their tests", |_| build()),
         step("unit", "unit and property tests", |_| unit()),
+        // A guest's clock counts its instructions, so it may be slow; and live tests bear neighbours.
+        step("vm", "a few live tests on the oldest and the newest kernel, in QEMU", |_| vm::step())
+            .beside_the_next(),
         step("live", "live tests: real recordings, as root", |durations| live_tests(&[], durations)),
-        step("vm", "a few live tests on the oldest and the newest kernel, in QEMU", |_| vm::step()),
         step("fuzz", "the fuzzer finds nothing in a minute", |_| fuzz_for_a_minute()),
     ]
 }
