@@ -107,7 +107,7 @@ impl Watched {
             Counters {
                 run_seconds: middle(|reading| reading.run_ns),
                 run_queue_seconds: middle(|reading| reading.run_queue_ns),
-                uncertain_seconds: (width(from) + width(to)) / 2.0,
+                uncertain_seconds: f64::midpoint(width(from), width(to)),
             }
         };
         self.0.iter().map(|(tid, readings)| (*tid, used(readings))).collect()
@@ -188,27 +188,27 @@ mod tests {
 
     /// Nanoseconds of run time, of run-queue time, and how uncertain they are.
     #[track_caller]
-    fn check(interval: (u64, u64), expected: [f64; 3]) {
+    fn check(interval: (u64, u64), expected: [u64; 3]) {
         let readings =
             [reading(100, 10, 0), reading(200, 10, 0), reading(300, 60, 40), reading(400, 160, 40)];
         let counted = Watched(BTreeMap::from([(7, readings.to_vec())])).between(interval)[&7];
         let found = [counted.run_seconds, counted.run_queue_seconds, counted.uncertain_seconds];
-        assert_eq!(found.map(|seconds| (seconds * 1e9 * 1e3).round() / 1e3), expected);
+        assert_eq!(found.map(|seconds| (seconds * 1e9).round() as u64), expected);
     }
 
     #[test]
     fn an_edge_lies_between_two_readings() {
         // 10 to 60 and 0 to 40 at the first; 60 to 160 and 40 at the second.
-        check((250, 350), [75.0, 20.0, 95.0]);
+        check((250, 350), [75, 20, 95]);
     }
 
     #[test]
     fn a_wait_that_goes_on_is_in_the_next_reading_that_differs() {
-        check((150, 350), [75.0, 20.0, 95.0]);
+        check((150, 350), [75, 20, 95]);
     }
 
     #[test]
     fn outside_the_watch_counters_stand_still() {
-        check((450, 500), [0.0, 0.0, 0.0]);
+        check((450, 500), [0, 0, 0]);
     }
 }

@@ -47,7 +47,7 @@ fn read_by_turns(
         let mut source = File::from(unsafe { OwnedFd::from_raw_fd(CHANGING) });
         let (ready, started) = (run_queue.waited(), Instant::now());
         source.read_exact(&mut [0]).expect("a byte");
-        blocked[which] += started.elapsed().saturating_sub(run_queue.waited() - ready);
+        blocked[which] += started.elapsed().saturating_sub(run_queue.waited().saturating_sub(ready));
     }
     let [pipe, socket] = blocked.map(|time| time.as_secs_f64());
     println!("{{\"pipe_seconds\": {pipe}, \"socket_seconds\": {socket}}}");

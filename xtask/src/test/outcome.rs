@@ -248,22 +248,22 @@ all                  3.2 s
     }
 
     #[track_caller]
-    fn check_of_summary(outcome: Outcome, succeeded: bool) {
+    fn check_of_summary(outcome: &Outcome, succeeded: bool) {
         let mut summary = Summary::default();
         summary.add("setup", Outcome::Ran { passed: 0, failed: 0 }, Duration::ZERO);
         summary.add("vm", outcome.clone(), Duration::from_secs(7));
-        assert_eq!(Outcome::of_summary(&format!("$ something\n{summary}\n"), "vm", succeeded), outcome);
+        assert_eq!(Outcome::of_summary(&format!("$ something\n{summary}\n"), "vm", succeeded), *outcome);
     }
 
     #[test]
     fn what_a_summary_says_of_its_step_is_what_became_of_it() {
-        check_of_summary(Outcome::Ran { passed: 26, failed: 0 }, true);
-        check_of_summary(Outcome::Ran { passed: 25, failed: 1 }, false);
+        check_of_summary(&Outcome::Ran { passed: 26, failed: 0 }, true);
+        check_of_summary(&Outcome::Ran { passed: 25, failed: 1 }, false);
         check_of_summary(
-            Outcome::Partly { passed: 13, failed: 0, skipped: "Linux 7.3: no such package".into() },
+            &Outcome::Partly { passed: 13, failed: 0, skipped: "Linux 7.3: no such package".into() },
             true,
         );
-        check_of_summary(Outcome::Skipped("there is no apt-get".into()), true);
+        check_of_summary(&Outcome::Skipped("there is no apt-get".into()), true);
         assert_eq!(Outcome::of_summary("error: killed", "vm", false), Outcome::FAILED);
     }
 }

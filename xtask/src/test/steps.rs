@@ -12,10 +12,13 @@ use super::outcome::{Durations, Outcome, TestCount};
 use crate::command::{self, Privilege, cargo, repository, root_prefix, target_directory};
 use crate::{fuzz, vm};
 
+/// What a step does; those that run tests one at a time tell how long each took.
+type Run = Box<dyn Fn(&mut Durations) -> Result<Outcome>>;
+
 pub struct Step {
     pub name: &'static str,
     pub what: &'static str,
-    pub run: Box<dyn Fn(&mut Durations) -> Result<Outcome>>,
+    pub run: Run,
     /// Whether it goes on beside the step after it, in what that leaves of the CPUs.
     pub is_beside: bool,
 }
