@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check that a change must pass, in one command.
 //!
-//! A step that fails does not stop the others, so that one run shows all there is to mend. Debug builds serve lints,
+//! A step that fails does not stop the others, so that one run shows all there is to fix. Debug builds serve lints,
 //! documentation and all tests, so that the dependencies are compiled once; only the fuzzer's are compiled again.
 
 mod outcome;

@@ -58,7 +58,7 @@ const DOCUMENT: &str = "docs/kernels.md";
 pub struct Args {
     /// Which series; without one the oldest and the newest
     series: Vec<String>,
-    /// The whole row, and docs/kernels.md written anew
+    /// The whole row, and docs/kernels.md rewritten
     #[arg(long, conflicts_with = "series")]
     all: bool,
     /// Only tests whose name contains one of these words

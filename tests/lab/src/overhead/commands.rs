@@ -16,7 +16,7 @@ use profiler_tests::command::repository;
 /// To lay out fio's file.
 const TO_PREPARE: Duration = Duration::from_secs(60);
 
-/// A command, started anew for each run.
+/// A command, started again for each run.
 pub struct OneCommand {
     words: Vec<String>,
     read: fn(&str) -> Result<Measured>,

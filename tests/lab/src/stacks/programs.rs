@@ -37,7 +37,7 @@ pub struct Started {
 const NATIVE: &[&str] = &["_start", "clone3", "__clone3", "clone", "__clone"];
 
 /// Go's own traceback ends in these (`topofstack` and its comment in runtime/traceback.go and runtime/symtab.go): a
-/// goroutine is built to return to `goexit`; the scheduler's stack of a thread begins anew at each `mcall` and
+/// goroutine is built to return to `goexit`; the scheduler's stack of a thread begins again at each `mcall` and
 /// `morestack`, and else with `mstart`, which `clone` calls; `rt0_go` is the process's first function in Go, behind
 /// `_rt0_amd64` and the ELF entry `_rt0_amd64_linux`.
 const GO: &[&str] = &[
