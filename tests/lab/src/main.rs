@@ -57,7 +57,7 @@ const BENCHMARKS: &[Benchmark] = &[
 ];
 
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", about = "Benchmarks of profiler")]
+#[command(bin_name = "cargo xtask bench", about = "Benchmarks of profiler")]
 struct Args {
     /// Which: overhead, storm, self, growth, latency, disks, futexes, stacks, verdicts; without a name all of them
     names: Vec<String>,
