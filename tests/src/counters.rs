@@ -10,8 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Time between two readings. The counters are taken as linear in between, so the error at each edge is a part of this.
-const PERIOD: Duration = Duration::from_millis(20);
+use crate::report::{Report, check_near};
+use crate::running::run_before_others;
+
+/// Time between two readings.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// How wrong the run time can be at an edge: the kernel brings that of a running thread up to date at its tick, which is 10 ms at the
+/// longest.
+pub const EDGE_SECONDS: f64 = 0.01;
 
 /// What the kernel has counted for a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,13 +26,28 @@ pub struct Counters {
     pub run_seconds: f64,
     /// Ready for a CPU without one.
     pub run_queue_seconds: f64,
+    /// By how much either may be more or less: what came between the readings on both sides of an edge.
+    pub uncertain_seconds: f64,
 }
 
-/// The counters of a thread at one moment.
+impl Counters {
+    /// Neither on a CPU nor ready for one, of a time that the thread was there for.
+    pub fn blocked_seconds(&self, whole: f64) -> f64 {
+        whole - self.run_seconds - self.run_queue_seconds
+    }
+
+    /// How wrong the counters of a recording may be.
+    pub fn tolerance(&self) -> f64 {
+        self.uncertain_seconds + 2.0 * EDGE_SECONDS
+    }
+}
+
+/// The counters of a thread, read some time between two moments.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_field_names, reason = "the unit ends the name")]
 struct Reading {
-    unix_ns: u64,
+    from_unix_ns: u64,
+    to_unix_ns: u64,
     run_ns: u64,
     run_queue_ns: u64,
 }
@@ -49,6 +71,7 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let reader = thread::spawn(move || {
+            run_before_others();
             let mut readings = Readings::new();
             while !stopped.load(Ordering::Relaxed) {
                 read_processes(&pids, &mut readings);
@@ -71,10 +94,33 @@ impl Watched {
     /// What each thread used between two moments, in nanoseconds since 1970.
     pub fn between(&self, (from_ns, to_ns): (u64, u64)) -> BTreeMap<u32, Counters> {
         let used = |readings: &Vec<Reading>| {
-            let (from, to) = (at(readings, from_ns), at(readings, to_ns));
-            Counters { run_seconds: (to.0 - from.0) / 1e9, run_queue_seconds: (to.1 - from.1) / 1e9 }
+            let (from, to) = (around(readings, from_ns), around(readings, to_ns));
+            let middle = |value: fn(&Reading) -> u64| {
+                let at = |(before, after): (Reading, Reading)| value(&before) as f64 + value(&after) as f64;
+                (at(to) - at(from)) / 2e9
+            };
+            // A thread id that is used again starts at zero.
+            let width = |(before, after): (Reading, Reading)| {
+                let run = after.run_ns.saturating_sub(before.run_ns);
+                (run + after.run_queue_ns.saturating_sub(before.run_queue_ns)) as f64 / 1e9
+            };
+            Counters {
+                run_seconds: middle(|reading| reading.run_ns),
+                run_queue_seconds: middle(|reading| reading.run_queue_ns),
+                uncertain_seconds: f64::midpoint(width(from), width(to)),
+            }
         };
         self.0.iter().map(|(tid, readings)| (*tid, used(readings))).collect()
+    }
+
+    /// A thread was blocked in this state alone, for as long as the kernel counts it neither as running nor as ready: ±1 %, and what
+    /// the counters may be wrong by at each edge.
+    #[track_caller]
+    pub fn check_blocked(&self, report: &Report, tid: u32, state: &str) {
+        let (thread, counted) = (report.thread(tid), self.between(report.interval_unix_ns())[&tid]);
+        let expected = counted.blocked_seconds(report.elapsed());
+        let tolerance = 0.01 * report.elapsed() + counted.tolerance();
+        check_near(&format!("`{state}` of thread {tid}"), thread.seconds(state), expected, tolerance);
     }
 
     /// The sum of that over all threads.
@@ -82,21 +128,20 @@ impl Watched {
         self.between(interval).values().fold(Counters::default(), |sum, used| Counters {
             run_seconds: sum.run_seconds + used.run_seconds,
             run_queue_seconds: sum.run_queue_seconds + used.run_queue_seconds,
+            uncertain_seconds: sum.uncertain_seconds + used.uncertain_seconds,
         })
     }
 }
 
-/// Run time and run-queue time at a moment: between two readings on the line from one to the other, outside of them as
-/// in the nearest one.
-fn at(readings: &[Reading], unix_ns: u64) -> (f64, f64) {
-    let after = readings.partition_point(|reading| reading.unix_ns < unix_ns);
-    let left = readings[after.saturating_sub(1)];
-    let right = readings[after.min(readings.len() - 1)];
-    let length = right.unix_ns.saturating_sub(left.unix_ns);
-    let part = if length == 0 { 0.0 } else { (unix_ns - left.unix_ns) as f64 / length as f64 };
-    // A thread id that is used again starts anew.
-    let between = |left: u64, right: u64| left as f64 + right.saturating_sub(left) as f64 * part;
-    (between(left.run_ns, right.run_ns), between(left.run_queue_ns, right.run_queue_ns))
+/// The last reading before a moment, and the first one after it that differs: a wait for a CPU is counted when it ends, so one that goes
+/// on at that moment is in the latter. Where there is none, the nearest.
+fn around(readings: &[Reading], unix_ns: u64) -> (Reading, Reading) {
+    let before =
+        readings[readings.partition_point(|reading| reading.to_unix_ns <= unix_ns).saturating_sub(1)];
+    let differs =
+        |reading: &&Reading| (reading.run_ns, reading.run_queue_ns) != (before.run_ns, before.run_queue_ns);
+    let mut later = readings.iter().filter(|reading| reading.from_unix_ns >= unix_ns);
+    (before, later.find(differs).copied().unwrap_or(before))
 }
 
 fn read_processes(pids: &[u32], readings: &mut Readings) {
@@ -112,43 +157,58 @@ fn read_process(pid: u32, readings: &mut Readings) {
     };
     for task in tasks.flatten() {
         let tid = task.file_name().to_str().and_then(|name| name.parse().ok());
+        let from_ns = unix_ns();
         let text = fs::read_to_string(task.path().join("schedstat"));
-        if let (Some(tid), Some(reading)) = (tid, text.ok().and_then(|text| parse(&text))) {
+        if let (Some(tid), Some(reading)) = (tid, text.ok().and_then(|text| parse(&text, from_ns))) {
             readings.entry(tid).or_default().push(reading);
         }
     }
 }
 
-/// `run_ns run_queue_ns timeslices`.
-fn parse(schedstat: &str) -> Option<Reading> {
+/// `run_ns run_queue_ns timeslices`, read since this moment.
+fn parse(schedstat: &str, from_unix_ns: u64) -> Option<Reading> {
     let mut numbers = schedstat.split_whitespace().map(str::parse);
     let (run_ns, run_queue_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos() as u64;
-    Some(Reading { unix_ns, run_ns, run_queue_ns })
+    Some(Reading { from_unix_ns, to_unix_ns: unix_ns(), run_ns, run_queue_ns })
+}
+
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Reading, at};
+    use std::collections::BTreeMap;
 
-    const READINGS: [Reading; 2] = [
-        Reading { unix_ns: 100, run_ns: 10, run_queue_ns: 0 },
-        Reading { unix_ns: 200, run_ns: 60, run_queue_ns: 40 },
-    ];
+    use super::{Reading, Watched};
 
+    fn reading(from_unix_ns: u64, run_ns: u64, run_queue_ns: u64) -> Reading {
+        Reading { from_unix_ns, to_unix_ns: from_unix_ns + 1, run_ns, run_queue_ns }
+    }
+
+    /// Nanoseconds of run time, of run-queue time, and how uncertain they are.
     #[track_caller]
-    fn check(unix_ns: u64, expected: (f64, f64)) {
-        assert_eq!(at(&READINGS, unix_ns), expected);
+    fn check(interval: (u64, u64), expected: [u64; 3]) {
+        let readings =
+            [reading(100, 10, 0), reading(200, 10, 0), reading(300, 60, 40), reading(400, 160, 40)];
+        let counted = Watched(BTreeMap::from([(7, readings.to_vec())])).between(interval)[&7];
+        let found = [counted.run_seconds, counted.run_queue_seconds, counted.uncertain_seconds];
+        assert_eq!(found.map(|seconds| (seconds * 1e9).round() as u64), expected);
     }
 
     #[test]
-    fn between_two_readings_counters_grow_evenly() {
-        check(150, (35.0, 20.0));
+    fn an_edge_lies_between_two_readings() {
+        // 10 to 60 and 0 to 40 at the first; 60 to 160 and 40 at the second.
+        check((250, 350), [75, 20, 95]);
+    }
+
+    #[test]
+    fn a_wait_that_goes_on_is_in_the_next_reading_that_differs() {
+        check((150, 350), [75, 20, 95]);
     }
 
     #[test]
     fn outside_the_watch_counters_stand_still() {
-        check(50, (10.0, 0.0));
-        check(300, (60.0, 40.0));
+        check((450, 500), [0, 0, 0]);
     }
 }

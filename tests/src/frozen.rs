@@ -30,10 +30,14 @@ pub struct FrozenFiles {
 impl FrozenFiles {
     /// Makes a file system of so many bytes out of a file in `folder`, and mounts it there. Not frozen yet.
     pub fn new(folder: &Path, bytes: u64) -> Result<Self> {
-        let device = LoopDevice::new(&folder.join("file-system"), bytes)?;
+        Self::on(LoopDevice::new(&folder.join("file-system"), bytes)?, folder)
+    }
+
+    /// Makes one on a device, and mounts it in `folder`.
+    pub fn on(device: LoopDevice, folder: &Path) -> Result<Self> {
         let place = folder.join("mounted");
         fs::create_dir(&place)?;
-        tool(Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(device.path()))?;
+        tool(Command::new("mke2fs").args(["-q", "-t", "ext4", "-E", "nodiscard"]).arg(device.path()))?;
         tool(Command::new("mount").arg(device.path()).arg(&place))?;
         Ok(Self { place, _device: device })
     }

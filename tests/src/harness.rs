@@ -69,6 +69,12 @@ impl Live {
         Workload::start(directory(), name, arguments).expect("the workload gets ready")
     }
 
+    /// Starts one that gets the CPUs that it wants before whatever else of this session runs.
+    #[track_caller]
+    pub fn urgent_workload(&self, name: &str, arguments: &[&str]) -> Workload {
+        Workload::start_urgent(directory(), name, arguments).expect("the workload gets ready")
+    }
+
     /// `profiler` with these arguments, not started yet. A recording may cost what it will, if they do not say otherwise: of the
     /// storms of the tests less would be recorded, and at last nothing.
     pub fn profiler(&self, arguments: &[&str]) -> Command {

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,8 @@ const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 pub struct LoopDevice {
     device: File,
     name: String,
+    /// Files of its queue with what was in them before they were changed: the next who uses the device would find the changes.
+    changed: Mutex<Vec<(PathBuf, String)>>,
 }
 
 /// What `/sys/block/NAME/stat` has counted (Documentation/block/stat.rst).
@@ -52,7 +55,7 @@ impl LoopDevice {
         // SAFETY: the call takes a descriptor.
         let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_FD, backing.as_raw_fd()) };
         ensure!(result == 0, "/dev/{name}: {}", io::Error::last_os_error());
-        Ok(Self { device, name })
+        Ok(Self { device, name, changed: Mutex::default() })
     }
 
     /// As in `/sys/block`.
@@ -67,16 +70,26 @@ impl LoopDevice {
 
     /// Lets so many requests be under way at once, most of them in the queue of a scheduler: the driver itself takes 128.
     pub fn deepen(&self, requests: u32) -> Result<()> {
-        let queue = PathBuf::from(format!("/sys/block/{}/queue", self.name));
-        fs::write(queue.join("scheduler"), "mq-deadline").context("no scheduler mq-deadline")?;
+        self.change("scheduler", "mq-deadline").context("no scheduler mq-deadline")?;
         // Each read is to stay a request of its own.
-        fs::write(queue.join("nomerges"), "2")?;
-        Ok(fs::write(queue.join("nr_requests"), requests.to_string())?)
+        self.change("nomerges", "2")?;
+        self.change("nr_requests", &requests.to_string())
     }
 
     /// Lets no request have more than 4 KiB.
     pub fn take_single_blocks(&self) -> Result<()> {
-        Ok(fs::write(format!("/sys/block/{}/queue/max_sectors_kb", self.name), "4")?)
+        self.change("max_sectors_kb", "4")
+    }
+
+    fn change(&self, setting: &str, value: &str) -> Result<()> {
+        let path = PathBuf::from(format!("/sys/block/{}/queue/{setting}", self.name));
+        let before = fs::read_to_string(&path)?;
+        fs::write(&path, value)?;
+        // Of several words the one in brackets is set.
+        let word = before.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(word, _)| word);
+        let before = word.unwrap_or(&before).trim().to_owned();
+        self.changed.lock().expect("nobody panics with it").push((path, before));
+        Ok(())
     }
 
     /// Takes the device away altogether, as one that is unplugged.
@@ -104,6 +117,10 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        for (path, before) in self.changed.get_mut().expect("nobody panics with it").drain(..).rev() {
+            // A device that is gone has no settings.
+            let _ = fs::write(path, before);
+        }
         // SAFETY: the call takes no argument. A device that is still open elsewhere is detached when it is closed.
         unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_CLR_FD, 0) };
     }

@@ -4,6 +4,7 @@
 //! workloads one line of JSON at the end: what the workload itself knows to be true. Used by nothing but workloads.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -107,6 +108,25 @@ pub fn usage() -> Usage {
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         voluntary_switches: usage.ru_nvcsw,
         major_faults: usage.ru_majflt,
+    }
+}
+
+/// How long the thread that calls has been ready for a CPU without one, as the kernel counts it: field 2 of its `schedstat`.
+#[derive(Debug)]
+pub struct RunQueue(fs::File);
+
+impl RunQueue {
+    pub fn of_this_thread() -> Self {
+        Self(fs::File::open("/proc/thread-self/schedstat").expect("the kernel counts run-queue waits"))
+    }
+
+    /// So far.
+    pub fn waited(&self) -> Duration {
+        let mut text = [0; 64];
+        let length = self.0.read_at(&mut text, 0).expect("the counters are read");
+        let text = std::str::from_utf8(&text[..length]).expect("numbers");
+        let ns = text.split(' ').nth(1).and_then(|ns| ns.parse().ok()).expect("a second number");
+        Duration::from_nanos(ns)
     }
 }
 

@@ -5,8 +5,7 @@ use profiler_tests::harness::Live;
 use profiler_tests::report::{check_closed, check_near};
 
 /// Threads that share one CPU are on it or wait for it all the time. The kernel's `schedstat` over the same interval
-/// says how much of each: within 2 % of the recording and one scheduler tick at each edge (10 ms), at which the kernel
-/// brings the counters of a running thread up to date.
+/// says how much of each: ±1 %, and what the counters are uncertain of at the edges.
 #[test]
 fn more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says() {
     let Some(live) = Live::start() else { return };
@@ -15,22 +14,21 @@ fn more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says() {
     let report = live.record(&["-p", &workload.pid().to_string(), "-d", "4"]);
     let kernel = watch.stop().between(report.interval_unix_ns());
     check_closed(&report);
-    let tolerance = 0.02 * report.elapsed() + 0.01;
     for name in ["spin-0", "spin-1", "spin-2"] {
         let thread = report.thread_named(name);
         let counted = kernel[&thread.tid()];
+        let tolerance = 0.01 * report.elapsed() + counted.tolerance();
         check_near("on a CPU", thread.seconds("on_cpu"), counted.run_seconds, tolerance);
-        // The kernel adds a wait to its counter when it ends: one of a few milliseconds is missing at each edge.
         check_near("ready for a CPU", thread.run_queue_seconds(), counted.run_queue_seconds, tolerance);
         check_near("busy", thread.busy_share(), 1.0, 0.01);
         assert!(thread.seconds("runq_preempt") > thread.seconds("runq_wake"), "these threads never sleep");
     }
-    let cross_check = &report.0["ledger"]["cross_check"];
-    assert_eq!(
-        cross_check["disagreements"].as_array().map(Vec::len),
-        Some(0),
-        "its own look: {cross_check:#}"
-    );
+    // Its own look at the same counters has two readings. It cannot see a wait that goes on at one of them, which the kernel counts
+    // when it ends; with few neighbours such a wait is short.
+    let unfinished: f64 = kernel.values().map(|counted| counted.uncertain_seconds).sum();
+    let disagreements = report.0["ledger"]["cross_check"]["disagreements"].as_array().expect("a list");
+    let may_differ = unfinished > 0.01 * report.number("/ledger/thread_seconds");
+    assert!(disagreements.is_empty() || may_differ, "{unfinished} s unfinished: {disagreements:#?}");
 }
 
 /// Threads that are born and end within the recording count with all of their time: the kernel charges the process for

@@ -234,6 +234,7 @@ fn kernel_functions_have_the_names_that_kallsyms_gives() {
 /// than two fifths of what `addr2line` has with one function of each unit, which it has to read whole. The work is measured and not the time: it gives way to everything else on the
 /// machine; and beside that of a program that reads the same, because machines differ in speed, and one and the same from hour to hour.
 #[test]
+#[ignore = "takes a minute or more: `cargo xtask nightly long`"]
 fn a_program_of_half_a_gigabyte_is_named_in_bounded_memory() {
     let Some(live) = Live::start() else { return };
     let directory = std::env::temp_dir().join("profiler-big-program");

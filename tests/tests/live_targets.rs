@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use profiler_tests::counters::Watch;
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::{Report, check_closed, check_near, check_share};
 use profiler_tests::running::{Finished, Workload, run};
 
-/// A shell that starts one `spin` after the other. With `--children` they are recorded: one or the other lives nearly all the
-/// time (±10 %: the shell forks between them, and the one that runs already when the recording begins is not new), and their
-/// threads are on a CPU or ready for one all their lives (±10 %: their ends). Without, only the shell is, which waits.
+/// A shell that starts one `spin` after the other. Without `--children` only the shell is recorded, which waits for as long as the
+/// kernel counts it neither as running nor as ready. With it, a child lives while the shell waits, and for no longer than the recording
+/// goes; the one that runs already when the recording begins is not new, and is missing. Their threads are on a CPU or ready for
+/// one all their lives (±10 %: their ends).
 #[test]
 fn children_are_recorded_when_asked_for() {
     let Some(live) = Live::start() else { return };
@@ -21,26 +23,30 @@ fn children_are_recorded_when_asked_for() {
         shell_of(&format!("echo ready $$; while :; do {} 1 0.1 >/dev/null; done", program("spin").display()));
     let pid = shell.pid().to_string();
 
+    let watch = Watch::start(vec![shell.pid()]);
     let report = live.record(&["-p", &pid, "-d", "2"]);
     check_closed(&report);
     assert!(!report.has_process_named("spin"), "children were not asked for: {:#}", report.0["processes"]);
-    assert!(
-        report.thread(shell.pid()).share("child_wait") > 0.9,
-        "the shell waits: {:#}",
-        report.0["threads"]
-    );
+    watch.stop().check_blocked(&report, shell.pid(), "child_wait");
 
+    let watch = Watch::start(vec![shell.pid()]);
     let report = live.record(&["-p", &pid, "--children", "-d", "2"]);
+    let counted = watch.stop().between(report.interval_unix_ns())[&shell.pid()];
     check_closed(&report);
     let children =
         report.threads().filter(|thread| thread.tid() == thread.tgid() && thread.tgid() != shell.pid());
-    let lives: f64 = children.map(|thread| thread.elapsed()).sum();
-    check_near("children's lives", lives, report.elapsed(), 0.1 * report.elapsed());
+    let lives: Vec<_> = children.map(|thread| thread.elapsed()).collect();
+    let (all, longest) = (lives.iter().sum::<f64>(), lives.iter().copied().fold(0.0, f64::max));
+    let waited = counted.blocked_seconds(report.elapsed()) - counted.tolerance();
+    assert!(
+        all <= report.elapsed() && all + longest >= waited,
+        "{lives:?} s of lives, waited for {waited} s"
+    );
     let spinning = report.threads().filter(|thread| thread.comm().starts_with("spin-"));
     let (busy, whole) = spinning
         .fold((0.0, 0.0), |(busy, whole), thread| (busy + thread.busy_seconds(), whole + thread.elapsed()));
     // Programs of a tenth of a second: half of it would be too little even where each takes long to start.
-    assert!(whole > 0.5 * lives, "their threads live {whole} of {lives} s");
+    assert!(whole > 0.5 * all, "their threads live {whole} of {all} s");
     check_near("children's busy time", busy, whole, 0.1 * whole);
 }
 
@@ -65,9 +71,10 @@ fn processes_are_found_by_name() {
 fn whole_system_contains_the_workload() {
     let Some(live) = Live::start() else { return };
     let workload = live.workload("duty_cycle", &["200", "100"]);
+    let watch = Watch::start(vec![workload.pid()]);
     let report = live.record(&["-a", "-d", "3"]);
     check_closed(&report);
-    check_share(report.thread(workload.pid()), "timer", 0.5, 0.02);
+    watch.stop().check_blocked(&report, workload.pid(), "timer");
     assert!(report.0["processes"].as_array().is_some_and(|all| all.len() > 2), "{:#}", report.0["processes"]);
 }
 

@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::command::{self, answer, cargo, repository};
-use crate::{run, setup};
+use crate::command::{self, answer, cargo, repository, target_directory};
+use crate::setup;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -58,7 +58,7 @@ enum Compiler {
 impl Compiler {
     fn find() -> Result<Self> {
         if setup::kernel_compiler().is_some_and(|sysroot| sysroot == Path::new("/usr")) {
-            let folder = run::target_directory(&repository().join("Cargo.toml"))?.join("cross");
+            let folder = target_directory(&repository().join("Cargo.toml"))?.join("cross");
             return standard_library(&folder).map(Self::Debian);
         }
         command::run(Command::new("rustup").args(["target", "add", TARGET]))?;

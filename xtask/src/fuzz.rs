@@ -11,8 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{self, answer, cargo, repository};
-use crate::run::{metadata, target_directory};
+use crate::command::{self, answer, cargo, metadata, repository, target_directory};
 
 /// What makes a build tell libFuzzer where it went.
 const COVERAGE: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \

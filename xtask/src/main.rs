@@ -10,11 +10,11 @@ mod aarch64;
 mod bench;
 mod vm;
 mod nightly;
-mod command;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use profiler_tests::command;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development tasks of profiler")]
@@ -35,11 +35,11 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Compile for aarch64, and run the unit tests in an emulator
     Aarch64(aarch64::Args),
-    /// Measure what recording costs, and write docs/overhead.md
+    /// Measure what recording costs and how good its answers are, and write the tables of docs
     Bench(bench::Args),
     /// Run the live tests on other kernels, in QEMU
     Vm(vm::Args),
-    /// Record a server for an hour, and fail if the profiler's memory grows
+    /// What takes too long for every change: all kernels, long tests, more fuzzing, an hour's recording
     Nightly(nightly::Args),
 }
 
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),
         Task::Aarch64(args) => aarch64::aarch64(&args),
-        Task::Bench(args) => bench::bench(&args).map(|()| ExitCode::SUCCESS),
+        Task::Bench(args) => bench::bench(&args),
         Task::Vm(args) => vm::vm(&args),
         Task::Nightly(args) => nightly::nightly(&args),
     };

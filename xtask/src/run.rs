@@ -1,12 +1,11 @@
 //! `cargo xtask run -- ARGS`: the release build of `profiler`, as root.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::command::{self, cargo};
+use crate::command::{self, cargo, target_directory};
 use crate::setup;
 
 #[derive(clap::Args)]
@@ -24,20 +23,4 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut profiler = command::as_root(&program, "to load the kernel programs")?;
     // `exec` returns only when it fails.
     Err(profiler.args(&args.profiler).exec()).with_context(|| format!("cannot run {}", program.display()))
-}
-
-/// Where cargo builds this workspace.
-pub fn target_directory(manifest: &Path) -> Result<PathBuf> {
-    let metadata = metadata(manifest)?;
-    let folder =
-        metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
-    Ok(folder.into())
-}
-
-/// What cargo knows of a workspace, without its dependencies.
-pub fn metadata(manifest: &Path) -> Result<serde_json::Value> {
-    let mut ask = cargo(["metadata", "--format-version=1", "--no-deps", "--manifest-path"]);
-    let json = command::answer(ask.arg(manifest))
-        .with_context(|| format!("cargo cannot read {}", manifest.display()))?;
-    serde_json::from_str(&json).context("`cargo metadata` did not print JSON")
 }

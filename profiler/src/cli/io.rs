@@ -42,6 +42,7 @@ pub fn run(args: &Io, program_start: Instant) -> Result<u8> {
         kernel_bytes: MOST_KERNEL_BYTES,
         block_io: true,
         locks: false,
+        kernel_log: false,
         checkpoint: None,
         needs: Needs::default(),
         progress: false,

@@ -72,7 +72,7 @@ fn add_programs(programs: &Programs, root: &Path, libraries_of: &mut BTreeSet<Pa
     let to = root.join(PROGRAMS);
     fs::create_dir_all(to.join("deps"))?;
     let debug = programs.target.join("debug");
-    let workloads = crate::run::metadata(&command::repository().join("tests/Cargo.toml"))?;
+    let workloads = command::metadata(&command::repository().join("tests/Cargo.toml"))?;
     let targets =
         workloads["packages"].as_array().into_iter().flatten().filter(|p| p["name"] == "profiler-tests");
     let targets = targets.flat_map(|package| package["targets"].as_array().into_iter().flatten());

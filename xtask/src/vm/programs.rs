@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::command::{self, answer, cargo, repository};
-use crate::run::target_directory;
+use crate::command::{self, answer, repository, target_directory};
+use crate::test::build_tests;
 
 /// A test of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +143,8 @@ const ESSENTIAL: &[&str] = &[
 impl Programs {
     /// Builds everything, as the live tests do.
     pub fn build(only: &[String], extent: Extent) -> Result<Self> {
-        command::run(&mut cargo(["build", "--workspace", "--exclude", "profiler-ebpf"]))?;
-        let mut build =
-            cargo(["test", "--no-run", "--package", "profiler-tests", "--tests", "--message-format=json"]);
+        let mut build = build_tests();
+        build.arg("--message-format=json");
         eprintln!("$ {}", command::shown(&build));
         let output = build.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
         ensure!(output.status.success(), "the tests do not build");
@@ -195,11 +194,12 @@ fn is_it(name: &str, test: &Test) -> bool {
     name.split_once("::").map_or(name == test.program, |name| name == (&test.program, &test.name))
 }
 
-/// Takes cargo's messages, one JSON object a line. Integration tests only: their kind is `test`.
+/// Takes cargo's messages, one JSON object a line. Test programs of the crate `tests` alone; their kind is `test`.
 fn test_programs(messages: &str) -> Vec<(String, PathBuf)> {
     let artifact = |line: &str| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let is_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+        let is_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test")
+            && message["package_id"].as_str()?.rsplit('#').next()?.starts_with("profiler-tests@");
         let program = message["executable"].as_str().filter(|_| is_test)?;
         Some((message["target"]["name"].as_str()?.to_owned(), program.into()))
     };
@@ -218,8 +218,9 @@ mod tests {
 
     #[test]
     fn programs_of_tests_are_found_in_cargos_messages() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"lib\"],\"name\":\"x\"},\"executable\":\"/t/x-1\"}\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"test\"],\"name\":\"live_cpu\"},\"executable\":\"/t/live_cpu-1\"}\n\
+        let messages = "{\"reason\":\"compiler-artifact\",\"package_id\":\"path+file:///r/tests#profiler-tests@0.1.0\",\"target\":{\"kind\":[\"lib\"],\"name\":\"x\"},\"executable\":\"/t/x-1\"}\n\
+            {\"reason\":\"compiler-artifact\",\"package_id\":\"path+file:///r/profiler#0.1.0\",\"target\":{\"kind\":[\"test\"],\"name\":\"single_step\"},\"executable\":\"/t/s-1\"}\n\
+            {\"reason\":\"compiler-artifact\",\"package_id\":\"path+file:///r/tests#profiler-tests@0.1.0\",\"target\":{\"kind\":[\"test\"],\"name\":\"live_cpu\"},\"executable\":\"/t/live_cpu-1\"}\n\
             {\"reason\":\"build-finished\",\"success\":true}\n";
         assert_eq!(test_programs(messages), [("live_cpu".to_owned(), "/t/live_cpu-1".into())]);
     }

@@ -1,0 +1,39 @@
+//! `cargo xtask nightly`: what takes too long for every change, as steps with names.
+//!
+//! In: the same programs as `cargo xtask test`. Out: its summary, and the tables that two of the steps write into docs.
+
+mod hour;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::test::{self, Outcome, Step, live_tests, step};
+use crate::{fuzz, vm};
+
+/// Of all targets together.
+const FUZZ_SECONDS: u32 = 1800;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which steps, by name: kernels, long, fuzz, hour; without it all
+    steps: Vec<String>,
+    /// Minutes that the step `hour` records for; the document is written for an hour and more alone
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..))]
+    minutes: u16,
+}
+
+pub fn nightly(args: &Args) -> Result<ExitCode> {
+    test::run(&steps(args.minutes), &args.steps)
+}
+
+fn steps(minutes: u16) -> Vec<Step> {
+    vec![
+        step("kernels", "the live tests on the whole row of kernels, in QEMU", |_| vm::whole_row()),
+        step("long", "live tests that take minutes", |durations| live_tests(&["--ignored"], durations)),
+        step("fuzz", "the fuzzer finds nothing in half an hour", |_| {
+            fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS)).map(|()| Outcome::PASSED)
+        }),
+        step("hour", "the profiler's memory does not grow in an hour", move |_| hour::hour(minutes)),
+    ]
+}
