@@ -19,9 +19,14 @@ pub fn closing(report: &Report, files: &[String]) -> String {
 
 /// For `-v`: where the time around the recording went.
 pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> String {
+    let costs = recording.windows.iter().map(|window| &window.cost);
+    let (cuts, cut_ns) =
+        costs.fold((0, 0), |(cuts, ns), cost| (cuts + u64::from(cost.cuts), ns + cost.cuts_ns));
     format!(
-        "profiler: recording began {:.0} ms after the start; {} frames named in {:.0} ms; results written in {:.0} ms",
+        "profiler: recording began {:.0} ms after the start; {cuts} windows ended in {:.1} ms each; {} frames named in {:.0} ms; \
+         results written in {:.0} ms",
         recording.budget.startup_ns as f64 / 1e6,
+        cut_ns as f64 / 1e6 / cuts.max(1) as f64,
         recording.frames.len(),
         naming.as_secs_f64() * 1e3,
         writing.as_secs_f64() * 1e3,

@@ -100,28 +100,40 @@ impl Course {
         let moments = |parts: Vec<Range<usize>>| {
             parts.into_iter().map(|part| Moment::of(recording, &recording.windows[part])).collect()
         };
-        let each = moments(parts(&windows, windows.len()));
+        let each = moments(windows.clone().map(|window| window..window + 1).collect());
         Self {
-            moments: moments(parts(&windows, MOST_PARTS)),
+            moments: moments(parts(recording, &windows, 0)),
             windows: each,
             stretches: stretches(judged(recording, &windows)),
         }
     }
 }
 
-/// Neighbouring windows, as evenly as it goes.
-fn parts(windows: &Range<usize>, most: usize) -> Vec<Range<usize>> {
-    let count = windows.len().min(most).max(1);
-    let bound = |index: usize| windows.start + index * windows.len() / count;
-    (0..count).map(|index| bound(index)..bound(index + 1)).collect()
+/// Neighbouring windows that together have at least this length, and a twentieth of all. What is left at the end goes with the
+/// last part.
+fn parts(recording: &Recording, windows: &Range<usize>, least_ns: u64) -> Vec<Range<usize>> {
+    let lengths: Vec<u64> = recording.windows[windows.clone()].iter().map(Window::elapsed_ns).collect();
+    let all_ns = lengths.iter().fold(0_u64, |sum, &ns| sum.saturating_add(ns));
+    let least_ns = least_ns.max(all_ns / MOST_PARTS as u64);
+    let (mut parts, mut begin, mut so_far_ns): (Vec<Range<usize>>, _, _) = (vec![], windows.start, 0_u64);
+    for (window, ns) in windows.clone().zip(lengths) {
+        so_far_ns = so_far_ns.saturating_add(ns);
+        if so_far_ns >= least_ns {
+            parts.push(begin..window + 1);
+            (begin, so_far_ns) = (window + 1, 0);
+        }
+    }
+    match parts.last_mut() {
+        Some(last) => last.end = windows.end,
+        None => parts.push(windows.clone()),
+    }
+    parts
 }
 
 /// The verdict of each part.
 fn judged(recording: &Recording, windows: &Range<usize>) -> Vec<Stretch> {
-    let rows = &recording.windows[windows.clone()];
-    let elapsed_ns = rows.iter().map(Window::elapsed_ns).fold(0, u64::saturating_add);
-    let most = (elapsed_ns / SHORTEST_JUDGED_NS).min(MOST_PARTS as u64) as usize;
-    if most < 2 || recording.threads.len() > MOST_JUDGED_THREADS {
+    let parts = parts(recording, windows, SHORTEST_JUDGED_NS);
+    if parts.len() < 2 || recording.threads.len() > MOST_JUDGED_THREADS {
         return vec![];
     }
     let judge = |part: Range<usize>| {
@@ -129,7 +141,7 @@ fn judged(recording: &Recording, windows: &Range<usize>) -> Vec<Stretch> {
         let (verdict, place) = (Report::new(&span).verdict, span.place());
         Stretch { from_ns: place.from_ns, to_ns: place.to_ns, id: verdict.id, confidence: verdict.confidence }
     };
-    parts(windows, most).into_iter().map(judge).collect()
+    parts.into_iter().map(judge).collect()
 }
 
 /// Joins neighbours of one verdict. A part whose verdict is not sure goes with its neighbour, and so does a single one between
@@ -195,12 +207,21 @@ mod tests {
     }
 
     #[test]
-    fn windows_make_at_most_twenty_parts_of_about_one_size() {
-        assert_eq!(parts(&(0..3), 20), [0..1, 1..2, 2..3]);
-        let parts = parts(&(5..64), 20);
-        assert_eq!((parts.len(), parts[0].start, parts[19].end), (20, 5, 64));
-        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
-        assert!(parts.iter().all(|part| (2..=3).contains(&part.len())));
+    fn windows_make_at_most_twenty_parts_and_none_too_short() {
+        let windows = |lengths: &[u64]| {
+            let mut at_ns = 0;
+            let window = |&length: &u64| {
+                at_ns += length * S;
+                Window { from_ns: at_ns - length * S, to_ns: at_ns, ..Window::default() }
+            };
+            Recording { windows: lengths.iter().map(window).collect(), ..Recording::default() }
+        };
+        assert_eq!(parts(&windows(&[1, 1, 1]), &(0..3), 0), [0..1, 1..2, 2..3]);
+        assert_eq!(parts(&windows(&[1, 1, 3, 1, 1, 1]), &(0..6), 2 * S), [0..2, 2..3, 3..6]);
+        let many = parts(&windows(&[1; 64]), &(5..64), 0);
+        assert!(many.len() <= 20 && many.len() >= 15, "{many:?}");
+        assert_eq!((many[0].start, many.last().map(|last| last.end)), (5, Some(64)));
+        assert!(many.windows(2).all(|pair| pair[0].end == pair[1].start));
     }
 
     #[test]

@@ -33,6 +33,8 @@ const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
 const VERSION: u32 = 5;
 /// The last version of the program that reads formats before this one, which did not describe themselves.
 const LAST_TO_READ_OLDER: &str = "0.1.0";
+/// Of zstd. A capture of the whole machine has 10 % less than at the default of 3, and 19 saves 7 % more at ten times the time.
+const LEVEL: i32 = 9;
 /// Longest payload, packed and unpacked. A machine of 10,000 threads has 9 MB in its largest section, unpacked.
 const MAX_SECTION_BYTES: u32 = 64 << 20;
 /// All sections together, unpacked: what is made of them takes at most some 24 times as much memory, and mostly less
@@ -153,8 +155,7 @@ fn write_section<T: Serialize>(out: &mut dyn Write, name: &str, value: &T) -> io
 /// Those of `out`, and more than 64 MiB.
 pub fn write_section_bytes(out: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unpacked = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let payload =
-        if bytes.is_empty() { vec![] } else { zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL)? };
+    let payload = if bytes.is_empty() { vec![] } else { zstd::bulk::compress(bytes, LEVEL)? };
     let packed = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     if unpacked.max(packed) > MAX_SECTION_BYTES {
         let message =

@@ -104,6 +104,8 @@ pub struct RequestSums {
 /// The maps of attached programs.
 pub struct Requests {
     totals: Array<MapData, RequestTotals>,
+    /// Slots of `totals` that are in use: few of the 256, which take 5 KiB each to read.
+    taken: HashMap<MapData, u32, u32>,
     shares: HashMap<MapData, ShareKey, Share>,
     waits: HashMap<MapData, WaitKey, Waits>,
     files: HashMap<MapData, FileKey, Waits>,
@@ -117,6 +119,7 @@ impl Requests {
     pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
             totals: take_map(ebpf, "REQUEST_TOTALS")?.try_into()?,
+            taken: take_map(ebpf, "TOTALS_TAKEN")?.try_into()?,
             shares: take_map(ebpf, "REQUEST_SHARES")?.try_into()?,
             waits: take_map(ebpf, "DISK_WAITS")?.try_into()?,
             files: take_map(ebpf, "FILE_WAITS")?.try_into()?,
@@ -142,7 +145,12 @@ impl Requests {
     /// # Errors
     /// The kernel refuses to read the map.
     fn totals(&self) -> Result<Vec<RequestTotals>> {
-        let all = self.totals.iter().filter(|totals| totals.as_ref().map_or(true, |totals| totals.key != 0));
+        let mut slots =
+            self.taken.keys().collect::<Result<Vec<_>, _>>().context("cannot read the kinds of requests")?;
+        slots.sort_unstable();
+        let all = slots.iter().map(|slot| self.totals.get(slot, 0));
+        // A slot may be taken and not yet in use.
+        let all = all.filter(|totals| totals.as_ref().map_or(true, |totals| totals.key != 0));
         all.collect::<Result<_, _>>().context("cannot read the requests to block devices")
     }
 

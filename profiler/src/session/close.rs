@@ -94,8 +94,10 @@ impl Session {
         if !self.cuts.is_due() {
             return Ok(ControlFlow::Continue(()));
         }
-        let (began, cpu_before) = (Instant::now(), host::thread_cpu_time());
+        let began = Instant::now();
         self.drain();
+        // What has arrived would be taken in at the next tick as well.
+        let cpu_before = host::thread_cpu_time();
         let at_ns = host::monotonic_ns();
         let accounts = self.kernel.accounts()?;
         let (kernel, collector) = (&self.kernel, &self.collector);
