@@ -42,6 +42,14 @@ impl Counters {
     }
 }
 
+/// Seconds for which a hypervisor has had the CPUs of this machine, which the kernel takes out of the run time of threads: field 8 of
+/// `/proc/stat`, in hundredths, each CPU's cut to whole ones.
+pub fn stolen_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/stat").expect("the kernel's counters");
+    let ticks = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<f64>().ok());
+    ticks.expect("a kernel since 2.6.11") / 100.0
+}
+
 /// The counters of a thread, read some time between two moments.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_field_names, reason = "the unit ends the name")]
