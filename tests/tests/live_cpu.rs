@@ -64,9 +64,13 @@ fn command_is_recorded_from_its_first_instruction() {
 fn check_charged(report: &Report, truth: &Value, stolen: f64) {
     let (found, charged) = (report.seconds("on_cpu"), truth["cpu_seconds"].as_f64().expect("a truth"));
     let most = 1.02 * charged + if stolen > 0.0 { stolen + EDGE_SECONDS } else { 0.0 };
+    let mut threads: Vec<_> =
+        report.threads().map(|thread| (thread.seconds("on_cpu"), thread.comm().to_owned())).collect();
+    threads.sort_by(|one, other| other.0.total_cmp(&one.0));
+    threads.truncate(5);
     assert!(
         (0.98 * charged..=most).contains(&found),
-        "{found} s on a CPU, {charged} s charged, {stolen} s stolen"
+        "{found} s on a CPU, {charged} s charged, {stolen} s stolen; most of it: {threads:?}"
     );
 }
 
