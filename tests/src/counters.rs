@@ -42,6 +42,21 @@ impl Counters {
     }
 }
 
+/// Seconds for which the threads of a process have run so far.
+pub fn run_seconds(pid: u32) -> f64 {
+    let mut readings = Readings::new();
+    read_process(pid, &mut readings);
+    readings.values().flatten().map(|reading| reading.run_ns as f64 / 1e9).sum()
+}
+
+/// Seconds for which a hypervisor has had the CPUs of this machine, which the kernel takes out of the run time of threads: field 8 of
+/// `/proc/stat`, in hundredths, each CPU's cut to whole ones.
+pub fn stolen_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/stat").expect("the kernel's counters");
+    let ticks = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse::<f64>().ok());
+    ticks.expect("a kernel since 2.6.11") / 100.0
+}
+
 /// The counters of a thread, read some time between two moments.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_field_names, reason = "the unit ends the name")]

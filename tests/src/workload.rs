@@ -57,6 +57,21 @@ pub fn thread_named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHan
     thread::Builder::new().name(name.to_owned()).spawn(body).expect("thread is created")
 }
 
+/// Starts a thread that sleeps for longer than any test runs, and waits until it does: on a busy machine that takes a moment.
+pub fn start_sleeper(name: &str) {
+    let (tell, told) = std::sync::mpsc::channel();
+    thread_named(name, move || {
+        // SAFETY: the call only returns a number.
+        tell.send(unsafe { libc::gettid() }).expect("its starter waits");
+        thread::sleep(Duration::from_secs(1000));
+    });
+    let stat = format!("/proc/self/task/{}/stat", told.recv().expect("it tells its number"));
+    let sleeps = || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S "));
+    while !sleeps() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Keeps this thread, and those that it creates, on one CPU.
 pub fn pin_to_cpu(cpu: usize) {
     pin_thread(0, cpu);

@@ -4,9 +4,10 @@
 use std::thread;
 use std::time::Duration;
 
+use profiler_tests::counters::run_seconds;
 use profiler_tests::harness::{Live, directory};
 use profiler_tests::report::Report;
-use profiler_tests::running::Workload;
+use profiler_tests::running::{Workload, wait_until};
 
 /// The report says that it is not reliable, in both of its forms.
 #[track_caller]
@@ -18,9 +19,9 @@ fn check_unreliable(live: &Live, report: &Report) {
     assert!(text.to_lowercase().contains("not reliable"), "{text}");
 }
 
-/// A thread that spins deep in a recursion gives up to 1,000 samples of 48 KiB a second. While the profiler stands still for
-/// 3 s nobody empties the ring, which holds 32 MiB at the most: what comes after that is lost, and said to be. Times are not samples, and
-/// stay whole.
+/// A thread that spins deep in a recursion gives 1,000 samples of 48 KiB for each second that it runs. While the profiler stands still
+/// nobody empties the ring, which holds 32 MiB at the most, that is 0.7 s: what comes after that is lost, and said to be. Times are not
+/// samples, and stay whole.
 #[test]
 fn a_full_ring_is_told() {
     let Some(live) = Live::start() else { return };
@@ -30,7 +31,9 @@ fn a_full_ring_is_told() {
     // To the recording's begin.
     thread::sleep(Duration::from_millis(500));
     recording.signal(libc::SIGSTOP);
-    thread::sleep(Duration::from_secs(3));
+    let full = run_seconds(workload.pid()) + 2.0;
+    let has_run = || run_seconds(workload.pid()) > full;
+    wait_until("the ring is full", Duration::from_secs(30), has_run).expect("the thread runs");
     recording.signal(libc::SIGCONT);
     thread::sleep(Duration::from_millis(200));
     recording.signal(libc::SIGINT);

@@ -40,7 +40,7 @@ fn redis_under_redis_benchmark() {
         Running::start(command(&program("redis-benchmark", "redis-tools"), &load)).expect("the load starts");
     let report = record_under_load(&live, server.pid());
     drop(load);
-    assert!(report.thread(server.pid()).share("on_cpu") > 0.2, "redis works: {:#}", report.0["threads"]);
+    assert!(report.thread(server.pid()).busy_share() > 0.2, "redis works: {:#}", report.0["threads"]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn nginx_under_wrk() {
     let report = record_under_load(&live, server.pid());
     drop(load);
     assert!(
-        report.threads().any(|thread| thread.share("on_cpu") > 0.2),
+        report.threads().any(|thread| thread.busy_share() > 0.2),
         "a worker works: {:#}",
         report.0["threads"]
     );

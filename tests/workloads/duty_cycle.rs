@@ -6,12 +6,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profiler_tests::workload::{number, ready, spin_until, thread_named};
+use profiler_tests::workload::{number, ready, spin_until, start_sleeper};
 
 fn main() {
     let period = Duration::from_secs_f64(number(1, 200.0) / 1e3);
     let sleep = Duration::from_secs_f64(number(2, 100.0) / 1e3);
-    thread_named("sleeper", || thread::sleep(Duration::from_secs(1000)));
+    start_sleeper("sleeper");
     ready();
     let mut end = Instant::now();
     loop {
