@@ -78,7 +78,7 @@ struct OtherJson<'a> {
 impl<'a> VerdictJson<'a> {
     pub fn of(verdict: &'a Verdict) -> Self {
         Self {
-            id: verdict.id,
+            id: verdict.id.as_str(),
             confidence: verdict.confidence.name(),
             score: verdict.score,
             sentence: &verdict.sentence,
@@ -86,7 +86,7 @@ impl<'a> VerdictJson<'a> {
             counter_evidence: &verdict.counter_evidence,
             next_steps: &verdict.next_steps,
             max_gain: verdict.max_gain,
-            also: verdict.also.iter().map(|&(id, ratio)| AlsoJson { id, ratio }).collect(),
+            also: verdict.also.iter().map(|&(id, ratio)| AlsoJson { id: id.as_str(), ratio }).collect(),
         }
     }
 }

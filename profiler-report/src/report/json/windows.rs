@@ -47,7 +47,7 @@ pub fn stretches(course: &Course) -> Vec<StretchJson> {
     let stretch = |stretch: &Stretch| StretchJson {
         from_seconds: seconds(stretch.from_ns),
         to_seconds: seconds(stretch.to_ns),
-        verdict: stretch.id,
+        verdict: stretch.id.as_str(),
         confidence: stretch.confidence.name(),
     };
     course.stretches.iter().map(stretch).collect()
