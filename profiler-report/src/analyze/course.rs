@@ -7,7 +7,7 @@ use std::ops::Range;
 use profiler_common::state::Group;
 
 use super::ledger::group;
-use super::{Confidence, Report};
+use super::{Confidence, Report, VerdictId};
 use crate::recording::{Recording, Window};
 
 /// Most parts: a screen has room for them.
@@ -88,7 +88,7 @@ pub struct Stretch {
     /// From the start of the recording.
     pub from_ns: u64,
     pub to_ns: u64,
-    pub id: &'static str,
+    pub id: VerdictId,
     pub confidence: Confidence,
 }
 
@@ -147,7 +147,7 @@ fn judged(recording: &Recording, windows: &Range<usize>) -> Vec<Stretch> {
 /// Joins neighbours of one verdict. A part whose verdict is not sure goes with its neighbour, and so does a single one between
 /// two that agree: one part is soon between two stools. Empty if it is all one verdict.
 fn stretches(judged: Vec<Stretch>) -> Vec<Stretch> {
-    let mut ids: Vec<Option<&'static str>> =
+    let mut ids: Vec<Option<VerdictId>> =
         judged.iter().map(|part| (part.confidence > Confidence::Low).then_some(part.id)).collect();
     for index in 1..ids.len().saturating_sub(1) {
         let (before, after) = (ids[index - 1], ids[index + 1]);
@@ -180,12 +180,12 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    fn part(index: u64, id: &'static str, confidence: Confidence) -> Stretch {
+    fn part(index: u64, id: VerdictId, confidence: Confidence) -> Stretch {
         Stretch { from_ns: index * 2 * S, to_ns: (index + 1) * 2 * S, id, confidence }
     }
 
     #[track_caller]
-    fn check(parts: &[(&'static str, Confidence)], expected: &[(u64, u64, &str)]) {
+    fn check(parts: &[(VerdictId, Confidence)], expected: &[(u64, u64, VerdictId)]) {
         let judged = (0..).zip(parts).map(|(index, &(id, confidence))| part(index, id, confidence));
         let found = stretches(judged.collect());
         let found: Vec<_> =
@@ -196,14 +196,15 @@ mod tests {
     #[test]
     fn a_verdict_that_changes_is_told_with_its_times() {
         use Confidence::{High, Low, Medium};
-        let parts = [("IDLE", High), ("IDLE", Medium), ("FSYNC_BOUND", High), ("IDLE", High), ("IDLE", Low)];
-        check(&parts, &[(0, 4, "IDLE"), (4, 6, "FSYNC_BOUND"), (6, 10, "IDLE")]);
-        check(&[("IDLE", High), ("IDLE", High)], &[]);
+        use VerdictId::{CpuBound, DiskReadBound, FsyncBound, Idle};
+        let parts = [(Idle, High), (Idle, Medium), (FsyncBound, High), (Idle, High), (Idle, Low)];
+        check(&parts, &[(0, 4, Idle), (4, 6, FsyncBound), (6, 10, Idle)]);
+        check(&[(Idle, High), (Idle, High)], &[]);
         // A single part that is not sure of itself is no change, nor is one that is not sure at all.
-        check(&[("IDLE", High), ("CPU_BOUND", Medium), ("IDLE", High)], &[]);
-        check(&[("IDLE", High), ("CPU_BOUND", Low), ("DISK_BOUND", Low)], &[]);
-        let begins = [("CPU_BOUND", Low), ("IDLE", High), ("CPU_BOUND", High), ("CPU_BOUND", High)];
-        check(&begins, &[(0, 4, "IDLE"), (4, 8, "CPU_BOUND")]);
+        check(&[(Idle, High), (CpuBound, Medium), (Idle, High)], &[]);
+        check(&[(Idle, High), (CpuBound, Low), (DiskReadBound, Low)], &[]);
+        let begins = [(CpuBound, Low), (Idle, High), (CpuBound, High), (CpuBound, High)];
+        check(&begins, &[(0, 4, Idle), (4, 8, CpuBound)]);
     }
 
     #[test]

@@ -26,27 +26,17 @@ impl FutexKind {
         matches!(self, Self::Mutex | Self::ReadWriteLock | Self::InterpreterLock)
     }
 
-    /// Name in every output.
-    pub fn name(self) -> &'static str {
+    /// For a person.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Mutex => "mutex",
-            Self::ReadWriteLock => "read_write_lock",
-            Self::InterpreterLock => "interpreter_lock",
-            Self::ConditionVariable => "condition_variable",
+            Self::ReadWriteLock => "read-write lock",
+            Self::InterpreterLock => "interpreter lock",
+            Self::ConditionVariable => "condition variable",
             Self::Semaphore => "semaphore",
             Self::Join => "join",
             Self::Park => "park",
             Self::Other => "futex",
-        }
-    }
-
-    /// For a person.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::ReadWriteLock => "read-write lock",
-            Self::InterpreterLock => "interpreter lock",
-            Self::ConditionVariable => "condition variable",
-            other => other.name(),
         }
     }
 }

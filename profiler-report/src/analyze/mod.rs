@@ -38,8 +38,8 @@ pub use lock_kinds::FutexKind;
 pub use locks::{FutexRow, Holder, LockReport, lock_name};
 pub use quality::{Loss, StackEnds, Trust, counted};
 pub use requests::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
-pub use stacks::{FunctionTime, StackTime, Stacks};
-pub use verdict::{Confidence, Verdict};
+pub use stacks::{FunctionTime, StackTime, Stacks, TOP};
+pub use verdict::{Confidence, Verdict, VerdictId};
 pub use wait_times::WaitRow;
 pub use wakers::{Chain, Edge, Wakers};
 

@@ -12,7 +12,7 @@ use super::waits_in::telling;
 use crate::recording::{FrameId, Span, Stack, StackId};
 
 /// Stacks kept for each of the two lists.
-const TOP: usize = 20;
+pub const TOP: usize = 20;
 
 /// Time with one stack.
 #[derive(Clone, Debug, PartialEq)]

@@ -51,6 +51,7 @@ impl Sum for Quality {
 
 /// What became of the files that debuginfod servers were asked for, or that their clients' cache holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Debuginfod {
     /// Files that were asked for over the network.

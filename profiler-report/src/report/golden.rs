@@ -136,16 +136,39 @@ fn json_keeps_to_the_schema() {
     check_schema(&Span::default());
 }
 
-#[test]
-fn the_schema_refuses_an_unknown_key() {
+/// The example's report with this value there is refused.
+#[track_caller]
+fn check_refused(pointer: &str, value: Value) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report-schema.json");
     let schema =
         serde_json::from_str(&std::fs::read_to_string(path).expect("the schema is there")).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
     let mut document = json(&example());
     assert!(validator.is_valid(&document));
-    document["ledger"]["surprise"] = Value::Null;
-    assert!(!validator.is_valid(&document));
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    document.pointer_mut(parent).expect("an object stands there")[key] = value;
+    assert!(!validator.is_valid(&document), "{pointer}");
+}
+
+#[test]
+fn the_schema_refuses_an_unknown_key() {
+    check_refused("/surprise", Value::Null);
+    check_refused("/ledger/surprise", Value::Null);
+    check_refused("/verdict/surprise", Value::Null);
+    check_refused("/quality/stacks_broken/surprise", Value::from(1));
+    check_refused("/ledger/states/On CPU", Value::from(1.0));
+}
+
+#[test]
+fn the_schema_refuses_what_a_value_cannot_be() {
+    check_refused("/schema_version", Value::from(2));
+    check_refused("/elapsed_seconds", Value::from(-1.0));
+    check_refused("/elapsed_seconds", Value::Null);
+    check_refused("/cpus", Value::from(1.5));
+    check_refused("/ledger/classified_ratio", Value::from(1.1));
+    check_refused("/ledger/states/on_cpu", Value::from(-1.0));
+    check_refused("/verdict/id", Value::from("DISK_BOUND"));
+    check_refused("/verdict/confidence", Value::from("sure"));
 }
 
 #[test]

@@ -2,14 +2,19 @@
 //!
 //! Times are seconds. A ratio that has nothing to divide by is null.
 
+mod values;
 mod block_io;
 mod locks;
 mod verdict;
 mod windows;
+#[cfg(test)]
+mod schema;
 
 use std::collections::BTreeMap;
 use std::io;
 
+#[cfg(test)]
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -18,10 +23,11 @@ use profiler_common::state::Group;
 
 use self::block_io::BlockIoJson;
 use self::locks::LocksJson;
+use self::values::{Ratio, Seconds, StateJson, seconds};
 use self::verdict::{MachineJson, VerdictJson};
 use self::windows::{StretchJson, WindowJson, stretches, windows};
+use super::Render;
 use super::frame_text::is_unsafe;
-use super::{Render, state_name};
 use crate::analyze::{
     Account, CrossCheck, ProcessAccount, Quantiles, Report, StackEnds, StackTime, Stacks, StateTime,
     ThreadAccount, WaitRow,
@@ -97,77 +103,113 @@ impl Formatter for Visible<'_> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(title = "Report of `profiler`, schema version 1"))]
 struct Document<'a> {
+    /// Raised when a key is removed or changes its meaning; a new key does not raise it.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA_VERSION)))]
     schema_version: u32,
     profiler_version: &'a str,
+    /// What was recorded, in the words of the command line.
     target: &'a str,
+    /// Begin of the recording in nanoseconds since 1970, UTC.
     started_unix_ns: u64,
-    elapsed_seconds: f64,
+    /// Length of the recording.
+    elapsed_seconds: Seconds,
     /// Of a part of a recording: where it begins in it, and how long that is.
     part: Option<PartJson>,
     hostname: &'a str,
     kernel_release: &'a str,
     architecture: &'a str,
     cpus: u32,
+    /// Requested stack samples a second.
     sample_hz: u32,
+    /// What drives the samples on the CPU: `cycles` or `cpu-clock`.
     sample_source: &'a str,
+    /// Of `-- CMD`, if it ended within the recording; else null.
     command_exit_code: Option<i32>,
+    /// All threads together.
     ledger: LedgerJson<'a>,
+    /// Of a recording with more than one window.
     windows: Vec<WindowJson>,
+    /// Empty where it is one verdict all the time.
     verdict_changes: Vec<StretchJson>,
+    /// How long finished waits lasted; groups without a wait are left out.
     wait_times: Vec<WaitTimesJson>,
+    /// In the order in which they were seen.
     processes: Vec<ProcessJson<'a>>,
+    /// Busiest first; threads beyond the limit add up in one row of the process `[more processes]`.
     threads: Vec<ThreadJson<'a>>,
     stacks: StacksJson<'a>,
     block_io: BlockIoJson<'a>,
     locks: LocksJson<'a>,
     machine: MachineJson<'a>,
+    /// What was lost, cut or left out.
     quality: QualityJson<'a>,
+    /// What the recording itself took.
     cost: CostJson<'a>,
     verdict: VerdictJson<'a>,
 }
 
 /// How long finished waits of one group lasted.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct WaitTimesJson {
-    group: &'static str,
+    group: WaitGroupJson,
+    /// Waits that have ended.
     waits: u64,
-    p50_seconds: f64,
-    p90_seconds: f64,
-    p99_seconds: f64,
-    p999_seconds: f64,
+    p50_seconds: Seconds,
+    p90_seconds: Seconds,
+    p99_seconds: Seconds,
+    p999_seconds: Seconds,
 }
 
 impl WaitTimesJson {
-    fn of(row: &WaitRow) -> Self {
-        let group = match row.group {
-            Group::Cpu => "cpu",
-            Group::RunQueue => "run_queue",
-            Group::Disk => "disk",
-            Group::Lock => "lock",
-            Group::Net => "network",
-            Group::Ipc => "ipc",
-            Group::Memory => "memory",
-            Group::Idle => "idle",
-            Group::Unknown => "unknown",
-        };
+    fn of(row: &WaitRow) -> Option<Self> {
         let Quantiles { p50, p90, p99, p999 } = row.quantiles;
-        Self {
-            group,
+        Some(Self {
+            group: WaitGroupJson::of(row.group)?,
             waits: row.waits,
-            p50_seconds: p50 / 1e9,
-            p90_seconds: p90 / 1e9,
-            p99_seconds: p99 / 1e9,
-            p999_seconds: p999 / 1e9,
+            p50_seconds: Seconds::of_ns(p50),
+            p90_seconds: Seconds::of_ns(p90),
+            p99_seconds: Seconds::of_ns(p99),
+            p999_seconds: Seconds::of_ns(p999),
+        })
+    }
+}
+
+/// Groups of states whose waits are measured.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum WaitGroupJson {
+    RunQueue,
+    Disk,
+    Lock,
+    Network,
+    Ipc,
+    Memory,
+}
+
+impl WaitGroupJson {
+    fn of(group: Group) -> Option<Self> {
+        match group {
+            Group::RunQueue => Some(Self::RunQueue),
+            Group::Disk => Some(Self::Disk),
+            Group::Lock => Some(Self::Lock),
+            Group::Net => Some(Self::Network),
+            Group::Ipc => Some(Self::Ipc),
+            Group::Memory => Some(Self::Memory),
+            Group::Cpu | Group::Idle | Group::Unknown => None,
         }
     }
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct PartJson {
-    from_seconds: f64,
-    to_seconds: f64,
-    of_seconds: f64,
+    from_seconds: Seconds,
+    to_seconds: Seconds,
+    of_seconds: Seconds,
 }
 
 impl PartJson {
@@ -181,108 +223,177 @@ impl PartJson {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct LedgerJson<'a> {
-    thread_seconds: f64,
-    residual_seconds: f64,
+    /// Sum over the threads of their lifetime inside the recording.
+    thread_seconds: Seconds,
+    /// Difference between the states and the elapsed time, absolute for each thread and then summed.
+    residual_seconds: Seconds,
+    /// Its share of `thread_seconds`.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     residual_ratio: f64,
-    blocked_seconds: f64,
-    unknown_seconds: f64,
-    classified_ratio: f64,
-    states: BTreeMap<String, f64>,
-    counts: BTreeMap<String, u64>,
+    /// Time neither on a CPU nor ready for one.
+    blocked_seconds: Seconds,
+    /// Blocked time without a reason.
+    unknown_seconds: Seconds,
+    /// 1 − unknown / blocked; 1 when nothing was blocked.
+    classified_ratio: Ratio,
+    /// Time in each state that took any.
+    states: BTreeMap<StateJson, Seconds>,
+    /// Intervals that have ended, by state.
+    counts: BTreeMap<StateJson, u64>,
+    /// Kernel functions in which the unknown time waited, by samples; they add up to `unknown_seconds`.
     unknown_in: Vec<UnknownJson<'a>>,
+    /// Compared with the kernel's own counters; null when they could not be read for any thread.
     cross_check: Option<CrossCheckJson<'a>>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct UnknownJson<'a> {
     function: &'a str,
-    seconds: f64,
+    seconds: Seconds,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct CrossCheckJson<'a> {
+    /// Threads whose counters could be read at both edges.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     threads: usize,
-    on_cpu_seconds: f64,
-    schedstat_run_seconds: f64,
-    run_queue_seconds: f64,
-    schedstat_run_queue_seconds: f64,
-    user_seconds: f64,
-    system_seconds: f64,
+    /// The ledger's, scaled to the time between the two readings.
+    on_cpu_seconds: Seconds,
+    /// From `/proc/PID/task/TID/schedstat`.
+    schedstat_run_seconds: Seconds,
+    /// The ledger's, scaled to the time between the two readings.
+    run_queue_seconds: Seconds,
+    /// From `/proc/PID/task/TID/schedstat`.
+    schedstat_run_queue_seconds: Seconds,
+    /// From `/proc/PID/task/TID/stat`.
+    user_seconds: Seconds,
+    /// From `/proc/PID/task/TID/stat`.
+    system_seconds: Seconds,
+    /// A sentence for each difference of more than 2 % that is larger than the precision of the counters.
     disagreements: &'a [String],
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct ProcessJson<'a> {
+    /// In the profiler's PID namespace.
     tgid: u32,
     comm: &'a str,
     command_line: &'a str,
+    /// How many threads of it were seen.
     threads: usize,
-    thread_seconds: f64,
-    states: BTreeMap<String, f64>,
+    thread_seconds: Seconds,
+    /// Time in each state that took any.
+    states: BTreeMap<StateJson, Seconds>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct ThreadJson<'a> {
+    /// In the profiler's PID namespace.
     tid: u32,
     tgid: u32,
     comm: &'a str,
-    elapsed_seconds: f64,
-    residual_seconds: f64,
+    elapsed_seconds: Seconds,
+    residual_seconds: Seconds,
+    /// It began within the recording.
     born_inside: bool,
+    /// It ended within the recording.
     ended_inside: bool,
-    states: BTreeMap<String, f64>,
+    /// Time in each state that took any.
+    states: BTreeMap<StateJson, Seconds>,
+    /// Switches away from the CPU that it did not ask for.
     preemptions: u32,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct StacksJson<'a> {
+    /// The largest ones.
+    #[cfg_attr(test, schemars(length(max = crate::analyze::TOP)))]
     on_cpu: Vec<StackJson<'a>>,
+    /// The largest ones; those that do not wait for work come first.
+    #[cfg_attr(test, schemars(length(max = crate::analyze::TOP)))]
     off_cpu: Vec<StackJson<'a>>,
-    on_cpu_not_sampled_seconds: f64,
-    off_cpu_not_sampled_seconds: f64,
+    /// Time without a sample.
+    on_cpu_not_sampled_seconds: Seconds,
+    /// Time without a sample.
+    off_cpu_not_sampled_seconds: Seconds,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct StackJson<'a> {
-    state: String,
+    state: StateJson,
+    /// Name of the process.
     comm: &'a str,
-    seconds: f64,
+    seconds: Seconds,
+    /// Share of `thread_seconds`.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     ratio: f64,
+    /// Functions from the outermost to the innermost, inlined ones included.
     frames: &'a [String],
+    /// Source of each frame as `FILE:LINE`, or null where it is not known.
     places: Vec<Option<String>>,
+    /// Whether each frame's function was inlined into the one before.
     inlined: Vec<bool>,
+    /// So many of the last frames are in the kernel.
     kernel_frames: usize,
+    /// Stacks taken.
     samples: u64,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct QualityJson<'a> {
-    lost_ratio: f64,
+    /// The largest of the shares of lost samples, thread accounts and kernel events.
+    lost_ratio: Ratio,
+    /// `lost_ratio` is at most 0.01.
     reliable: bool,
-    stacks_complete_ratio: Option<f64>,
-    stacks_cut_ratio: Option<f64>,
-    stacks_broken_ratio: Option<f64>,
-    stacks_broken: BTreeMap<&'static str, u64>,
-    stacks_by_frame_pointers_ratio: Option<f64>,
+    /// By samples; null when no stack was taken, as are the next two.
+    stacks_complete_ratio: Option<Ratio>,
+    stacks_cut_ratio: Option<Ratio>,
+    stacks_broken_ratio: Option<Ratio>,
+    /// Broken stacks by reason.
+    stacks_broken: BTreeMap<BrokenJson, u64>,
+    /// Stacks in which at least one caller was found without an unwind table.
+    stacks_by_frame_pointers_ratio: Option<Ratio>,
     stacks_on_cpu: StackEndsJson,
     stacks_off_cpu: StackEndsJson,
-    frames_named_ratio: Option<f64>,
+    /// Frames of all samples that have a name.
+    frames_named_ratio: Option<Ratio>,
+    /// What the kernel programs counted, by the names of `profiler-common/src/stat.rs`.
     counts: BTreeMap<&'a str, u64>,
+    /// Threads that `/proc` shows at the end and the ledger has never seen.
     threads_unseen: u32,
+    /// Waits that a pass of the off-CPU sampler had no room for.
     offcpu_over_limit: u64,
+    /// Passes of the off-CPU sampler.
     offcpu_passes: u64,
+    /// Passes that came too late: shares of stacks are less precise, nothing is lost.
     offcpu_passes_missed: u64,
+    /// Records that did not decode.
     malformed_records: u64,
+    /// Later sightings of a wait whose own sample was lost.
     repeats_without_sample: u64,
+    /// Samples left out because a table of the recording was full.
     samples_over_limit: u64,
+    /// Rows about locks and the ends of waits left out because a table of the recording was full.
     locks_over_limit: u64,
+    /// Events that a kernel program missed because it was already running on that CPU.
     recursion_misses: u64,
+    /// Sentences: everything that is off or degraded on this machine.
     skipped: &'a [String],
     debuginfod: Debuginfod,
 }
 
+/// How stacks ended, as numbers of stacks.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct StackEndsJson {
     complete: u64,
     cut: u64,
@@ -291,31 +402,53 @@ struct StackEndsJson {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct CostJson<'a> {
+    /// Share of one CPU that the profiler's process took.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     cpu_ratio: Option<f64>,
-    own_cpu_seconds: f64,
+    /// CPU time of the profiler's process over the recording.
+    own_cpu_seconds: Seconds,
+    /// The most resident memory of the profiler's process.
     rss_bytes: u64,
+    /// Memory of the kernel maps and of perf's rings.
     kernel_bytes: u64,
+    /// Each kernel program, while the kernel measured them.
     programs: Vec<ProgramJson<'a>>,
+    /// Their share of one CPU over that time.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     programs_cpu_ratio: Option<f64>,
-    startup_seconds: f64,
+    /// From the start of the profiler until everything was attached.
+    startup_seconds: Seconds,
+    /// The process and the programs that do not run in its time, as a share of the machine's CPU time.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     machine_ratio: Option<f64>,
+    /// The limit, from `--max-overhead`.
     budget_ratio: f64,
-    steps: Vec<StepJson>,
+    /// Changes of the detail to keep to the budget.
+    steps: Vec<DetailStepJson>,
 }
 
 #[derive(Serialize)]
-struct StepJson {
-    at_seconds: f64,
-    detail: &'static str,
+#[cfg_attr(test, derive(JsonSchema))]
+struct DetailStepJson {
+    /// Since the start.
+    at_seconds: Seconds,
+    /// From then on.
+    #[serde(with = "DetailJson")]
+    detail: Detail,
+    /// Of the preceding second.
     cost_ratio: f64,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct ProgramJson<'a> {
     name: &'a str,
-    run_seconds: f64,
+    run_seconds: Seconds,
     runs: u64,
+    /// Mean, in nanoseconds; null where it never ran.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     ns_per_run: Option<f64>,
 }
 
@@ -340,7 +473,7 @@ impl<'a> Document<'a> {
             ledger: LedgerJson::of(report),
             windows: windows(&report.course),
             verdict_changes: stretches(&report.course),
-            wait_times: report.wait_times.iter().map(WaitTimesJson::of).collect(),
+            wait_times: report.wait_times.iter().filter_map(WaitTimesJson::of).collect(),
             processes: report.processes.iter().map(|process| ProcessJson::of(report, process)).collect(),
             threads: report.threads.iter().map(|thread| ThreadJson::of(report, thread)).collect(),
             stacks: StacksJson::of(&report.stacks, &report.ledger.account),
@@ -364,7 +497,7 @@ impl<'a> LedgerJson<'a> {
             residual_ratio: ledger.residual_ratio(),
             blocked_seconds: seconds(ledger.blocked_ns),
             unknown_seconds: seconds(ledger.unknown_ns),
-            classified_ratio: ledger.classified_ratio(),
+            classified_ratio: Ratio(ledger.classified_ratio()),
             states: by_state(&ledger.account, |time| seconds(time.ns)),
             counts: by_state(&ledger.account, |time| time.count),
             unknown_in: unknown_in
@@ -379,12 +512,12 @@ impl<'a> CrossCheckJson<'a> {
     fn of(check: &'a CrossCheck) -> Self {
         Self {
             threads: check.threads,
-            on_cpu_seconds: check.on_cpu_ns / 1e9,
-            schedstat_run_seconds: check.schedstat_run_ns / 1e9,
-            run_queue_seconds: check.run_queue_ns / 1e9,
-            schedstat_run_queue_seconds: check.schedstat_run_queue_ns / 1e9,
-            user_seconds: check.user_ns / 1e9,
-            system_seconds: check.system_ns / 1e9,
+            on_cpu_seconds: Seconds::of_ns(check.on_cpu_ns),
+            schedstat_run_seconds: Seconds::of_ns(check.schedstat_run_ns),
+            run_queue_seconds: Seconds::of_ns(check.run_queue_ns),
+            schedstat_run_queue_seconds: Seconds::of_ns(check.schedstat_run_queue_ns),
+            user_seconds: Seconds::of_ns(check.user_ns),
+            system_seconds: Seconds::of_ns(check.system_ns),
             disagreements: &check.disagreements,
         }
     }
@@ -425,7 +558,7 @@ impl<'a> StacksJson<'a> {
     fn of(stacks: &'a Stacks, account: &Account) -> Self {
         let thread_ns = account.elapsed_ns.max(1) as f64;
         let stack = |stack: &'a StackTime| StackJson {
-            state: state_name(stack.state),
+            state: StateJson::of(stack.state),
             comm: &stack.comm,
             seconds: seconds(stack.ns),
             ratio: stack.ns as f64 / thread_ns,
@@ -449,16 +582,21 @@ impl<'a> QualityJson<'a> {
         let (quality, trust) = (&report.recording.quality, &report.trust);
         let ends = trust.ends.ratios();
         Self {
-            lost_ratio: trust.lost_ratio,
+            lost_ratio: Ratio(trust.lost_ratio),
             reliable: trust.reliable,
-            stacks_complete_ratio: ends.map(|[complete, _, _]| complete),
-            stacks_cut_ratio: ends.map(|[_, cut, _]| cut),
-            stacks_broken_ratio: ends.map(|[_, _, broken]| broken),
-            stacks_broken: trust.ends.broken.iter().map(|(&why, &count)| (broken_name(why), count)).collect(),
-            stacks_by_frame_pointers_ratio: trust.ends.by_frame_pointers_ratio(),
+            stacks_complete_ratio: ends.map(|[complete, _, _]| Ratio(complete)),
+            stacks_cut_ratio: ends.map(|[_, cut, _]| Ratio(cut)),
+            stacks_broken_ratio: ends.map(|[_, _, broken]| Ratio(broken)),
+            stacks_broken: trust
+                .ends
+                .broken
+                .iter()
+                .map(|(&why, &count)| (BrokenJson::of(why), count))
+                .collect(),
+            stacks_by_frame_pointers_ratio: trust.ends.by_frame_pointers_ratio().map(Ratio),
             stacks_on_cpu: StackEndsJson::of(&trust.on_cpu_ends),
             stacks_off_cpu: StackEndsJson::of(&trust.off_cpu_ends),
-            frames_named_ratio: trust.frames_named,
+            frames_named_ratio: trust.frames_named.map(Ratio),
             counts: quality.kernel_counts.iter().map(|(name, count)| (name.as_str(), *count)).collect(),
             threads_unseen: quality.threads_unseen,
             offcpu_over_limit: quality.offcpu_over_limit,
@@ -504,9 +642,9 @@ impl<'a> CostJson<'a> {
             steps: budget
                 .steps
                 .iter()
-                .map(|step| StepJson {
+                .map(|step| DetailStepJson {
                     at_seconds: seconds(step.at_ns),
-                    detail: detail_name(step.detail),
+                    detail: step.detail,
                     cost_ratio: step.cost_ratio,
                 })
                 .collect(),
@@ -514,35 +652,47 @@ impl<'a> CostJson<'a> {
     }
 }
 
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
+fn by_state<T>(account: &Account, value: impl Fn(&StateTime) -> T) -> BTreeMap<StateJson, T> {
+    account.states.iter().map(|(&code, time)| (StateJson::of(code), value(time))).collect()
 }
 
-fn by_state<T>(account: &Account, value: impl Fn(&StateTime) -> T) -> BTreeMap<String, T> {
-    account.states.iter().map(|(&code, time)| (state_name(code), value(time))).collect()
+/// How much is recorded.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(remote = "Detail", rename_all = "snake_case")]
+enum DetailJson {
+    Full,
+    HalfRate,
+    QuarterRate,
+    NoOptionalProbes,
+    FewOffCpuStacks,
+    LedgerOnly,
+    Detached,
 }
 
-/// Names of [`Detail`].
-fn detail_name(detail: Detail) -> &'static str {
-    match detail {
-        Detail::Full => "full",
-        Detail::HalfRate => "half_rate",
-        Detail::QuarterRate => "quarter_rate",
-        Detail::NoOptionalProbes => "no_optional_probes",
-        Detail::FewOffCpuStacks => "few_off_cpu_stacks",
-        Detail::LedgerOnly => "ledger_only",
-        Detail::Detached => "detached",
-    }
+/// Why a stack is broken.
+// No descriptions of its variants: the schema of a map with these keys needs a plain list of them.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum BrokenJson {
+    StackUnreadable,
+    NoModule,
+    NoUnwindInfo,
+    TooDeep,
+    ProcessGone,
+    OtherStack,
 }
 
-/// The keys of `stacks_broken`.
-fn broken_name(why: Broken) -> &'static str {
-    match why {
-        Broken::StackUnreadable => "stack_unreadable",
-        Broken::NoModule => "no_module",
-        Broken::NoUnwindInfo => "no_unwind_info",
-        Broken::TooDeep => "too_deep",
-        Broken::ProcessGone => "process_gone",
-        Broken::OtherStack => "other_stack",
+impl BrokenJson {
+    fn of(why: Broken) -> Self {
+        match why {
+            Broken::StackUnreadable => Self::StackUnreadable,
+            Broken::NoModule => Self::NoModule,
+            Broken::NoUnwindInfo => Self::NoUnwindInfo,
+            Broken::TooDeep => Self::TooDeep,
+            Broken::ProcessGone => Self::ProcessGone,
+            Broken::OtherStack => Self::OtherStack,
+        }
     }
 }

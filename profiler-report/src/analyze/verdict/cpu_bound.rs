@@ -2,7 +2,7 @@
 
 use super::facts::Times;
 use super::finding::Finding;
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::numbers::percent;
 
 /// Of the working time on the CPU, at least.
@@ -54,7 +54,7 @@ impl Rule for CpuBound {
             "the stacks on the CPU below, and the flamegraph (`-o cpu.svg --view cpu`), show what to make cheaper".to_owned()
         };
         Outcome::Found(Finding {
-            id: "CPU_BOUND",
+            id: VerdictId::CpuBound,
             share,
             sentence: format!(
                 "the threads that work are on the CPU for {} of their working time",

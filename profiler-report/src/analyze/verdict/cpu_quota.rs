@@ -1,7 +1,7 @@
 //! `CPU_QUOTA`: the control group has used up its CPU time, and its threads wait for the next period.
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::numbers::percent;
 
 /// Share of periods in which the limit was met, or of the time for which the group stood still.
@@ -47,7 +47,7 @@ impl Rule for CpuQuota {
             Agreement::by(Some(used / limit.max(1e-9)), 0.7, 0.0),
         ];
         Outcome::Found(Finding {
-            id: "CPU_QUOTA",
+            id: VerdictId::CpuQuota,
             share,
             sentence: format!(
                 "the control group {} may use {limit:.2} CPUs, and met that limit in {} of its periods: its threads wait for {} of their working time",
@@ -69,7 +69,7 @@ impl Rule for CpuQuota {
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),
-            explains: &["CPU_SATURATED", "CPU_BOUND", "CPU_SINGLE_THREAD"],
+            explains: &[VerdictId::CpuSaturated, VerdictId::CpuBound, VerdictId::CpuSingleThread],
             precedence: 0.5,
             ..Finding::default()
         })

@@ -1,7 +1,7 @@
 //! `CPU_SATURATED`: threads are ready to run and wait for a CPU.
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::numbers::{percent, seconds};
 use crate::recording::OtherProcess;
 
@@ -40,7 +40,7 @@ impl Rule for CpuSaturated {
         }
         next_steps.push("more CPUs, or fewer threads that want to run at once".to_owned());
         Outcome::Found(Finding {
-            id: "CPU_SATURATED",
+            id: VerdictId::CpuSaturated,
             share,
             sentence: format!(
                 "threads that could run wait for a CPU, for {} of their working time",
@@ -50,7 +50,7 @@ impl Rule for CpuSaturated {
             counter_evidence: counter_evidence(facts, busy),
             next_steps,
             max_gain: gain(share),
-            explains: &["CPU_BOUND", "CPU_SINGLE_THREAD"],
+            explains: &[VerdictId::CpuBound, VerdictId::CpuSingleThread],
             // It is told before what the threads do when they run, but not where the CPUs had time to spare: there it is
             // what each wake-up takes.
             precedence: if busy.is_none_or(|busy| busy >= SATURATED) { 0.3 } else { 0.0 },

@@ -1,7 +1,7 @@
 //! `CPU_SINGLE_THREAD`: one thread runs nearly all the time, the others hardly, and there are CPUs left.
 
 use super::finding::Finding;
-use super::{Facts, Outcome, Rule, cpu_bound};
+use super::{Facts, Outcome, Rule, VerdictId, cpu_bound};
 use crate::analyze::numbers::percent;
 
 /// Of the thread's own time on the CPU, or ready for one.
@@ -44,7 +44,7 @@ impl Rule for CpuSingleThread {
             }
         }
         Outcome::Found(Finding {
-            id: "CPU_SINGLE_THREAD",
+            id: VerdictId::CpuSingleThread,
             share,
             sentence: format!(
                 "one thread is the limit: {name} runs for {} of the time, and {:.0} CPUs stay unused",
@@ -59,7 +59,7 @@ impl Rule for CpuSingleThread {
             max_gain: Some(facts.allowed_cpus.max(1.0)),
             agreement: cpu_bound::agreement(facts),
             samples: Some(facts.trust.on_cpu_samples).filter(|samples| *samples > 0),
-            explains: &["CPU_BOUND"],
+            explains: &[VerdictId::CpuBound],
             precedence: 0.01,
             is_plain: true,
         })

@@ -1,7 +1,7 @@
 //! `DEADLOCK`: threads wait for each other in a circle.
 
 use super::finding::Finding;
-use super::{Facts, Outcome, Rule};
+use super::{Facts, Outcome, Rule, VerdictId};
 use crate::analyze::locks::lock_name;
 use crate::analyze::numbers::seconds;
 
@@ -17,7 +17,7 @@ impl Rule for Deadlock {
         let first = deadlock.steps.first().map_or(String::new(), |&(thread, _)| facts.thread_name(thread));
         let since = seconds(facts.recording.meta.ended_at_ns.saturating_sub(deadlock.since_ns));
         Outcome::Found(Finding {
-            id: "DEADLOCK",
+            id: VerdictId::Deadlock,
             share: 1.0,
             sentence: format!(
                 "{} threads wait for each other in a circle, for {since} or longer",
@@ -32,7 +32,7 @@ impl Rule for Deadlock {
             max_gain: None,
             // The owners are the locks' own word, and nobody who could release them runs.
             agreement: vec![super::Agreement::Agrees],
-            explains: &["LOCK_USER", "LOCK_KERNEL", "LOCK_HELD_ACROSS_IO"],
+            explains: &[VerdictId::LockUser, VerdictId::LockKernel, VerdictId::LockHeldAcrossIo],
             precedence: 1.0,
             ..Finding::default()
         })

@@ -5,7 +5,7 @@ use profiler_common::state;
 
 use super::disk_kinds::{Kind, is_asynchronous, kind_of_wait};
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::kernel_paths::Path;
 use crate::analyze::numbers::{bytes, duration, percent};
 use crate::recording::RequestShare;
@@ -25,7 +25,7 @@ pub struct DiskWrite;
 impl Rule for DiskRead {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         let ns = facts.work.disk_read_ns.saturating_add(facts.work.page_fault_io_ns);
-        check(facts, "DISK_READ_BOUND", Kind::Read, ns)
+        check(facts, VerdictId::DiskReadBound, Kind::Read, ns)
     }
 }
 
@@ -33,11 +33,11 @@ impl Rule for DiskWrite {
     fn check(&self, facts: &Facts<'_>) -> Outcome {
         // Calls on files that do not wait for the device wait for a lock of the file system, mostly that of a writer.
         let ns = facts.work.disk_write_ns.saturating_add(facts.work.file_wait_ns);
-        check(facts, "DISK_WRITE_BOUND", Kind::Write, ns)
+        check(facts, VerdictId::DiskWriteBound, Kind::Write, ns)
     }
 }
 
-fn check(facts: &Facts<'_>, id: &'static str, kind: Kind, ns: u64) -> Outcome {
+fn check(facts: &Facts<'_>, id: VerdictId, kind: Kind, ns: u64) -> Outcome {
     let share = facts.share(ns);
     // Reads and writes may be much only together.
     let work = &facts.work;

@@ -3,7 +3,7 @@
 use profiler_common::state;
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::numbers::{percent, seconds};
 
 const SHARE: f64 = 0.3;
@@ -55,7 +55,7 @@ impl Rule for DownstreamWait {
             vec![]
         };
         Outcome::Found(Finding {
-            id: "DOWNSTREAM_WAIT",
+            id: VerdictId::DownstreamWait,
             share,
             sentence: format!("threads wait for other servers, for {} of their working time", percent(share)),
             evidence,

@@ -1,11 +1,12 @@
 //! A cause that a rule has found, and how sure that is.
 
+use super::VerdictId;
 use super::facts::Facts;
 
 /// A cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
-    pub id: &'static str,
+    pub id: VerdictId,
     /// Of the working threads' active time.
     pub share: f64,
     pub sentence: String,
@@ -18,7 +19,7 @@ pub struct Finding {
     /// Samples that the claim rests on, if it rests on samples.
     pub samples: Option<u64>,
     /// Findings that it explains, which do not stand beside it.
-    pub explains: &'static [&'static str],
+    pub explains: &'static [VerdictId],
     /// Names what everybody sees, and not what lies behind it: two such are a mixture.
     pub is_plain: bool,
     /// Comes before others of its share: it names a cause, or cannot be anything else.

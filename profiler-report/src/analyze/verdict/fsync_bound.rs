@@ -5,7 +5,7 @@ use profiler_common::state;
 
 use super::disk_kinds::Kind;
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::kernel_paths::Path;
 use crate::analyze::numbers::{duration, percent};
 
@@ -62,7 +62,7 @@ impl Rule for FsyncBound {
             if by_kernel { Some(Agreement::Agrees) } else { Agreement::by(ended, 0.5, 0.1) },
         ];
         Outcome::Found(Finding {
-            id: "FSYNC_BOUND",
+            id: VerdictId::FsyncBound,
             share,
             sentence: format!("threads wait until their writes are on the device, for {} of their working time", percent(share)),
             evidence,
@@ -73,7 +73,7 @@ impl Rule for FsyncBound {
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),
-            explains: &["DISK_WRITE_BOUND"],
+            explains: &[VerdictId::DiskWriteBound],
             precedence: 0.1,
             is_plain: true,
             ..Finding::default()

@@ -4,7 +4,7 @@ use profiler_common::state::Group;
 
 use super::facts::BUSY;
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::ledger::group;
 use crate::analyze::numbers::{percent, seconds};
 
@@ -54,7 +54,7 @@ impl Rule for IpcWait {
         ];
         let partner = partners.first().map_or("the other side".to_owned(), |(name, _)| name.clone());
         Outcome::Found(Finding {
-            id: "IPC_WAIT",
+            id: VerdictId::IpcWait,
             share,
             sentence: format!(
                 "threads wait for each other or for another process, for {} of their working time",

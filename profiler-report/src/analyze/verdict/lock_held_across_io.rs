@@ -5,7 +5,7 @@
 use profiler_common::state::Group;
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule, lock_user};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId, lock_user};
 use crate::analyze::ledger::group;
 use crate::analyze::locks::{FutexRow, lock_name};
 use crate::analyze::numbers::percent;
@@ -56,7 +56,7 @@ fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Find
     let ledger = Agreement::by(facts.run_queue_of_wanted(), 0.2, 0.1);
     let pressure = Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02);
     Finding {
-        id: "CPU_SATURATED",
+        id: VerdictId::CpuSaturated,
         share,
         sentence: format!(
             "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
@@ -73,7 +73,7 @@ fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Find
         ],
         max_gain: gain(share),
         agreement: [looks(row), ledger, pressure].into_iter().flatten().collect(),
-        explains: &["LOCK_USER", "CPU_SATURATED"],
+        explains: &[VerdictId::LockUser, VerdictId::CpuSaturated],
         precedence: 0.35,
         ..Finding::default()
     }
@@ -92,7 +92,7 @@ fn holder_waits_itself(facts: &Facts<'_>, row: &FutexRow, share: f64, waits: f64
     }
     let is_inferred = !row.holder.observed;
     Finding {
-        id: "LOCK_HELD_ACROSS_IO",
+        id: VerdictId::LockHeldAcrossIo,
         share,
         sentence: format!(
             "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
@@ -112,7 +112,12 @@ fn holder_waits_itself(facts: &Facts<'_>, row: &FutexRow, share: f64, waits: f64
             .into_iter()
             .flatten()
             .collect(),
-        explains: &["LOCK_USER", "FSYNC_BOUND", "DISK_WRITE_BOUND", "DISK_READ_BOUND"],
+        explains: &[
+            VerdictId::LockUser,
+            VerdictId::FsyncBound,
+            VerdictId::DiskWriteBound,
+            VerdictId::DiskReadBound,
+        ],
         precedence: 0.3,
         ..Finding::default()
     }

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, gain};
 use super::lock_user::sentence;
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::KernelLockRow;
 use crate::analyze::locks::lock_name;
 use crate::analyze::numbers::{count, percent};
@@ -59,7 +59,7 @@ impl Rule for LockKernel {
             "the kernel function that asks for the lock shows which system call does it: call it less often, or from fewer threads at once"
         };
         Outcome::Found(Finding {
-            id: "LOCK_KERNEL",
+            id: VerdictId::LockKernel,
             share,
             sentence: format!(
                 "threads wait for {name} in the kernel, for {} of their working time",
@@ -74,7 +74,7 @@ impl Rule for LockKernel {
                 // The kernel itself has told each of these waits.
                 Agreement::Agrees,
             ],
-            explains: &["DISK_WRITE_BOUND"],
+            explains: &[VerdictId::DiskWriteBound],
             precedence: 0.1,
             ..Finding::default()
         })

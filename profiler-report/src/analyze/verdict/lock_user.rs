@@ -3,7 +3,7 @@
 use profiler_common::state::{self, Group};
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::ledger::group;
 use crate::analyze::lock_kinds::FutexKind;
 use crate::analyze::locks::{FutexRow, lock_name};
@@ -105,7 +105,7 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     agreement.extend(row.used_as_lock.then_some(Agreement::Contradicts));
     let is_interpreters = row.kind == FutexKind::InterpreterLock;
     Finding {
-        id: "LOCK_USER",
+        id: VerdictId::LockUser,
         share,
         sentence: format!(
             "threads wait for {} {name}, for {} of their working time",
@@ -177,7 +177,7 @@ pub fn sentence(facts: &Facts<'_>, holder: &crate::analyze::Holder) -> Option<St
 
 fn of_database(facts: &Facts<'_>, share: f64) -> Outcome {
     Outcome::Found(Finding {
-        id: "LOCK_USER",
+        id: VerdictId::LockUser,
         share,
         sentence: format!(
             "threads wait for locks of the database, for {} of their working time",

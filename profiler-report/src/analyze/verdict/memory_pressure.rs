@@ -1,7 +1,7 @@
 //! `MEMORY_PRESSURE`: threads free memory themselves, or read back what was taken from them.
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::kernel_paths::Path;
 use crate::analyze::numbers::{bytes, percent};
 use crate::recording::Group;
@@ -29,7 +29,7 @@ impl Rule for MemoryPressure {
             None => "give the machine more memory, or find who uses it: `ps --sort=-rss`".to_owned(),
         };
         Outcome::Found(Finding {
-            id: "MEMORY_PRESSURE",
+            id: VerdictId::MemoryPressure,
             share,
             sentence: format!(
                 "there is too little memory: {} of the working time goes to freeing it or to reading pages again",
@@ -42,11 +42,11 @@ impl Rule for MemoryPressure {
             agreement: signs.agreement(facts),
             samples: None,
             explains: &[
-                "DISK_READ_BOUND",
-                "DISK_WRITE_BOUND",
-                "CPU_BOUND",
-                "CPU_SINGLE_THREAD",
-                "LOCK_KERNEL",
+                VerdictId::DiskReadBound,
+                VerdictId::DiskWriteBound,
+                VerdictId::CpuBound,
+                VerdictId::CpuSingleThread,
+                VerdictId::LockKernel,
             ],
             precedence: 0.4,
             ..Finding::default()

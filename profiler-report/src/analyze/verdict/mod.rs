@@ -4,6 +4,7 @@
 //! In: [`Facts`]. Out: one [`Verdict`]. A rule is a file; it sees plain data and may answer that there is not enough of it. That nothing
 //! is wrong is a good answer, and so is that it cannot be told.
 
+mod id;
 mod facts;
 mod finding;
 mod deadlock;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use facts::{Facts, Parts};
 pub use finding::{Agreement, Confidence, Finding};
+pub use id::VerdictId;
 
 use crate::analyze::numbers::{percent, seconds};
 
@@ -68,7 +70,7 @@ const RULES: &[&dyn Rule] = &[
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    pub id: &'static str,
+    pub id: VerdictId,
     pub confidence: Confidence,
     /// From 0 to 1.
     pub score: f64,
@@ -79,8 +81,8 @@ pub struct Verdict {
     pub next_steps: Vec<String>,
     /// So many times as fast, if the cause were gone and nothing else came in its place: an upper bound.
     pub max_gain: Option<f64>,
-    /// Other causes that were found, the largest first: identifier, share of the working time.
-    pub also: Vec<(&'static str, f64)>,
+    /// Other causes that were found, the largest first: which, and its share of the working time.
+    pub also: Vec<(VerdictId, f64)>,
 }
 
 /// Above this share of losses nothing is said.
@@ -145,7 +147,7 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
     }
     let sentence = format!("not enough data for a verdict: {}", why.join("; "));
     Some(Verdict {
-        id: "INSUFFICIENT_DATA",
+        id: VerdictId::InsufficientData,
         confidence: Confidence::Low,
         score: 0.0,
         sentence,
@@ -194,18 +196,19 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
 
 /// Reads and writes are one cause, the disk, and each tells of the other.
 fn is_mixture(first: &Finding, second: &Finding) -> bool {
-    let is_disk = |finding: &Finding| matches!(finding.id, "DISK_READ_BOUND" | "DISK_WRITE_BOUND");
+    let is_disk =
+        |finding: &Finding| matches!(finding.id, VerdictId::DiskReadBound | VerdictId::DiskWriteBound);
     !(is_disk(first) && is_disk(second))
         && (first.share - second.share).abs() < NEAR
         && first.is_plain
         && second.is_plain
 }
 
-fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'static str, f64)>) -> Verdict {
+fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(VerdictId, f64)>) -> Verdict {
     let score = finding::score(facts, first).min(finding::score(facts, second)).min(finding::BELOW_HIGH);
     let evidence = [first, second].map(|finding| format!("{}: {}", finding.id, finding.sentence)).to_vec();
     Verdict {
-        id: "MIXED",
+        id: VerdictId::Mixed,
         confidence: Confidence::of(score),
         score,
         sentence: format!(

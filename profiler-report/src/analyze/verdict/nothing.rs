@@ -3,7 +3,7 @@
 use profiler_common::state;
 
 use super::finding::{self, Confidence};
-use super::{Facts, IDLE, Verdict, runtimes::hidden_waits};
+use super::{Facts, IDLE, Verdict, VerdictId, runtimes::hidden_waits};
 use crate::analyze::numbers::{count, percent};
 
 const OWN_DUMP: &str = "if it is slow: the runtime's own list of what waits (jstack, a dump of goroutines)";
@@ -42,7 +42,7 @@ fn cannot_tell(facts: &Facts<'_>, hidden: &str) -> Verdict {
         count(handed_on_a_second(facts) as u64)
     );
     Verdict {
-        id: "INSUFFICIENT_DATA",
+        id: VerdictId::InsufficientData,
         confidence: Confidence::Low,
         score: 0.0,
         sentence: format!("not enough data for a verdict: {why}"),
@@ -55,7 +55,7 @@ fn cannot_tell(facts: &Facts<'_>, hidden: &str) -> Verdict {
 }
 
 /// Of threads that wait, whatever they wait for.
-fn of_waiting(facts: &Facts<'_>, id: &'static str, score: f64, missing: &[String]) -> Verdict {
+fn of_waiting(facts: &Facts<'_>, id: VerdictId, score: f64, missing: &[String]) -> Verdict {
     let mut counter_evidence = missing.to_vec();
     let mut next_steps = vec![];
     let mut score = score;
@@ -79,7 +79,7 @@ fn of_waiting(facts: &Facts<'_>, id: &'static str, score: f64, missing: &[String
 }
 
 fn idle(facts: &Facts<'_>, active: f64, missing: &[String]) -> Verdict {
-    let mut verdict = of_waiting(facts, "IDLE", finding::coverage(facts), missing);
+    let mut verdict = of_waiting(facts, VerdictId::Idle, finding::coverage(facts), missing);
     verdict.sentence = format!(
         "nothing to mend: the threads wait for work, and do something for {} of one thread's time",
         percent(active)
@@ -92,7 +92,7 @@ fn idle(facts: &Facts<'_>, active: f64, missing: &[String]) -> Verdict {
 
 fn room_left(facts: &Facts<'_>, missing: &[String]) -> Verdict {
     let most = if missing.is_empty() { 1.0 } else { WITHOUT_ALL_RULES };
-    let mut verdict = of_waiting(facts, "NO_BOTTLENECK", finding::coverage(facts).min(most), missing);
+    let mut verdict = of_waiting(facts, VerdictId::NoBottleneck, finding::coverage(facts).min(most), missing);
     verdict.sentence = format!(
         "nothing limits it: there is room left ({:.2} of {} CPUs used)",
         facts.cpus_used(),
@@ -107,7 +107,7 @@ fn room_left(facts: &Facts<'_>, missing: &[String]) -> Verdict {
 fn no_single_cause(facts: &Facts<'_>, missing: &[String]) -> Verdict {
     let score = finding::coverage(facts).min(0.59);
     Verdict {
-        id: "MIXED",
+        id: VerdictId::Mixed,
         confidence: Confidence::of(score),
         score,
         sentence: "no single cause has a fifth of the working time".to_owned(),

@@ -2,7 +2,7 @@
 
 use profiler_common::state;
 
-use crate::analyze::{Confidence, Report};
+use crate::analyze::{Confidence, Report, VerdictId};
 use crate::recording::{
     CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure,
     Process, Sample, Span, Stack, StackEnd, Thread, ThreadSum, Wake,
@@ -51,7 +51,7 @@ fn recording(threads: Vec<ThreadSum>) -> Span {
 }
 
 #[track_caller]
-fn check(recording: &Span, id: &str, least: Confidence) {
+fn check(recording: &Span, id: VerdictId, least: Confidence) {
     let report = Report::new(recording);
     let verdict = &report.verdict;
     assert_eq!(verdict.id, id, "{verdict:#?}");
@@ -61,9 +61,9 @@ fn check(recording: &Span, id: &str, least: Confidence) {
 #[test]
 fn threads_that_wait_for_work_are_idle() {
     let worker = |tid| thread(tid, &[(state::FUTEX_WAIT, 9.99, 20), (state::ON_CPU, 0.01, 20)]);
-    check(&recording((1..9).map(worker).collect()), "IDLE", Confidence::High);
+    check(&recording((1..9).map(worker).collect()), VerdictId::Idle, Confidence::High);
     let poller = |tid| thread(tid, &[(state::POLL, 9.99, 20), (state::ON_CPU, 0.01, 20)]);
-    check(&recording((1..9).map(poller).collect()), "IDLE", Confidence::High);
+    check(&recording((1..9).map(poller).collect()), VerdictId::Idle, Confidence::High);
 }
 
 #[test]
@@ -71,34 +71,34 @@ fn what_a_runtime_hides_may_not_be_idle() {
     let mut java = recording(vec![thread(1, &[(state::FUTEX_WAIT, 10.0, 100)])]);
     java.modules = vec![Module { path: "/usr/lib/jvm/lib/server/libjvm.so".into(), build_id: vec![] }];
     let verdict = Report::new(&java).verdict;
-    assert_eq!((verdict.id, verdict.confidence), ("IDLE", Confidence::Medium), "{verdict:#?}");
+    assert_eq!((verdict.id, verdict.confidence), (VerdictId::Idle, Confidence::Medium), "{verdict:#?}");
     assert!(verdict.counter_evidence[0].starts_with("Java threads"), "{verdict:#?}");
 }
 
 #[test]
 fn threads_of_such_a_runtime_that_wake_each_other_all_the_time_are_no_case_for_a_verdict() {
     let mut java = recording(vec![thread(1, &[(state::FUTEX_WAIT, 10.0, 2000)])]);
-    check(&java, "IDLE", Confidence::High);
+    check(&java, VerdictId::Idle, Confidence::High);
     java.modules = vec![Module { path: "/usr/lib/jvm/lib/server/libjvm.so".into(), build_id: vec![] }];
-    check(&java, "INSUFFICIENT_DATA", Confidence::Low);
+    check(&java, VerdictId::InsufficientData, Confidence::Low);
 }
 
 #[test]
 fn a_thread_that_waits_for_ever_for_input_is_idle_too() {
-    check(&recording(vec![thread(1, &[(state::PIPE, 10.0, 0)])]), "IDLE", Confidence::High);
-    check(&recording(vec![thread(1, &[(state::NET_RECV, 10.0, 0)])]), "IDLE", Confidence::High);
+    check(&recording(vec![thread(1, &[(state::PIPE, 10.0, 0)])]), VerdictId::Idle, Confidence::High);
+    check(&recording(vec![thread(1, &[(state::NET_RECV, 10.0, 0)])]), VerdictId::Idle, Confidence::High);
 }
 
 #[test]
 fn a_server_with_room_left_has_no_bottleneck() {
     let server = thread(1, &[(state::ON_CPU, 4.0, 9000), (state::POLL, 6.0, 9000)]);
-    check(&recording(vec![server]), "NO_BOTTLENECK", Confidence::High);
+    check(&recording(vec![server]), VerdictId::NoBottleneck, Confidence::High);
 }
 
 #[test]
 fn threads_that_run_all_the_time_are_cpu_bound() {
     let busy = |tid| thread(tid, &[(state::ON_CPU, 9.9, 100), (state::RUNQ_PREEMPT, 0.1, 100)]);
-    check(&recording(vec![busy(1), busy(2), busy(3)]), "CPU_BOUND", Confidence::Medium);
+    check(&recording(vec![busy(1), busy(2), busy(3)]), VerdictId::CpuBound, Confidence::Medium);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn one_that_runs_among_idle_cpus_is_a_single_thread() {
         thread(1, &[(state::ON_CPU, 9.9, 100), (state::RUNQ_PREEMPT, 0.1, 100)]),
         thread(2, &[(state::FUTEX_WAIT, 10.0, 1)]),
     ];
-    check(&recording(threads), "CPU_SINGLE_THREAD", Confidence::Medium);
+    check(&recording(threads), VerdictId::CpuSingleThread, Confidence::Medium);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_thousand_idle_threads_do_not_hide_the_one_that_works() {
     let mut threads: Vec<ThreadSum> =
         (2..1002).map(|tid| thread(tid, &[(state::FUTEX_WAIT, 10.0, 1)])).collect();
     threads.push(thread(1, &[(state::FSYNC, 8.0, 800), (state::ON_CPU, 2.0, 800)]));
-    check(&recording(threads), "FSYNC_BOUND", Confidence::Low);
+    check(&recording(threads), VerdictId::FsyncBound, Confidence::Low);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn ready_threads_on_a_busy_machine_are_saturation() {
     let mut recording = recording((1..9).map(half).collect());
     recording.machine.pressure =
         Some(Pressure { elapsed_ns: 10 * S, cpu_some_ns: 9 * S, ..Pressure::default() });
-    check(&recording, "CPU_SATURATED", Confidence::High);
+    check(&recording, VerdictId::CpuSaturated, Confidence::High);
 }
 
 /// Half of four CPUs was idle: threads waited in bursts. On the two that they may use it would be more than that.
@@ -135,11 +135,11 @@ fn ready_threads_beside_idle_cpus_are_no_sure_saturation() {
     recording.machine.pressure =
         Some(Pressure { elapsed_ns: 10 * S, cpu_some_ns: 3 * S, ..Pressure::default() });
     let report = Report::new(&recording);
-    assert_eq!((report.verdict.id, report.verdict.confidence), ("CPU_SATURATED", Confidence::Low));
+    assert_eq!((report.verdict.id, report.verdict.confidence), (VerdictId::CpuSaturated, Confidence::Low));
     assert!(report.verdict.counter_evidence[0].ends_with("were idle for 50.0 %"), "{:#?}", report.verdict);
     recording.machine.allowed_cpus = Some(2);
     recording.machine.allowed_cpu = Some(CpuTime { busy_ns: 19 * S, idle_ns: S, ..CpuTime::default() });
-    check(&recording, "CPU_SATURATED", Confidence::High);
+    check(&recording, VerdictId::CpuSaturated, Confidence::High);
 }
 
 /// Each runs for two thirds of its short life, one after the other, and together they use all CPUs.
@@ -149,11 +149,11 @@ fn short_lives_that_use_all_cpus_are_bound_by_them() {
         elapsed_ns: 77_500_000,
         ..thread(tid, &[(state::ON_CPU, 0.0475, 3), (state::CHILD_WAIT, 0.03, 3)])
     };
-    check(&recording((1..801).map(short).collect()), "CPU_BOUND", Confidence::High);
+    check(&recording((1..801).map(short).collect()), VerdictId::CpuBound, Confidence::High);
     // A shell's loop: one after another, on one of four CPUs.
     let one_cpu = recording((1..201).map(short).collect());
     let verdict = Report::new(&one_cpu).verdict;
-    assert!(verdict.id == "CPU_BOUND" && verdict.confidence < Confidence::High, "{verdict:#?}");
+    assert!(verdict.id == VerdictId::CpuBound && verdict.confidence < Confidence::High, "{verdict:#?}");
 }
 
 /// They have 3.2 of 4 CPUs, and others the rest: no room is left for them.
@@ -167,9 +167,9 @@ fn threads_that_share_full_cpus_with_others_are_bound_by_them() {
     };
     let mut recording = recording((1..9).map(some).collect());
     recording.machine.cpu = Some(CpuTime { busy_ns: 38 * S, idle_ns: 2 * S, ..CpuTime::default() });
-    check(&recording, "CPU_BOUND", Confidence::Medium);
+    check(&recording, VerdictId::CpuBound, Confidence::Medium);
     recording.machine.cpu = Some(CpuTime { busy_ns: 32 * S, idle_ns: 8 * S, ..CpuTime::default() });
-    check(&recording, "NO_BOTTLENECK", Confidence::Medium);
+    check(&recording, VerdictId::NoBottleneck, Confidence::Medium);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn reads_and_writes_are_one_cause() {
         )
     };
     let recording = recording(vec![both(1)]);
-    check(&recording, "DISK_READ_BOUND", Confidence::Low);
+    check(&recording, VerdictId::DiskReadBound, Confidence::Low);
     let sentence = Report::new(&recording).verdict.sentence;
     assert!(sentence.contains("for 40.0 % of their working time, and for 38.0 % to write"), "{sentence}");
 }
@@ -199,11 +199,11 @@ fn a_throttled_group_is_a_quota_and_no_saturation() {
         throttled_ns: 5 * S,
         ..Group::default()
     }];
-    check(&recording, "CPU_QUOTA", Confidence::High);
+    check(&recording, VerdictId::CpuQuota, Confidence::High);
     recording.machine.groups[0].cpu_limit = None;
     recording.machine.groups[0].throttled_periods = 0;
     recording.machine.groups[0].throttled_ns = 0;
-    check(&recording, "CPU_SATURATED", Confidence::Low);
+    check(&recording, VerdictId::CpuSaturated, Confidence::Low);
 }
 
 /// Four threads that wait for one lock for 6 of 10 seconds each, and what the holder does meanwhile.
@@ -253,18 +253,18 @@ fn contended(state_of_holder: u32, observed: bool) -> Span {
 
 #[test]
 fn a_lock_whose_holder_runs_is_a_lock() {
-    check(&contended(state::ON_CPU, true), "LOCK_USER", Confidence::High);
-    check(&contended(state::ON_CPU, false), "LOCK_USER", Confidence::High);
+    check(&contended(state::ON_CPU, true), VerdictId::LockUser, Confidence::High);
+    check(&contended(state::ON_CPU, false), VerdictId::LockUser, Confidence::High);
 }
 
 #[test]
 fn a_lock_whose_holder_waits_for_the_disk_is_told_with_that() {
-    check(&contended(state::FSYNC, true), "LOCK_HELD_ACROSS_IO", Confidence::High);
+    check(&contended(state::FSYNC, true), VerdictId::LockHeldAcrossIo, Confidence::High);
 }
 
 #[test]
 fn a_lock_whose_holder_waits_for_a_cpu_is_no_lock_problem() {
-    check(&contended(state::RUNQ_PREEMPT, true), "CPU_SATURATED", Confidence::Low);
+    check(&contended(state::RUNQ_PREEMPT, true), VerdictId::CpuSaturated, Confidence::Low);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn the_same_waits_on_a_condition_variable_are_idle() {
     for wake in &mut recording.locks.wakes {
         wake.state = state::FUTEX_WAIT;
     }
-    check(&recording, "IDLE", Confidence::High);
+    check(&recording, VerdictId::Idle, Confidence::High);
 }
 
 #[test]
@@ -296,14 +296,14 @@ fn threads_in_a_circle_are_a_deadlock() {
         open: vec![open(0, 0, 1), open(1, 1, 0)],
         ..Locks::default()
     };
-    check(&recording, "DEADLOCK", Confidence::High);
+    check(&recording, VerdictId::Deadlock, Confidence::High);
 }
 
 #[test]
 fn waiting_for_another_server_is_told_with_its_rate() {
     check(
         &recording(vec![thread(1, &[(state::NET_RECV, 9.0, 900), (state::ON_CPU, 1.0, 900)])]),
-        "DOWNSTREAM_WAIT",
+        VerdictId::DownstreamWait,
         Confidence::Low,
     );
 }
@@ -316,22 +316,22 @@ fn two_that_take_turns_by_pipe_wait_for_each_other() {
             &[(state::PIPE, 6.0, 90_000), (state::ON_CPU, 3.5, 90_000), (state::RUNQ_WAKE, 0.5, 90_000)],
         )
     };
-    check(&recording(vec![end(1), end(2)]), "IPC_WAIT", Confidence::Low);
+    check(&recording(vec![end(1), end(2)]), VerdictId::IpcWait, Confidence::Low);
 }
 
 #[test]
 fn reads_and_writes_of_a_disk_are_told_apart() {
     let reader = thread(1, &[(state::DISK_READ, 8.0, 8000), (state::ON_CPU, 2.0, 8000)]);
-    check(&recording(vec![reader]), "DISK_READ_BOUND", Confidence::Low);
+    check(&recording(vec![reader]), VerdictId::DiskReadBound, Confidence::Low);
     let writer = thread(1, &[(state::DISK_WRITE, 8.0, 8000), (state::ON_CPU, 2.0, 8000)]);
-    check(&recording(vec![writer]), "DISK_WRITE_BOUND", Confidence::Low);
+    check(&recording(vec![writer]), VerdictId::DiskWriteBound, Confidence::Low);
 }
 
 #[test]
 fn equal_parts_are_a_mixture() {
     let both =
         thread(1, &[(state::DISK_READ, 4.8, 8000), (state::NET_RECV, 4.8, 8000), (state::ON_CPU, 0.4, 8000)]);
-    check(&recording(vec![both]), "MIXED", Confidence::Low);
+    check(&recording(vec![both]), VerdictId::Mixed, Confidence::Low);
 }
 
 #[test]
@@ -339,15 +339,15 @@ fn what_was_lost_or_is_too_short_is_not_judged() {
     let busy = thread(1, &[(state::ON_CPU, 10.0, 100)]);
     let mut lossy = recording(vec![busy.clone()]);
     lossy.quality.threads_unseen = 1;
-    check(&lossy, "INSUFFICIENT_DATA", Confidence::Low);
+    check(&lossy, VerdictId::InsufficientData, Confidence::Low);
     let mut short = recording(vec![busy]);
     short.meta.ended_at_ns = S / 2;
-    check(&short, "INSUFFICIENT_DATA", Confidence::Low);
-    check(&Span::default(), "INSUFFICIENT_DATA", Confidence::Low);
+    check(&short, VerdictId::InsufficientData, Confidence::Low);
+    check(&Span::default(), VerdictId::InsufficientData, Confidence::Low);
 }
 
 #[test]
 fn time_without_a_reason_is_not_judged() {
     let lost = thread(1, &[(state::UNKNOWN, 9.0, 900), (state::ON_CPU, 1.0, 900)]);
-    check(&recording(vec![lost]), "INSUFFICIENT_DATA", Confidence::Low);
+    check(&recording(vec![lost]), VerdictId::InsufficientData, Confidence::Low);
 }

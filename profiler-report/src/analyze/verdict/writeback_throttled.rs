@@ -1,7 +1,7 @@
 //! `WRITEBACK_THROTTLED`: writers are held up until what is dirty has been written.
 
 use super::finding::{Finding, gain};
-use super::{Agreement, Facts, Outcome, Rule};
+use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::kernel_paths::Path;
 use crate::analyze::numbers::percent;
 
@@ -28,7 +28,7 @@ impl Rule for WritebackThrottled {
             Agreement::by(facts.pressure(|pressure| pressure.io_some_ns), 0.05, 0.005),
         ];
         Outcome::Found(Finding {
-            id: "WRITEBACK_THROTTLED",
+            id: VerdictId::WritebackThrottled,
             share,
             sentence: format!("writers are held up for {} of their working time, because more is dirty than the disk can take", percent(share)),
             evidence,
@@ -38,7 +38,7 @@ impl Rule for WritebackThrottled {
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),
-            explains: &["DISK_WRITE_BOUND"],
+            explains: &[VerdictId::DiskWriteBound],
             precedence: 0.3,
             ..Finding::default()
         })

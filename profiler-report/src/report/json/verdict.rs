@@ -1,66 +1,90 @@
 //! The verdict, and what the kernel says of the machine beside it.
 
+#[cfg(test)]
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::seconds;
-use crate::analyze::{Report, Verdict};
+use super::values::{ConfidenceJson, Seconds, VerdictIdJson, seconds};
+use crate::analyze::{Confidence, Report, Verdict};
 use crate::recording::{CpuTime, Group, Machine, Pressure};
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct VerdictJson<'a> {
-    id: &'static str,
-    confidence: &'static str,
+    id: VerdictIdJson,
+    #[serde(with = "ConfidenceJson")]
+    confidence: Confidence,
+    /// From 0 to 1.
     score: f64,
+    /// What the bottleneck is, with its numbers.
     sentence: &'a str,
     evidence: &'a [String],
     counter_evidence: &'a [String],
     next_steps: &'a [String],
+    /// So many times as fast at most; null where that is not meaningful.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     max_gain: Option<f64>,
+    /// Other causes, the largest first.
     also: Vec<AlsoJson>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct AlsoJson {
-    id: &'static str,
+    id: VerdictIdJson,
+    /// Share of the working time.
     ratio: f64,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct MachineJson<'a> {
-    cpu: Option<CpuJson>,
+    /// Of the whole machine, from `/proc/stat`.
+    cpu: Option<CpuTimeJson>,
+    /// Of the whole machine.
     pressure: Option<PressureJson>,
+    /// CPUs that the target may use.
     allowed_cpus: Option<u32>,
     /// CPU time of those together.
-    allowed_cpu: Option<CpuJson>,
-    groups: Vec<GroupJson<'a>>,
-    busiest_others: Vec<OtherJson<'a>>,
+    allowed_cpu: Option<CpuTimeJson>,
+    /// Control groups of the target.
+    groups: Vec<ControlGroupJson<'a>>,
+    /// Unrecorded processes with the most CPU time.
+    busiest_others: Vec<OtherProcessJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct CpuJson {
-    busy_seconds: f64,
-    idle_seconds: f64,
-    iowait_seconds: f64,
-    steal_seconds: f64,
+#[cfg_attr(test, derive(JsonSchema))]
+struct CpuTimeJson {
+    busy_seconds: Seconds,
+    idle_seconds: Seconds,
+    iowait_seconds: Seconds,
+    steal_seconds: Seconds,
 }
 
+/// Pressure (PSI): time in which some or all tasks waited.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 struct PressureJson {
-    elapsed_seconds: f64,
-    cpu_some_seconds: f64,
-    io_some_seconds: f64,
-    io_full_seconds: f64,
-    memory_some_seconds: f64,
-    memory_full_seconds: f64,
+    elapsed_seconds: Seconds,
+    cpu_some_seconds: Seconds,
+    io_some_seconds: Seconds,
+    io_full_seconds: Seconds,
+    memory_some_seconds: Seconds,
+    memory_full_seconds: Seconds,
 }
 
 #[derive(Serialize)]
-struct GroupJson<'a> {
+#[cfg_attr(test, derive(JsonSchema))]
+struct ControlGroupJson<'a> {
     path: &'a str,
+    /// In CPUs; null where there is none.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     cpu_limit: Option<f64>,
     periods: u64,
     throttled_periods: u64,
-    throttled_seconds: f64,
+    throttled_seconds: Seconds,
+    /// Null where there is none.
     memory_limit_bytes: Option<u64>,
     memory_bytes: u64,
     memory_limit_hits: u64,
@@ -69,29 +93,34 @@ struct GroupJson<'a> {
 }
 
 #[derive(Serialize)]
-struct OtherJson<'a> {
+#[cfg_attr(test, derive(JsonSchema))]
+struct OtherProcessJson<'a> {
     tgid: u32,
     comm: &'a str,
-    cpu_seconds: f64,
+    cpu_seconds: Seconds,
 }
 
 impl<'a> VerdictJson<'a> {
     pub fn of(verdict: &'a Verdict) -> Self {
         Self {
-            id: verdict.id,
-            confidence: verdict.confidence.name(),
+            id: VerdictIdJson::of(verdict.id),
+            confidence: verdict.confidence,
             score: verdict.score,
             sentence: &verdict.sentence,
             evidence: &verdict.evidence,
             counter_evidence: &verdict.counter_evidence,
             next_steps: &verdict.next_steps,
             max_gain: verdict.max_gain,
-            also: verdict.also.iter().map(|&(id, ratio)| AlsoJson { id, ratio }).collect(),
+            also: verdict
+                .also
+                .iter()
+                .map(|&(id, ratio)| AlsoJson { id: VerdictIdJson::of(id), ratio })
+                .collect(),
         }
     }
 }
 
-impl CpuJson {
+impl CpuTimeJson {
     fn of(cpu: CpuTime) -> Self {
         Self {
             busy_seconds: seconds(cpu.busy_ns),
@@ -107,14 +136,14 @@ impl<'a> MachineJson<'a> {
         let Machine { cpu, pressure, allowed_cpus, allowed_cpu, groups, busiest_others, .. } =
             &report.recording.machine;
         Self {
-            cpu: cpu.map(CpuJson::of),
+            cpu: cpu.map(CpuTimeJson::of),
             pressure: pressure.as_ref().map(PressureJson::of),
             allowed_cpus: *allowed_cpus,
-            allowed_cpu: allowed_cpu.map(CpuJson::of),
-            groups: groups.iter().map(GroupJson::of).collect(),
+            allowed_cpu: allowed_cpu.map(CpuTimeJson::of),
+            groups: groups.iter().map(ControlGroupJson::of).collect(),
             busiest_others: busiest_others
                 .iter()
-                .map(|other| OtherJson {
+                .map(|other| OtherProcessJson {
                     tgid: other.tgid,
                     comm: &other.comm,
                     cpu_seconds: seconds(other.cpu_ns),
@@ -137,7 +166,7 @@ impl PressureJson {
     }
 }
 
-impl<'a> GroupJson<'a> {
+impl<'a> ControlGroupJson<'a> {
     fn of(group: &'a Group) -> Self {
         Self {
             path: &group.path,

@@ -1,31 +1,36 @@
 //! The report's part about the course of the recording.
 
+#[cfg(test)]
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::seconds;
-use crate::analyze::{Course, Moment, Stretch};
+use super::values::{ConfidenceJson, Seconds, VerdictIdJson, seconds};
+use crate::analyze::{Confidence, Course, Moment, Stretch};
 
 /// Where thread time went in one part of the recording.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct WindowJson {
-    from_seconds: f64,
-    to_seconds: f64,
-    on_cpu_seconds: f64,
-    run_queue_seconds: f64,
-    disk_seconds: f64,
-    lock_seconds: f64,
-    network_seconds: f64,
-    other_seconds: f64,
-    idle_seconds: f64,
+    from_seconds: Seconds,
+    to_seconds: Seconds,
+    on_cpu_seconds: Seconds,
+    run_queue_seconds: Seconds,
+    disk_seconds: Seconds,
+    lock_seconds: Seconds,
+    network_seconds: Seconds,
+    other_seconds: Seconds,
+    idle_seconds: Seconds,
 }
 
 /// A time with one verdict.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct StretchJson {
-    from_seconds: f64,
-    to_seconds: f64,
-    verdict: &'static str,
-    confidence: &'static str,
+    from_seconds: Seconds,
+    to_seconds: Seconds,
+    verdict: VerdictIdJson,
+    #[serde(with = "ConfidenceJson")]
+    confidence: Confidence,
 }
 
 pub fn windows(course: &Course) -> Vec<WindowJson> {
@@ -47,8 +52,8 @@ pub fn stretches(course: &Course) -> Vec<StretchJson> {
     let stretch = |stretch: &Stretch| StretchJson {
         from_seconds: seconds(stretch.from_ns),
         to_seconds: seconds(stretch.to_ns),
-        verdict: stretch.id,
-        confidence: stretch.confidence.name(),
+        verdict: VerdictIdJson::of(stretch.id),
+        confidence: stretch.confidence,
     };
     course.stretches.iter().map(stretch).collect()
 }

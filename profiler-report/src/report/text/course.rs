@@ -97,7 +97,7 @@ const _: () = assert!(BAR + 2 + 9 + 3 + 9 + 1 + 8 + 2 <= COLUMNS, "a line fits o
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyze::Confidence;
+    use crate::analyze::{Confidence, VerdictId};
 
     const S: u64 = 1_000_000_000;
 
@@ -110,9 +110,10 @@ mod tests {
 
     #[test]
     fn a_verdict_that_was_another_one_for_a_while_is_one_sentence() {
+        use VerdictId::{FsyncBound, Idle};
         let stretch =
             |from, to, id| Stretch { from_ns: from * S, to_ns: to * S, id, confidence: Confidence::High };
-        let three = [stretch(0, 20, "IDLE"), stretch(20, 40, "FSYNC_BOUND"), stretch(40, 60, "IDLE")];
+        let three = [stretch(0, 20, Idle), stretch(20, 40, FsyncBound), stretch(40, 60, Idle)];
         assert_eq!(
             changes(&three).as_deref(),
             Some("From 20.0 s to 40.0 s: FSYNC_BOUND; before and after: IDLE.")
