@@ -135,7 +135,7 @@ fn take_in(recording: &mut Recording, section: &Section, room: &mut u64) -> Resu
         "lock" => recording.locks = section.unpacked(room)?,
         "disk" => recording.disks = section.unpacked(room)?,
         "window" => {
-            recording.windows = section.unpacked::<WindowTables>(room)?.into_rows().map_err(uneven)?
+            recording.windows = section.unpacked::<WindowTables>(room)?.into_rows().map_err(uneven)?;
         }
         "skipped" => recording.skipped = section.unpacked(room)?,
         "debuginf" => recording.debuginfod = section.unpacked(room)?,

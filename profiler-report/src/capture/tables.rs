@@ -26,7 +26,9 @@ pub struct Names {
 impl Names {
     pub fn of(names: &[Vec<Name>]) -> Self {
         let mut of_frame = Lists::default();
-        names.iter().for_each(|names| of_frame.push(names.len()));
+        for names in names {
+            of_frame.push(names.len());
+        }
         Self { of_frame, names: NameColumns::of(names.iter().flatten()) }
     }
 
@@ -129,12 +131,13 @@ impl Stacks {
         }
         let kernel = self.kernel.split(self.kernel_frames)?;
         let user = self.user.split(self.user_frames)?;
-        let stack = |(((kernel, user), end), method): (((Vec<u32>, Vec<u32>), u8), u8)| {
+        let mut stacks = Vec::with_capacity(rows);
+        for (((kernel, user), end), method) in kernel.into_iter().zip(user).zip(self.end).zip(self.method) {
             let end = *ENDS.get(end as usize).ok_or(Uneven)?;
             let method = *METHODS.get(method as usize).ok_or(Uneven)?;
-            Ok(Stack { kernel, user, end, method })
-        };
-        kernel.into_iter().zip(user).zip(self.end).zip(self.method).map(stack).collect()
+            stacks.push(Stack { kernel, user, end, method });
+        }
+        Ok(stacks)
     }
 }
 
