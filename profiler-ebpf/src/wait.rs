@@ -4,10 +4,8 @@ use profiler_common::ledger::ThreadRecord;
 
 use crate::{
     classify::{FileKind, WaitFacts},
-    config,
     descriptor::file_kind,
-    log, offset,
-    probes::ledger::Account,
+    offset,
     task::{Task, UserRegisters},
 };
 
@@ -76,16 +74,6 @@ impl Wait {
     #[inline(always)]
     pub fn new(task: Task, state: u32, memory: Option<FileMemory>) -> Self {
         Self { task, state, registers: task.user_registers(), memory }
-    }
-
-    /// Of a wait that has no reason, in the log: the account is that of its thread.
-    #[inline(always)]
-    pub fn say_what_was_seen(&self, account: Account) {
-        if config!(log) != 0 {
-            let call = self.registers.read(offset!(regs_syscall)) as i32;
-            let class = self.registers.syscall_class().map_or(-1, i32::from);
-            log::wait_without_a_reason(account.shown(), call, class);
-        }
     }
 }
 

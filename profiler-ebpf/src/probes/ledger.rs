@@ -20,6 +20,7 @@ use crate::{
     emit::{NO_WAKEUP, count},
     filter, log,
     maps::{self, EVENTS, OWN_TIDS, THREADS},
+    offset,
     task::Task,
     wait::{FileMemory, Wait},
 };
@@ -183,11 +184,13 @@ impl Account {
     fn blocked(self, task: Task, task_state: u32, now: u64) {
         // SAFETY: the pointer into the map is a whole record.
         let memory = unsafe { FileMemory::new(self.record(), now) };
-        let wait = Wait::new(task, task_state, Some(memory));
-        let reason = classify(&wait);
-        self.left_cpu(reason, now);
-        if reason == state::UNKNOWN {
-            wait.say_what_was_seen(self);
+        self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
+        // What was decided is read back: kept over the charge, it would push something else out of the registers for all.
+        if config!(log) != 0 && self.state() == state::UNKNOWN {
+            let registers = task.user_registers();
+            let call = registers.read(offset!(regs_syscall)) as i32;
+            let class = registers.syscall_class().map_or(-1, i32::from);
+            log::wait_without_a_reason(self.shown(), call, class);
         }
     }
 
