@@ -4,7 +4,7 @@ use super::ratio;
 use crate::recording::{Detail, Span};
 
 /// How the sentence among the skipped begins that tells why the kernel programs' run time is not known.
-pub const RUN_TIMES_UNMEASURED: &str = "the kernel programs' run time is not measured, because ";
+pub const RUN_TIMES_UNMEASURED: &str = "run time of the kernel programs not measured: ";
 
 /// Why it is not known, if that is told.
 pub fn why_unmeasured(recording: &Span) -> Option<&str> {

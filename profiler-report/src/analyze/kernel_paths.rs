@@ -26,10 +26,10 @@ impl Path {
         match self {
             Self::Reclaim => "freeing memory",
             Self::Compaction => "compacting memory",
-            Self::SwapIn => "reading swapped-out pages",
-            Self::WriteThrottle => "held up because too much is dirty",
-            Self::RequestTag => "waiting for a free request of the device",
-            Self::IoThrottle => "held up by a limit on I/O",
+            Self::SwapIn => "reading swapped pages",
+            Self::WriteThrottle => "throttled because too many pages are dirty",
+            Self::RequestTag => "waiting for a free request slot of the device",
+            Self::IoThrottle => "throttled by an I/O limit",
             Self::QueueFreeze => "waiting for a frozen queue",
             Self::Journal => "waiting for the file system's journal",
         }

@@ -279,7 +279,7 @@ pub fn lock_name(recording: &Span, lock: LockId) -> String {
         Place::Anonymous => "anonymous memory",
         Place::Stack => "a stack",
         Place::Shared => "shared memory",
-        Place::Kernel if lock.address == 0 => return "further locks".to_owned(),
+        Place::Kernel if lock.address == 0 => return "other locks".to_owned(),
         Place::Kernel => "the kernel",
         Place::Module { module, offset } => {
             let path = recording.modules.get(module as usize).map_or("", |module| module.path.as_str());

@@ -59,18 +59,16 @@ fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Find
         id: "CPU_SATURATED",
         share,
         sentence: format!(
-            "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
-            row.kind.words(),
-            percent(share)
+            "threads wait {} of their working time for {} {name}, whose holder waits for a CPU",
+            percent(share),
+            row.kind.words()
         ),
         evidence: lock_user::holder(facts, row).into_iter().collect(),
         counter_evidence: vec![format!(
-            "the lock itself is waited for during {} of the working time",
+            "it may be a lock problem: threads wait {} of the working time for the lock",
             percent(share)
         )],
-        next_steps: vec![
-            "give the holder a CPU: more CPUs, fewer threads, or a higher priority for it".to_owned(),
-        ],
+        next_steps: vec!["give the holder a CPU: more CPUs, fewer threads, or a higher priority".to_owned()],
         max_gain: gain(share),
         agreement: [looks(row), ledger, pressure].into_iter().flatten().collect(),
         explains: &["LOCK_USER", "CPU_SATURATED"],
@@ -84,28 +82,30 @@ fn holder_waits_itself(facts: &Facts<'_>, row: &FutexRow, share: f64, waits: f64
     let main = row.holder.meanwhile.iter().find(|(code, _)| HOLDER_WAITS.contains(&group(*code)));
     let what =
         main.map_or_else(String::new, |&(code, part)| format!("{} {}", state_name(code), percent(part)));
-    let mut evidence =
-        vec![format!("{} of the working time waits for {} {name}", percent(share), row.kind.words())];
+    let mut evidence = vec![format!(
+        "{} of the working time is spent waiting for {} {name}",
+        percent(share),
+        row.kind.words()
+    )];
     evidence.extend(lock_user::holder(facts, row));
     if !row.released_in.is_empty() {
-        evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
+        evidence.push(format!("released in {}", row.released_in.join(" ← ")));
     }
     let is_inferred = !row.holder.observed;
     Finding {
         id: "LOCK_HELD_ACROSS_IO",
         share,
         sentence: format!(
-            "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
-            row.kind.words(),
-            percent(share)
+            "threads wait {} of their working time for {} {name}, while its holder waits: {what}",
+            percent(share),
+            row.kind.words()
         ),
         evidence,
         counter_evidence: Vec::from_iter(
-            is_inferred.then(|| "the holder is inferred from who ended the waits".to_owned()),
+            is_inferred.then(|| "the holder is inferred from who woke the waiters".to_owned()),
         ),
         next_steps: vec![
-            "do not wait for I/O while holding the lock: let go of it before, or make that I/O faster"
-                .to_owned(),
+            "do not do I/O while holding the lock: release it first, or make the I/O faster".to_owned(),
         ],
         max_gain: gain(share),
         agreement: [looks(row), Some(if waits >= 0.7 { Agreement::Agrees } else { Agreement::Silent })]

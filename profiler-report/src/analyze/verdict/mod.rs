@@ -128,17 +128,17 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
         why.push("no thread was seen".to_owned());
     }
     if trust.lost_ratio > LOST_LIMIT {
-        why.push(format!("{} of what happened was lost", percent(trust.lost_ratio)));
+        why.push(format!("{} of the events were lost", percent(trust.lost_ratio)));
         if let Some(worst) = trust.losses.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio())) {
             next.push(format!("try: {}", worst.advice));
         }
     }
     let classified = facts.ledger.classified_ratio();
     if classified < CLASSIFIED_LIMIT && facts.ledger.unknown_ns as f64 > IDLE * facts.elapsed_ns as f64 {
-        why.push(format!("only {} of the blocked time has a reason", percent(classified)));
+        why.push(format!("the reason is known for only {} of the blocked time", percent(classified)));
     }
     if facts.ledger.residual_ratio() > RESIDUAL_LIMIT {
-        why.push(format!("the books do not close by {}", percent(facts.ledger.residual_ratio())));
+        why.push(format!("the books do not close: {} is missing", percent(facts.ledger.residual_ratio())));
     }
     if why.is_empty() {
         return None;
@@ -177,7 +177,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     let score = finding::score(facts, &first).min(finding::most(&first, &others));
     let mut counter_evidence = first.counter_evidence;
     for other in &others {
-        counter_evidence.push(format!("{} has {} of the working time", other.id, percent(other.share)));
+        counter_evidence.push(format!("{}: {} of the working time", other.id, percent(other.share)));
     }
     Verdict {
         id: first.id,
@@ -209,7 +209,7 @@ fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(&'st
         confidence: Confidence::of(score),
         score,
         sentence: format!(
-            "no single cause: {} has {} of the working time, {} {}",
+            "two causes: {} ({} of the working time) and {} ({})",
             first.id,
             percent(first.share),
             second.id,
