@@ -50,7 +50,7 @@ impl DiskPage {
     fn page(self, interval: &Span, is_sum: bool) -> Page {
         let elapsed_ns = interval.elapsed_ns();
         let mut page = Page { style: self.style, scale: Scale::for_total(elapsed_ns), text: String::new() };
-        let in_all = if is_sum { "in all: " } else { "" };
+        let in_all = if is_sum { "total: " } else { "" };
         page.heading(&format!("{in_all}{} from {}", length(elapsed_ns), utc(interval.meta.started_unix_ns)));
         let disks = Disks::of_devices(&interval.block_io);
         let seconds = elapsed_ns as f64 / 1e9;
@@ -65,7 +65,7 @@ impl DiskPage {
     /// A row of each device and operation; with rates where it is of so many seconds.
     fn requests(self, block_io: &BlockIo, disks: &Disks<'_>, seconds: Option<f64>, page: &mut Page) {
         if disks.rows.is_empty() {
-            page.line("  no request was completed");
+            page.line("  no request completed");
             return;
         }
         page.line(&header(Column::Sequential, seconds));
@@ -114,9 +114,9 @@ fn devices(block_io: &BlockIo, page: &mut Page) {
             String::new()
         } else {
             let mean = device.depth.iter().sum::<f32>() / device.depth.len() as f32;
-            format!(" with {mean:.1} requests under way")
+            format!(" with {mean:.1} requests in flight")
         };
-        let stacked = if device.stacked { "; it hands its requests on to other disks" } else { "" };
+        let stacked = if device.stacked { "; it passes its requests to other disks" } else { "" };
         // Requests that began before it count from their beginning.
         page.note(&format!(
             "{} was busy {} of the time{depth}{stacked}.",
@@ -149,7 +149,7 @@ fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
     page.line(&format!(
         "  {} {} {} {}",
         right("device time", 11),
-        right("a second", 10),
+        right("requests/s", 10),
         right("bytes/s", 10),
         kind
     ));
@@ -183,19 +183,19 @@ fn doubts(interval: &Span, disks: &Disks<'_>, page: &mut Page) {
     let missing = lost(&[Stat::RequestsFull, Stat::RequestTotalsFull]);
     if missing > 0 {
         page.warning(&format!(
-            "  {} could not be followed, or had no room: the rows lack them.",
+            "  {} not followed (table full): not in the rows above.",
             plural(missing, "request")
         ));
     }
     let unshared = lost(&[Stat::RequestSharesFull]);
     if unshared > 0 {
         page.warning(&format!(
-            "  {} had no room among those of processes and cgroups.",
+            "  {} not attributed to a process or cgroup (table full).",
             plural(unshared, "request")
         ));
     }
     for sentence in &disks.disagreements {
-        page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+        page.note(&format!("Cross-check: {}.", visible(sentence, 120)));
     }
 }
 
@@ -203,7 +203,7 @@ fn costs(all: &Span, page: &mut Page) {
     let ratios = CostRatios::of(all);
     let share = |ratio: Option<f64>| ratio.map_or("not measured".to_owned(), small_percent);
     page.note(&format!(
-        "Cost: {} of the machine; own {} and kernel programs {} of one CPU, {} resident, {} in the kernel.",
+        "Cost: {} of the machine (of one CPU: own {}, kernel programs {}); {} resident, {} in the kernel.",
         share(ratios.machine),
         share(ratios.own_cpu),
         share(ratios.programs_cpu),
@@ -212,7 +212,7 @@ fn costs(all: &Span, page: &mut Page) {
     ));
     if ended_by_budget(all) {
         page.warning(&format!(
-            "  Ended because it cost more than {} of the machine. Allow more with `--max-overhead`.",
+            "  Ended: it cost more than {} of the machine. Raise the limit with `--max-overhead`.",
             small_percent(all.budget.ratio)
         ));
     }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_quiet_interval_says_so() {
         let quiet = Span { block_io: BlockIo { followed: true, ..BlockIo::default() }, ..interval() };
-        check(&DiskPage::default().text(&quiet), "no request was completed");
+        check(&DiskPage::default().text(&quiet), "no request completed");
     }
 
     #[test]
