@@ -103,9 +103,8 @@ mod tests {
     fn another_extension_is_told_with_those_that_there_are() {
         for name in ["out.png", "out", ".json"] {
             let error = Format::of(OsStr::new(name)).expect_err("no such format").to_string();
-            let tail =
-                "the extension selects the format, and this one is unknown\n  try: one of .txt, .json, .folded, .svg, .prof";
-            assert_eq!(error, format!("`{name}` {tail}"));
+            let tail = "the extension selects the format, and this one is unknown\n  try: one of .txt, .json, .folded, .svg, .prof";
+            assert_eq!(error, format!("`{name}`: {tail}"));
         }
     }
 }

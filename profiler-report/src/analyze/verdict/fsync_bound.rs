@@ -68,7 +68,7 @@ impl Rule for FsyncBound {
             evidence,
             counter_evidence: vec![],
             next_steps: vec![
-                "call it less often: commit several changes together; or use a device with a protected write cache".to_owned(),
+                "call fsync less often: commit several changes together; or use a device with a protected write cache".to_owned(),
                 "the `fsync` stacks below show the call".to_owned(),
             ],
             max_gain: gain(share),

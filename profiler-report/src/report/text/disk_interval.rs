@@ -202,8 +202,9 @@ fn doubts(interval: &Span, disks: &Disks<'_>, page: &mut Page) {
 fn costs(all: &Span, page: &mut Page) {
     let ratios = CostRatios::of(all);
     let share = |ratio: Option<f64>| ratio.map_or("not measured".to_owned(), small_percent);
+    let of_machine = ratios.machine.map_or("", |_| " of the machine");
     page.note(&format!(
-        "Cost: {} of the machine (of one CPU: own {}, kernel programs {}); {} resident, {} in the kernel.",
+        "Cost: {}{of_machine} (of one CPU: own {}, kernel programs {}); {} resident, {} in the kernel.",
         share(ratios.machine),
         share(ratios.own_cpu),
         share(ratios.programs_cpu),
@@ -244,7 +245,7 @@ mod tests {
         let text = DiskPage::default().text(&interval());
         check(&text, "10.0 s from 1970-01-01");
         check(&text, "sda write 15 8 KiB");
-        check(&text, "device time a second bytes/s process");
+        check(&text, "device time requests/s bytes/s process");
     }
 
     #[test]
@@ -278,8 +279,8 @@ mod tests {
         lossy.block_io.requests[0].errors = 2;
         let text = DiskPage::default().text(&lossy);
         check(&text, "2 requests on sda failed");
-        check(&text, "3 requests could not be followed");
-        check(&text, "1 request had no room among those of processes");
+        check(&text, "3 requests not followed");
+        check(&text, "1 request not attributed to a process");
     }
 
     #[test]
@@ -288,8 +289,8 @@ mod tests {
         all.budget.steps = vec![DetailStep { at_ns: 1, detail: Detail::Detached, cost_ratio: 0.02 }];
         all.cost.measured_ns = 0;
         let text = DiskPage::default().sum(&all);
-        check(&text, "in all: 10.0 s");
-        check(&text, "own 0.40 % and kernel programs not measured of one CPU");
-        check(&text, "Ended because it cost more than 1.00 % of the machine");
+        check(&text, "total: 10.0 s");
+        check(&text, "Cost: not measured (of one CPU: own 0.40 %, kernel programs not measured)");
+        check(&text, "Ended: it cost more than 1.00 % of the machine");
     }
 }
