@@ -33,13 +33,11 @@ pub enum Target {
 /// Why a target cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of the processes that run now")]
+    #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of running processes")]
     NoSuchProcess(u32),
-    #[error("{thread} is a thread of process {process}, and not a process\n  try: -p {process}")]
+    #[error("{thread} is a thread of process {process}\n  try: -p {process}")]
     IsThread { thread: u32, process: u32 },
-    #[error(
-        "no process has a name that matches `{0}`\n  try: ps -A -o pid,comm, to see the names that the kernel keeps (15 bytes at most)"
-    )]
+    #[error("no process name matches `{0}`\n  try: ps -A -o pid,comm, to see the names (at most 15 bytes)")]
     NoMatch(String),
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
