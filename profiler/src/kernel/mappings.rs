@@ -36,10 +36,8 @@ impl MappingEvents {
     pub fn attach() -> Result<Self> {
         let cpus = aya::util::online_cpus()
             .map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
-        let ring = |cpu: u32| {
-            ring_of(cpu as usize)
-                .with_context(|| format!("the kernel does not tell of mappings on CPU {cpu}"))
-        };
+        let ring =
+            |cpu: u32| ring_of(cpu as usize).with_context(|| format!("cannot follow mappings on CPU {cpu}"));
         Ok(Self { rings: cpus.into_iter().map(ring).collect::<Result<_>>()? })
     }
 

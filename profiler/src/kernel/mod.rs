@@ -136,7 +136,7 @@ impl Kernel {
             // `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
             Err(error) => {
                 let why = attach::brief(&format!("{error:#}"));
-                skipped.push(format!("stacks of waiting threads cannot be taken on this kernel: {why}"));
+                skipped.push(format!("no stacks of waiting threads on this kernel: {why}"));
                 None
             }
         };
@@ -149,7 +149,7 @@ impl Kernel {
                     bail!("cannot follow requests to block devices: {why}")
                 }
                 Some(Err(why)) => {
-                    skipped.push(format!("requests to block devices are not followed: {why}"));
+                    skipped.push(format!("disk requests are not followed: {why}"));
                     None
                 }
             };
@@ -159,7 +159,7 @@ impl Kernel {
                 None => None,
                 Some(Ok(())) => Some(KernelLocks::new(&mut ebpf)?),
                 Some(Err(why)) => {
-                    skipped.push(format!("contention for locks of the kernel is not followed: {why}"));
+                    skipped.push(format!("kernel lock contention is not followed: {why}"));
                     None
                 }
             };
@@ -256,7 +256,7 @@ impl Kernel {
     /// The kernel refuses the pass or the change of the map.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(seeder) = &self.seeder {
-            seeder.run().context("cannot settle the open waits")?;
+            seeder.run().context("cannot read the reasons of open waits")?;
         }
         self.update_control(|control| control.stopped = 1)
     }
@@ -520,5 +520,5 @@ where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     let program = ebpf.program_mut(name).with_context(|| format!("there is no kernel program `{name}`"))?;
-    <&mut P>::try_from(program).with_context(|| format!("the kernel program `{name}` is of another kind"))
+    <&mut P>::try_from(program).with_context(|| format!("the kernel program `{name}` has an unexpected type"))
 }

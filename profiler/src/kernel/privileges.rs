@@ -15,7 +15,7 @@ pub const WANTED: &[(CapabilitySet, &str, &str)] = &[
     (
         CapabilitySet::SYSLOG,
         "cap_syslog",
-        "names of kernel functions, unless the kernel shows their addresses to everybody",
+        "names of kernel functions, unless the kernel shows kernel addresses to everybody",
     ),
     (
         CapabilitySet::CHECKPOINT_RESTORE,

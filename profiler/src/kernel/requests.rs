@@ -147,7 +147,7 @@ impl Requests {
     }
 
     fn shares(&self) -> Result<Vec<(ShareKey, Share)>> {
-        self.shares.iter().collect::<Result<_, _>>().context("cannot read whose requests they were")
+        self.shares.iter().collect::<Result<_, _>>().context("cannot read the requests by process")
     }
 
     /// Whose requests were completed since the last time. What is added between the reading and the emptying, some
@@ -158,7 +158,7 @@ impl Requests {
     fn take_shares(&mut self) -> Result<Vec<(ShareKey, Share)>> {
         let shares = self.shares()?;
         for (key, _) in &shares {
-            self.shares.remove(key).context("cannot empty the map of whose requests they were")?;
+            self.shares.remove(key).context("cannot clear the requests by process")?;
         }
         Ok(shares)
     }

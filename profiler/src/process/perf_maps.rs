@@ -39,9 +39,7 @@ impl PerfMaps {
     /// What the bound kept out, for the report.
     pub fn sentence(&self) -> Option<String> {
         let count = self.not_kept.len();
-        (count > 0).then(|| {
-            format!("perf maps that are not kept open, and have no names if their process is gone: {count}")
-        })
+        (count > 0).then(|| format!("{count} perf maps were not kept open (no names if their process ended)"))
     }
 
     /// The map of a process as it is now: that which was kept, else that which it has or has left behind.

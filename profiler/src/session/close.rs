@@ -27,8 +27,7 @@ use profiler_report::recording::{
 };
 
 /// Added to what is saved before the end.
-const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \
-                          there was when it was saved last. No names were looked up";
+const UNFINISHED: &str = "the recording is incomplete (the profiler was killed, or the machine stopped): this is its last checkpoint, without names";
 /// Ending windows may take one part in so many of one CPU: where a cut takes more than a millisecond, windows are longer.
 const SPARSITY: u32 = 1000;
 

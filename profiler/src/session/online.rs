@@ -34,8 +34,7 @@ impl Online {
         let numbers: Vec<String> = self.0.iter().map(u32::to_string).collect();
         (numbers.len() > 1).then(|| {
             format!(
-                "no stacks are taken on a CPU that has come, or come back, since the start (online were {}): its time is exact, and \
-                 shared out by the stacks of the other CPUs",
+                "no stacks on CPUs that came online after the start (online: {}); their time is exact and uses the stacks of the other CPUs",
                 numbers.join(", then ")
             )
         })
@@ -62,14 +61,14 @@ mod tests {
 
     #[test]
     fn each_change_is_said_once() {
-        check(&[2, 2, 1, 1, 2], Some("(online were 2, then 1, then 2)"));
+        check(&[2, 2, 1, 1, 2], Some("(online: 2, then 1, then 2)"));
     }
 
     #[test]
     fn the_sentence_is_bounded() {
         check(
             &[2, 1, 2, 1, 2, 1, 2, 1, 2, 1],
-            Some("(online were 2, then 1, then 2, then 1, then 2, then 1, then 2)"),
+            Some("(online: 2, then 1, then 2, then 1, then 2, then 1, then 2)"),
         );
     }
 }

@@ -59,8 +59,7 @@ fn explain(kptr_restrict: &str, first_function: &str) -> Option<String> {
         "run as root, or with the capability cap_syslog"
     };
     Some(format!(
-        "kernel functions have no names: the kernel hides their addresses (kernel.kptr_restrict = {kptr_restrict}); \
-         try: {remedy}"
+        "kernel functions have no names: kernel.kptr_restrict = {kptr_restrict} hides addresses; try: {remedy}"
     ))
 }
 
