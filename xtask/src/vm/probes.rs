@@ -203,7 +203,9 @@ fn registers(seen: &Seen) -> Verdict {
     if seen.has_helper("task_pt_regs") {
         return Verdict::Works;
     }
-    Verdict::Fallback("`bpf_task_pt_regs` is missing: registers are read from the top of the kernel stack".into())
+    Verdict::Fallback(
+        "`bpf_task_pt_regs` is missing: registers are read from the top of the kernel stack".into(),
+    )
 }
 
 fn current_task(seen: &Seen) -> Verdict {
