@@ -12,7 +12,7 @@ use profiler_common::state;
 
 use crate::recording::{Span, ThreadSum};
 
-/// A difference above this share of the larger number is told, if it is also above the floor.
+/// A difference above this share of the larger number is reported, if it is also above the floor.
 const LIMIT: f64 = 0.02;
 /// The scheduler brings a running thread's `schedstat` up to date at its tick: 10 ms at 100 Hz, the slowest there is.
 const TICK_NS: f64 = 10e6;
@@ -168,7 +168,7 @@ struct Comparison {
     ledger_ns: f64,
     source: &'static str,
     kernel_ns: f64,
-    /// Differences up to this are within what the kernel's counter can tell.
+    /// Differences up to this are within what the kernel's counter can show.
     floor_ns: f64,
     /// Wake-ups of the compared threads.
     wakes: f64,
@@ -272,7 +272,8 @@ mod tests {
         check(KernelCounters { run_queue_ns: 1_500 * MS, ..AGREEING }, &[sentence]);
     }
 
-    /// The thread of `check` with so many wake-ups; the kernel has 0.24 s more on the CPU and 0.24 s less waiting.
+    /// The thread of `check` with this number of wake-ups; the kernel has 0.24 s more on the CPU and 0.24 s
+    /// less waiting.
     #[track_caller]
     fn check_wakes(wakes: u32, expected: &[&str]) {
         let mut recording = example();

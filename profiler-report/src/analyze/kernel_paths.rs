@@ -1,4 +1,5 @@
-//! What a wait, or work, in the kernel is for, by the functions of its stack: what the ledger's states cannot tell apart.
+//! What a wait, or work, in the kernel is for, by the functions of its stack: what the ledger's states cannot
+//! distinguish.
 
 /// Ways through the kernel that mean something to a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

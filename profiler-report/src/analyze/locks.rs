@@ -19,7 +19,7 @@ use crate::recording::{LockId, Party, Place, Span, StackId, ThreadId};
 
 /// Fewer ticks at which the lock's owner was seen than this say nothing.
 const FEW_TICKS: u64 = 5;
-/// Functions of a stack that are kept: the innermost tell which call of the program it is.
+/// Functions of a stack that are kept: the innermost show which call of the program it is.
 const FUNCTIONS: usize = 6;
 /// To take a semaphore for a lock: the share of its waits of which is known who ended them,
 const TOLD: f64 = 0.6;
@@ -46,7 +46,7 @@ pub struct FutexRow {
     /// A semaphore that is used as a lock: those who wait for it wake each other, each after a time in which it did not wait.
     pub used_as_lock: bool,
     pub waited_ns: u64,
-    /// Estimated from the ends of waits that were told.
+    /// Estimated from the ends of waits that were reported.
     pub waits: f64,
     pub waiters: BTreeSet<ThreadId>,
     pub holder: Holder,

@@ -40,7 +40,7 @@ const MAX_SECTION_BYTES: u32 = 64 << 20;
 const MAX_BYTES: u64 = 128 << 20;
 /// Name, length, unpacked length and CRC.
 const SECTION_HEADER_BYTES: usize = 8 + 4 + 4 + 4;
-/// Sections that are skipped at the most: a later version has some more than this one.
+/// Sections that are skipped at most: a later version has some more than this one.
 const MAX_SECTIONS: usize = 256;
 
 /// Why a capture cannot be read.

@@ -89,7 +89,7 @@ pub struct Record {
     #[command(flatten)]
     pub outputs: Outputs,
 
-    /// No progress and no closing line on stderr.
+    /// No progress, no closing line and no warnings on stderr.
     #[arg(short, long)]
     pub quiet: bool,
 

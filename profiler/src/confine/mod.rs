@@ -52,7 +52,7 @@ pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String
     Ok(sentences)
 }
 
-/// What the result is going to lack for want of a capability. Names of kernel functions are told of by
+/// What the result is going to lack for want of a capability. Names of kernel functions are reported by
 /// [`crate::symbolize::KernelSymbols`].
 fn lacking(effective: CapabilitySet) -> Vec<String> {
     let mut sentences = vec![];

@@ -38,7 +38,7 @@ pub fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// What mends a probe that came with a later kernel; nothing where the kernel is not older than that.
+/// What fixes a probe that came with a later kernel; nothing where the kernel is not older than that.
 pub fn later_kernel(release: &str, needed: (u32, u32)) -> Vec<String> {
     match version(release) {
         Some(present) if present < needed => vec![format!("Linux {}.{} or later", needed.0, needed.1)],

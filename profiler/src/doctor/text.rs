@@ -1,4 +1,4 @@
-//! The findings as text: one line a check, and below it what mends it.
+//! The findings as text: one line a check, and below it what fixes it.
 
 use std::io;
 

@@ -42,7 +42,7 @@ struct Facts {
     maps_charged_to_cgroups: bool,
     /// How requests to block devices are followed, or why they cannot be.
     requests: Result<Hooks, String>,
-    /// Whether the kernel tells of contention for its locks, or why not.
+    /// Whether the kernel reports contention for its locks, or why not.
     contention: Result<(), String>,
 }
 
@@ -82,7 +82,7 @@ pub struct Loaded {
     pub switch_has_state: bool,
     /// How requests to block devices are followed, or why they are not.
     pub requests: Result<Hooks, String>,
-    /// Whether the kernel tells of contention for its locks, or why not.
+    /// Whether the kernel reports contention for its locks, or why not.
     pub contention: Result<(), String>,
 }
 
@@ -131,7 +131,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     Ok(Loaded { ebpf, switch_has_state, requests, contention })
 }
 
-/// Room that a map of requests has, of so much at the most: powers of two stay such.
+/// Room that a map of requests has, of at most this much: powers of two stay such.
 fn room(entries: u32, settings: &Settings) -> u32 {
     (entries >> settings.block_io_shift).max(32)
 }

@@ -98,7 +98,7 @@ pub struct Kernel {
     sampler: Option<Sampler>,
     /// None where they are not followed.
     requests: Option<Requests>,
-    /// None where contention for the kernel's locks is not told.
+    /// None where contention for the kernel's locks is not reported.
     kernel_locks: Option<KernelLocks>,
     wait_times: WaitTimes,
     /// None where nobody asked for it.
@@ -298,7 +298,7 @@ impl Kernel {
         Ok(self.pass.get(&0, 0)?.counts)
     }
 
-    /// Takes so many bytes of a thread's stack on the CPU from now on, or the usual number again.
+    /// Takes this many bytes of a thread's stack on the CPU from now on, or the usual number again.
     ///
     /// # Errors
     /// The kernel refuses the change of the map.
@@ -325,7 +325,8 @@ impl Kernel {
         self.update_control(|control| control.go_processes = control.go_processes + more - less)
     }
 
-    /// Takes one on-CPU sample of so many, at random, from now on; or none, and then there are no interrupts either.
+    /// Takes one on-CPU sample of this number, at random, from now on; or none, and then there are no
+    /// interrupts either.
     ///
     /// # Errors
     /// The kernel refuses the change of the map or of the perf events.
@@ -436,7 +437,7 @@ impl Kernel {
         self.requests.as_mut().map(|requests| requests.sums(emptying)).transpose()
     }
 
-    /// Waits for locks of the kernel; none where it does not tell of contention.
+    /// Waits for locks of the kernel; none where it does not report contention.
     ///
     /// # Errors
     /// The kernel refuses to read the map.
@@ -452,7 +453,7 @@ impl Kernel {
         self.wait_times.gained()
     }
 
-    /// A thread's waits are told of each time that they add up to this much from now on.
+    /// A thread's waits are reported each time that they add up to this much from now on.
     ///
     /// # Errors
     /// The kernel refuses the change of the map.
@@ -460,7 +461,7 @@ impl Kernel {
         self.update_control(|control| control.wake_period_ns = period_ns)
     }
 
-    /// How many ends of waits were told so far, or would have been.
+    /// How many ends of waits were reported so far, or would have been.
     ///
     /// # Errors
     /// The kernel refuses to read the map.

@@ -46,7 +46,7 @@ pub struct Counts {
     pub mappings_over_limit: u64,
     /// Processes forgotten because of [`Limits::processes`].
     pub processes_forgotten: u64,
-    /// Changes of address spaces that were not told or not kept, for lack of room.
+    /// Changes of address spaces that were not reported or not kept, for lack of room.
     pub changes_lost: u64,
 }
 

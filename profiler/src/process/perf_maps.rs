@@ -45,7 +45,7 @@ impl PerfMaps {
     /// The map of a process as it is now: that which was kept, else that which it has or has left behind.
     pub fn read(&self, tgid: u32) -> io::Result<File> {
         match self.by_tgid.get(&tgid) {
-            // Opened anew, so that it is read from its beginning.
+            // Opened again, so that it is read from its beginning.
             Some(kept) => File::open(super::descriptor_path(kept)),
             None => open(tgid),
         }

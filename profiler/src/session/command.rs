@@ -113,7 +113,7 @@ impl Command {
         }
     }
 
-    /// Waits for its end. Returns the exit code as a shell tells it.
+    /// Waits for its end. Returns the exit code as a shell reports it.
     pub async fn wait(&mut self) -> Result<i32, CommandError> {
         loop {
             if self.starter.as_ref().is_some_and(JoinHandle::is_finished) {

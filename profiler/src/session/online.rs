@@ -1,8 +1,8 @@
 //! CPUs that come and go while a recording runs.
 //!
-//! In: how many are online, now and then. Out: a sentence for the report. The on-CPU sampler is a perf event on each CPU that was
-//! there at the start. The kernel takes it away with its CPU and does not give it back, and to open another takes privileges
-//! that are given up. The ledger's times know nothing of that.
+//! In: how many are online, from time to time. Out: a sentence for the report. The on-CPU sampler is a perf
+//! event on each CPU that was there at the start. The kernel takes it away with its CPU and does not give it
+//! back, and to open another takes privileges that are given up. The ledger's times know nothing of that.
 
 use super::host::online_cpus;
 
@@ -10,7 +10,7 @@ use super::host::online_cpus;
 #[derive(Debug)]
 pub struct Online(Vec<u32>);
 
-/// Most changes that are told one by one.
+/// Most changes that are reported one by one.
 const CHANGES: usize = 6;
 
 impl Online {

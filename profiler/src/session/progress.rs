@@ -10,7 +10,7 @@ use profiler_common::stat::Stat;
 
 use crate::{collect::Collector, kernel::Kernel};
 
-/// The line is written anew this often.
+/// The line is written again this often.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Writes the line, if stderr is a terminal and the user wants it.

@@ -217,7 +217,8 @@ fn threads(tgid: u32) -> impl Iterator<Item = u32> {
     numbers_in(&format!("/proc/{tgid}/task"))
 }
 
-/// CPUs on which threads of these processes may run; none if the kernel does not tell (of more than 1024 CPUs).
+/// CPUs on which threads of these processes may run; none if the kernel does not say (of more than 1024
+/// CPUs).
 pub fn allowed_cpus(tgids: &[u32]) -> Option<BTreeSet<u32>> {
     let mut allowed = BTreeSet::new();
     for tid in tgids.iter().flat_map(|&tgid| threads(tgid)) {

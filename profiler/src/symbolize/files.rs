@@ -142,7 +142,8 @@ fn named(functions: io::Result<Vec<Option<String>>>) -> Vec<Vec<Name>> {
 }
 
 impl FileSymbolizer<'_> {
-    /// The functions at offsets of an ELF file, parallel to the offsets. Its path tells in which directory it lies.
+    /// The functions at offsets of an ELF file, parallel to the offsets. Its path says in which directory it
+    /// lies.
     fn elf_names(&mut self, path: &Path, file: &Watched, file_offsets: &[u64]) -> Vec<Vec<Name>> {
         let nameless = vec![Vec::new(); file_offsets.len()];
         let Some(elf) = ElfFile::read(file.file()) else {

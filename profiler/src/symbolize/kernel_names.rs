@@ -23,7 +23,7 @@ impl KernelSymbols {
         Ok(BufReader::with_capacity(1 << 16, file))
     }
 
-    /// Why kernel functions will have no names, and what mends it; nothing if they will have.
+    /// Why kernel functions will have no names, and what fixes it; nothing if they will have.
     pub fn hidden(&self) -> Option<String> {
         let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
         explain(kptr_restrict.trim(), &self.first_function())

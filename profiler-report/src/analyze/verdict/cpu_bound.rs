@@ -130,7 +130,7 @@ fn spins(name: &str) -> bool {
         || name.contains("spin_loop")
 }
 
-/// By how much it gets faster at the most if the hottest stack costs nothing.
+/// By how much it gets faster at most if the hottest stack costs nothing.
 fn hot_gain(facts: &Facts<'_>) -> Option<f64> {
     let row = facts.hot.on_cpu.rows.first()?;
     super::finding::gain(facts.share(row.ns).min(0.95))

@@ -11,7 +11,7 @@ use crate::analyze::numbers::{bytes, duration, percent};
 use crate::recording::RequestShare;
 
 const SHARE: f64 = 0.2;
-/// Of the working time: enough to be told.
+/// Of the working time: enough to be mentioned.
 const FELT: f64 = 0.05;
 /// A part of the request's time that decides what is slow.
 const SLOW_DEVICE: f64 = 0.7;

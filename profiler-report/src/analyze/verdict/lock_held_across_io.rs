@@ -1,6 +1,6 @@
 //! `LOCK_HELD_ACROSS_IO`: threads wait for a lock whose holder waits for something else.
 //!
-//! Where the holder waits for a CPU, that is the cause, and it is told as such.
+//! Where the holder waits for a CPU, that is the cause, and it is reported as such.
 
 use profiler_common::state::Group;
 
@@ -45,14 +45,14 @@ fn meanwhile(row: &FutexRow, wanted: &[Group]) -> f64 {
     states.map(|(_, part)| part).sum()
 }
 
-/// Whether the looks at the holder tell much: how many of them knew what it did.
+/// Whether the looks at the holder say much: how many of them knew what it did.
 fn looks(row: &FutexRow) -> Option<Agreement> {
     Agreement::by(Some(row.holder.known_ratio), 0.6, 0.2)
 }
 
 fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     let name = lock_name(facts.recording, row.lock);
-    // The ledger knows for how long all threads waited for a CPU; the holder is seen now and then only.
+    // The ledger knows for how long all threads waited for a CPU; the holder is only seen sometimes.
     let ledger = Agreement::by(facts.run_queue_of_wanted(), 0.2, 0.1);
     let pressure = Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02);
     Finding {

@@ -71,7 +71,7 @@ impl Rule for LockKernel {
             max_gain: gain(share),
             agreement: vec![
                 if part >= TOP { Agreement::Agrees } else { Agreement::Silent },
-                // The kernel itself has told each of these waits.
+                // The kernel itself has reported each of these waits.
                 Agreement::Agrees,
             ],
             explains: &["DISK_WRITE_BOUND"],

@@ -14,10 +14,10 @@ use crate::recording::Party;
 const SHARE: f64 = 0.1;
 /// The first lock has at least this part of it.
 const TOP: f64 = 0.5;
-/// Fewer waits, and shorter in all, are chance.
+/// Fewer waits, and shorter in total, are chance.
 const WAITS: f64 = 50.0;
 const LONG_NS: u64 = 1_000_000_000;
-/// Waits whose holder is known, as a share that tells.
+/// Waits whose holder is known, as a share that says something.
 const HOLDER_KNOWN: f64 = 0.6;
 
 pub struct LockUser;

@@ -36,7 +36,7 @@ use crate::analyze::numbers::{percent, seconds};
 pub enum Outcome {
     Found(Finding),
     Clear,
-    /// Its cause may be there, but what would tell is missing.
+    /// Its cause may be there, but what would show it is missing.
     NotEnoughData(String),
 }
 
@@ -91,7 +91,7 @@ const CLASSIFIED_LIMIT: f64 = 0.8;
 const RESIDUAL_LIMIT: f64 = 0.05;
 /// Shorter recordings are not judged: a second of a service says little, and the kernel's counters have a grain of 10 ms.
 const SHORTEST_NS: u64 = 900_000_000;
-/// Two causes whose shares are this near are told as a mixture.
+/// Two causes whose shares are this near are reported as a mixture.
 const NEAR: f64 = 0.05;
 /// All threads together do less than this, as a share of the recording's length: nobody waits for them.
 const IDLE: f64 = 0.05;
@@ -192,7 +192,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     }
 }
 
-/// Reads and writes are one cause, the disk, and each tells of the other.
+/// Reads and writes are one cause, the disk, and each mentions the other.
 fn is_mixture(first: &Finding, second: &Finding) -> bool {
     let is_disk = |finding: &Finding| matches!(finding.id, "DISK_READ_BOUND" | "DISK_WRITE_BOUND");
     !(is_disk(first) && is_disk(second))

@@ -13,7 +13,7 @@ const BY_FUNCTION: &[(&str, &str)] = &[
     ("tokio::runtime::", "tokio tasks waiting for each other"),
 ];
 
-/// What cannot be told from waiting for work in this recording, if there is anything.
+/// What cannot be distinguished from waiting for work in this recording, if there is anything.
 pub fn hidden_waits(recording: &Span) -> Option<&'static str> {
     let of_file = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or_default();

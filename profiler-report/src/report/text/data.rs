@@ -32,7 +32,7 @@ const COARSER: &[(Stat, &str)] = &[
     ),
     (Stat::KernelLocksFull, "waits for kernel locks are known only by kind (table full)."),
 ];
-/// Changes of the detail that are told.
+/// Changes of the detail that are shown.
 const STEPS: usize = 6;
 /// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
 const TICK_NS: f64 = 10e6;

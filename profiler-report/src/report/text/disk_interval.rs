@@ -18,7 +18,7 @@ use crate::report::numbers::{
 
 /// Processes and cgroups of each interval.
 const SHARES: usize = 4;
-/// A share of the time in devices below this is not told.
+/// A share of the time in devices below this is not shown.
 const SMALL: f64 = 0.005;
 /// Columns of the bar of a histogram.
 const BAR: usize = 40;
@@ -62,7 +62,7 @@ impl DiskPage {
         page
     }
 
-    /// A row of each device and operation; with rates where it is of so many seconds.
+    /// A row of each device and operation; with rates where it is of this number of seconds.
     fn requests(self, block_io: &BlockIo, disks: &Disks<'_>, seconds: Option<f64>, page: &mut Page) {
         if disks.rows.is_empty() {
             page.line("  no request completed");
@@ -142,7 +142,7 @@ fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
     let ratio = |device_ns: u64| device_ns as f64 / all.max(1) as f64;
     let mut largest: Vec<_> = by_id.into_values().filter(|(_, ns)| ratio(*ns) >= SMALL).collect();
     largest.sort_by_key(|(share, device_ns)| (std::cmp::Reverse(*device_ns), share.id));
-    // One group that has everything tells nothing.
+    // One group that has everything says nothing.
     if largest.is_empty() || kind == "cgroup" && largest.len() == 1 {
         return;
     }

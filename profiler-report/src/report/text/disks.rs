@@ -20,7 +20,7 @@ const SUBMITTERS: usize = 3;
 const LEAST_SUBMITTED: f64 = 0.05;
 /// A wait below this share of the thread time is of no interest.
 const SMALL: f64 = 0.001;
-/// Requests of disks with fewer than this many, and no recorded thread among them, are not told.
+/// Requests of disks with fewer than this many, and no recorded thread among them, are not shown.
 const FEW: u64 = 10;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
