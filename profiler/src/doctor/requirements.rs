@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn paranoia_binds_only_who_lacks_the_capability() {
         let facts = |value, capabilities| Facts { perf_event_paranoid: value, capabilities, ..healthy() };
-        check(&facts(Some(4), u64::MAX), "perf_event_paranoid", "works", &["4, "]);
+        check(&facts(Some(4), u64::MAX), "perf_event_paranoid", "works", &["4 (cap_perfmon"]);
         check(&facts(Some(2), 0), "perf_event_paranoid", "impossible", &["cap_perfmon"]);
         check(&facts(Some(-1), 0), "perf_event_paranoid", "works", &["-1"]);
         check(&facts(None, u64::MAX), "perf_event_paranoid", "impossible", &["CONFIG_PERF_EVENTS=y"]);
@@ -216,7 +216,7 @@ mod tests {
     fn a_distributions_paranoia_binds_those_with_the_capability_too() {
         let perfmon = 1 << CAP_PERFMON.0;
         let allowed = Facts { perf_event_paranoid: Some(3), capabilities: perfmon, ..healthy() };
-        check(&allowed, "perf_event_paranoid", "works", &["3, "]);
+        check(&allowed, "perf_event_paranoid", "works", &["3 (cap_perfmon"]);
         let mut refused = allowed;
         refused.trial.as_mut().unwrap().attached.as_mut().unwrap().on_cpu = Err("Permission denied".into());
         check(&refused, "perf_event_paranoid", "impossible", &["sysctl kernel.perf_event_paranoid=2"]);
