@@ -58,11 +58,11 @@ pub struct Sample<'a> {
 /// Why a record could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("a record of {bytes} bytes is shorter than the {needed} that its kind needs")]
+    #[error("record too short: {bytes} of {needed} bytes")]
     Short { bytes: usize, needed: usize },
-    #[error("a record is of an unknown kind: {0}")]
+    #[error("unknown kind of record: {0}")]
     UnknownKind(u32),
-    #[error("a sample claims {claimed} bytes of {what}, more than it can hold")]
+    #[error("a sample claims {claimed} bytes of {what}, which do not fit")]
     TooLong { what: &'static str, claimed: usize },
 }
 

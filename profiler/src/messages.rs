@@ -8,13 +8,18 @@ use profiler_report::{analyze::Report, recording::Recording, report::frame_text}
 pub fn closing(report: &Report, files: &[String]) -> String {
     let trust = &report.trust;
     let samples = trust.on_cpu_samples + trust.off_cpu_samples;
-    let lost = 100.0 * trust.lost_ratio;
-    let written = if files.is_empty() { "nothing".to_owned() } else { files.join(", ") };
+    let lost =
+        if trust.lost_ratio > 0.0 { format!("{:.2} %", 100.0 * trust.lost_ratio) } else { "none".to_owned() };
+    let written = if files.is_empty() {
+        " (report on stdout)".to_owned()
+    } else {
+        format!("; wrote {}", files.join(", "))
+    };
     let next = match files.iter().find_map(|file| file.strip_suffix(".prof")) {
         Some(stem) => format!("; next: profiler report {stem}.prof -o {stem}.svg"),
         None => String::new(),
     };
-    format!("profiler: wrote {written}: {samples} stacks, {lost:.2} % lost{next}")
+    format!("profiler: {samples} stacks, {lost} lost{written}{next}")
 }
 
 /// For `-v`: where the time around the recording went.
@@ -23,8 +28,8 @@ pub fn timings(recording: &Recording, naming: Duration, writing: Duration) -> St
     let (cuts, cut_ns) =
         costs.fold((0, 0), |(cuts, ns), cost| (cuts + u64::from(cost.cuts), ns + cost.cuts_ns));
     format!(
-        "profiler: recording began {:.0} ms after the start; {cuts} windows ended in {:.1} ms each; {} frames named in {:.0} ms; \
-         results written in {:.0} ms",
+        "profiler: started in {:.0} ms; ended {cuts} windows in {:.1} ms each; named {} frames in {:.0} ms; wrote results in \
+         {:.0} ms",
         recording.budget.startup_ns as f64 / 1e6,
         cut_ns as f64 / 1e6 / cuts.max(1) as f64,
         recording.frames.len(),
@@ -40,8 +45,7 @@ pub fn kernel_line(line: &str) -> String {
 
 /// For `-vv`: how many of those lines there was no room for.
 pub fn kernel_lines_lost(lost: u64) -> Option<String> {
-    (lost > 0)
-        .then(|| format!("profiler: kernel: {lost} more lines were left out, there were too many at a time"))
+    (lost > 0).then(|| format!("profiler: kernel: {lost} more lines left out: too many at a time"))
 }
 
 /// A line or several for a terminal. Names of files and words of the command line are in it, and may hold anything.
@@ -52,18 +56,20 @@ pub fn shown(text: &str) -> String {
 /// A result could not be written where it should be, and the recording is kept elsewhere.
 pub fn saved_elsewhere(capture: &Path) -> String {
     let path = capture.display();
-    format!("profiler: the recording is saved as `{path}`\n  try: profiler report `{path}`")
+    format!("profiler: saved the recording as `{path}` instead\n  try: profiler report `{path}`")
 }
 
 /// It could not be kept elsewhere either.
 pub fn not_saved(error: &anyhow::Error) -> String {
-    format!("profiler: the recording itself is not saved: {error:#}")
+    format!("profiler: the recording could not be saved: {error:#}")
 }
 
 /// Files were written, but belong to root.
 pub fn owner_not_changed(files: &[String], error: &io::Error) -> String {
     let files = files.join(" ");
-    format!("profiler: the files belong to root: {error}\n  try: sudo chown $USER {files}")
+    format!(
+        "profiler: cannot give you the files, they belong to root: {error}\n  try: sudo chown $USER {files}"
+    )
 }
 
 #[cfg(test)]

@@ -60,13 +60,11 @@ pub enum OutputError {
     #[error("cannot write `{}`: the directory `{}` does not exist\n  try: mkdir -p `{}`", .0.display(), .1, .1)]
     DirectoryMissing(PathBuf, String),
     #[error(
-        "cannot write `{}`: the directory `{}` is not writable for this user\n  \
-         try: another directory with -o", .0.display(), .1
+        "cannot write `{}`: you may not write to the directory `{}`\n  try: another directory with -o", .0.display(), .1
     )]
     NotWritable(PathBuf, String, #[source] io::Error),
     #[error(
-        "cannot write `{}`: no space is left there; nothing is left under that name\n  \
-         try: free some space, or another directory with -o", .0.display()
+        "cannot write `{}`: no space left; no partial file was kept\n  try: free some space, or another directory with -o", .0.display()
     )]
     Full(PathBuf, #[source] io::Error),
     #[error("cannot write `{}`: it is a directory\n  try: a file name with -o", .0.display())]
@@ -198,7 +196,7 @@ fn open_in_place(path: &Path) -> io::Result<std::fs::File> {
     if own && !found.is_file() {
         return Ok(file);
     }
-    Err(io::Error::other("it belongs to another user, who may read it or have put it there"))
+    Err(io::Error::other("it belongs to another user, who could read it or may have created it"))
 }
 
 fn write_buffered(

@@ -214,7 +214,7 @@ fn sweep(change: impl Fn(&File, &[u8])) -> Vec<String> {
 #[test]
 fn a_file_that_is_cut_while_it_is_read_has_no_names() {
     let sentences = sweep(|file, _| file.set_len(5000).expect("it is ours"));
-    let cut = "files whose names are left out, because they were cut short while they were read: 1";
+    let cut = "1 file without names: truncated while being read";
     assert!(sentences.iter().any(|sentence| sentence == cut), "none was cut in time: {sentences:?}");
 }
 
@@ -222,7 +222,7 @@ fn a_file_that_is_cut_while_it_is_read_has_no_names() {
 fn a_file_that_becomes_another_build_while_it_is_read_has_no_names() {
     use std::os::unix::fs::FileExt;
     let sentences = sweep(|file, other| file.write_all_at(other, 0).expect("it is ours"));
-    let changed = "files whose names are left out, because they have changed since they were first read: 1";
+    let changed = "1 file without names: changed since first read";
     assert!(sentences.iter().any(|sentence| sentence == changed), "none was changed in time: {sentences:?}");
 }
 

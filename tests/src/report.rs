@@ -90,7 +90,7 @@ impl Report {
 
     /// Whether this kernel has no stacks of waiting threads (before 5.18), which the report says.
     pub fn lacks_off_cpu_stacks(&self) -> bool {
-        self.0["quality"]["skipped"].to_string().contains("stacks of waiting threads cannot be taken")
+        self.0["quality"]["skipped"].to_string().contains("no stacks of waiting threads")
     }
 
     /// Whether one of the listed stacks (`on_cpu` or `off_cpu`) has frames that contain these words, in this order from

@@ -267,5 +267,5 @@ fn without_io_there_are_times_alone() {
     assert_eq!(report.0["block_io"]["followed"], false);
     assert_eq!(rows(&report, "requests"), [] as [Value; 0]);
     assert!(report.seconds("disk_read") > 0.0);
-    assert!(!report.0["quality"]["skipped"].to_string().contains("block devices"));
+    assert!(!report.0["quality"]["skipped"].to_string().contains("disk requests are not followed"));
 }

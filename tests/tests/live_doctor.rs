@@ -129,22 +129,18 @@ fn json_has_the_same_verdicts_as_the_text() {
 fn without_privileges_the_capability_and_the_line_that_mends_it_are_named() {
     let Some(live) = Live::start() else { return };
     let finished = doctor(&live, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], &[]);
-    let words = [
-        "cannot run",
-        "lacks cap_bpf, cap_perfmon",
-        "mend: sudo /",
-        "mend: sudo setcap cap_bpf,cap_perfmon,",
-    ];
+    let words =
+        ["cannot run", "lacks cap_bpf, cap_perfmon", "fix: sudo /", "fix: sudo setcap cap_bpf,cap_perfmon,"];
     check_told(&finished, 2, &words);
     check_verdict(&finished.stdout, "scheduler events", "impossible");
-    check_told(&finished, 2, &["not tried: it needs cap_bpf and cap_perfmon"]);
+    check_told(&finished, 2, &["not tried: needs cap_bpf and cap_perfmon"]);
 }
 
 #[test]
 fn one_missing_capability_is_told_alone() {
     let Some(live) = Live::start() else { return };
     let finished = doctor(&live, &["setpriv", "--bounding-set=-bpf"], &[]);
-    check_told(&finished, 2, &["lacks cap_bpf\n", "not tried: it needs cap_bpf\n"]);
+    check_told(&finished, 2, &["lacks cap_bpf\n", "not tried: needs cap_bpf\n"]);
 }
 
 /// The doctor and a recording name the same line; the recording does so before it begins, and only where it matters.
@@ -159,7 +155,7 @@ fn hidden_kernel_symbols_are_degraded_and_the_sysctl_is_named() {
         let _setting = Setting::change("/proc/sys/kernel/kptr_restrict", "2");
         (live.run(&["doctor"]), live.run(&arguments))
     };
-    check_told(&hidden, 1, &["mend: sudo sysctl kernel.kptr_restrict=1\n"]);
+    check_told(&hidden, 1, &["fix: sudo sysctl kernel.kptr_restrict=1\n"]);
     check_verdict(&hidden.stdout, "kptr_restrict", "degraded");
     let warning = "profiler: kptr_restrict is degraded: 2; lost: the names of kernel functions\n  \
                    try: sudo sysctl kernel.kptr_restrict=1\n";
@@ -175,7 +171,7 @@ fn a_nested_pid_namespace_is_degraded() {
     let Some(live) = Live::start() else { return };
     let finished = doctor(&live, &["unshare", "--pid", "--fork", "--mount-proc"], &[]);
     check_verdict(&finished.stdout, "PID namespace", "degraded");
-    check_told(&finished, 1, &["mend: Docker: docker run --pid=host"]);
+    check_told(&finished, 1, &["fix: Docker: docker run --pid=host"]);
 }
 
 /// A filter that kills who calls bpf(2): the doctor outlives it, and does not try the probes.

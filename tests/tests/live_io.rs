@@ -46,7 +46,7 @@ fn disks_are_watched_until_a_signal() {
     watching.signal(libc::SIGINT);
     let finished = watching.finish(LIMIT).expect("profiler ends");
     assert!(finished.status.success(), "{finished:?}");
-    let (_, whole) = finished.stdout.split_once("in all: ").expect("the sum of all intervals");
+    let (_, whole) = finished.stdout.split_once("total: ").expect("the sum of all intervals");
     let row = line_with(whole, device.name(), "read").join(" ");
     let (requests, rest) = row.split_once(" 4 KiB ").expect("the size of one");
     let requests: String = requests.chars().skip_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();

@@ -116,9 +116,9 @@ fn a_user_with_five_capabilities_records_another_users_process() {
     check_skipped(&report, "cap_sys_admin", true);
     check_skipped(&report, "cap_checkpoint_restore", true);
     check_skipped(&report, "kernel functions have no names", false);
-    check_skipped(&report, "mappings are read from /proc only", false);
+    check_skipped(&report, "mappings are only read from /proc", false);
     check_skipped(&report, "system calls are not restricted", false);
-    let why = "Kernel programs: not measured, because this process lacks cap_sys_admin";
+    let why = "Kernel programs: not measured (this process lacks cap_sys_admin)";
     assert!(finished.stdout.contains(why), "{}", finished.stdout);
 }
 

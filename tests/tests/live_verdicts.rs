@@ -157,7 +157,7 @@ fn the_lock_of_the_address_space_is_named() {
     let recorded = record(&live, "address_space");
     let report = &recorded.report;
     if report.0["locks"]["kernel_followed"] == false {
-        assert!(report.0["quality"]["skipped"].to_string().contains("contention for locks of the kernel"));
+        assert!(report.0["quality"]["skipped"].to_string().contains("kernel lock contention"));
         return;
     }
     check_verdict(&recorded, "LOCK_KERNEL");

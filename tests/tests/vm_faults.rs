@@ -82,7 +82,7 @@ fn a_cpu_that_is_taken_away_and_given_back_leaves_the_books_closed() {
         check_near(name, report.thread_named(name).busy_share(), 1.0, 0.02);
     }
     let skipped = report.0["quality"]["skipped"].to_string();
-    assert!(skipped.contains("online were 2, then 1, then 2"), "{skipped}");
+    assert!(skipped.contains("online: 2, then 1, then 2"), "{skipped}");
     // Of both CPUs for 2 s, then of one.
     let expected = 99.0 * (2.0 * 2.0 + 6.0);
     check_near("samples", report.number("/quality/counts/oncpu_samples"), expected, 0.1 * expected);

@@ -3,10 +3,10 @@
 use super::ratio;
 use crate::recording::{Detail, Span};
 
-/// How the sentence among the skipped begins that tells why the kernel programs' run time is not known.
-pub const RUN_TIMES_UNMEASURED: &str = "the kernel programs' run time is not measured, because ";
+/// How the sentence among the skipped begins that says why the kernel programs' run time is not known.
+pub const RUN_TIMES_UNMEASURED: &str = "run time of the kernel programs not measured: ";
 
-/// Why it is not known, if that is told.
+/// Why it is not known, if that is reported.
 pub fn why_unmeasured(recording: &Span) -> Option<&str> {
     recording.skipped.iter().find_map(|sentence| sentence.strip_prefix(RUN_TIMES_UNMEASURED))
 }

@@ -12,7 +12,7 @@ use profiler_common::state;
 
 use crate::recording::{Span, ThreadSum};
 
-/// A difference above this share of the larger number is told, if it is also above the floor.
+/// A difference above this share of the larger number is reported, if it is also above the floor.
 const LIMIT: f64 = 0.02;
 /// The scheduler brings a running thread's `schedstat` up to date at its tick: 10 ms at 100 Hz, the slowest there is.
 const TICK_NS: f64 = 10e6;
@@ -85,9 +85,9 @@ impl CrossCheck {
             floor_ns: running * TICK_NS,
             wakes: queue.wakes,
             wakes_make: Makes::Less,
-            wakes_why: "as it counts the moment before the switch as run time",
-            when_more: "missed context switches, or interrupts and a hypervisor's share, which the kernel takes out",
-            when_less: "slow wake-ups, which the kernel counts as run time, or missed context switches",
+            wakes_why: "because schedstat counts the moment before a switch as run time",
+            when_more: "missed context switches, or interrupts and hypervisor time, which schedstat does not count",
+            when_less: "slow wake-ups, which schedstat counts as run time, or missed context switches",
         };
         let run_queue = Comparison {
             what: "time waiting for a CPU",
@@ -97,8 +97,8 @@ impl CrossCheck {
             floor_ns: running * TICK_NS + queue.unfinished_ns(),
             wakes: queue.wakes,
             wakes_make: Makes::More,
-            wakes_why: "as it leaves out the moments before a CPU's queue and before the switch",
-            when_more: "slow wake-ups, which the kernel counts as run time, or missed context switches",
+            wakes_why: "because schedstat leaves out the moments before the run queue and before the switch",
+            when_more: "slow wake-ups, which schedstat counts as run time, or missed context switches",
             when_less: "missed wake-ups",
         };
         let times = Comparison {
@@ -168,7 +168,7 @@ struct Comparison {
     ledger_ns: f64,
     source: &'static str,
     kernel_ns: f64,
-    /// Differences up to this are within what the kernel's counter can tell.
+    /// Differences up to this are within what the kernel's counter can show.
     floor_ns: f64,
     /// Wake-ups of the compared threads.
     wakes: f64,
@@ -208,17 +208,17 @@ impl Comparison {
         let (word, causes) =
             if difference > 0.0 { ("more", self.when_more) } else { ("less", self.when_less) };
         let why = if self.is_explained() {
-            format!("{:.1} µs for each wake-up, {}", difference.abs() / self.wakes / 1e3, self.wakes_why)
+            format!("{:.1} µs per wake-up, {}", difference.abs() / self.wakes / 1e3, self.wakes_why)
         } else {
             format!("possible causes: {causes}")
         };
         Some(format!(
-            "{}: the ledger has {:.3} s, {:.1} % {word} than the {:.3} s of {}; {why}",
+            "{} is {:.1} % {word} than in {} ({:.3} s, {:.3} s); {why}",
             self.what,
-            self.ledger_ns / 1e9,
             100.0 * difference.abs() / self.ledger_ns.max(self.kernel_ns),
-            self.kernel_ns / 1e9,
             self.source,
+            self.ledger_ns / 1e9,
+            self.kernel_ns / 1e9,
         ))
     }
 }
@@ -260,19 +260,20 @@ mod tests {
     #[test]
     fn two_percent_are_no_disagreement_and_more_are() {
         check(KernelCounters { run_ns: 4_900 * MS, ..AGREEING }, &[]);
-        let sentence = "time on the CPU: the ledger has 5.000 s, 2.2 % more than the 4.890 s of schedstat; possible \
-                        causes: missed context switches, or interrupts and a hypervisor's share, which the kernel takes out";
+        let sentence = "time on the CPU is 2.2 % more than in schedstat (5.000 s, 4.890 s); possible \
+                        causes: missed context switches, or interrupts and hypervisor time, which schedstat does not count";
         check(KernelCounters { run_ns: 4_890 * MS, ..AGREEING }, &[sentence]);
     }
 
     #[test]
     fn a_ledger_with_less_waiting_may_have_missed_wake_ups() {
-        let sentence = "time waiting for a CPU: the ledger has 1.000 s, 33.3 % less than the 1.500 s of schedstat; \
+        let sentence = "time waiting for a CPU is 33.3 % less than in schedstat (1.000 s, 1.500 s); \
                         possible causes: missed wake-ups";
         check(KernelCounters { run_queue_ns: 1_500 * MS, ..AGREEING }, &[sentence]);
     }
 
-    /// The thread of `check` with so many wake-ups; the kernel has 0.24 s more on the CPU and 0.24 s less waiting.
+    /// The thread of `check` with this number of wake-ups; the kernel has 0.24 s more on the CPU and 0.24 s
+    /// less waiting.
     #[track_caller]
     fn check_wakes(wakes: u32, expected: &[&str]) {
         let mut recording = example();
@@ -292,14 +293,14 @@ mod tests {
 
     #[test]
     fn a_small_difference_for_each_wake_up_is_explained_and_told_once() {
-        let each = "2.4 µs for each wake-up";
+        let each = "2.4 µs per wake-up";
         let on_cpu = format!(
-            "time on the CPU: the ledger has 5.000 s, 4.6 % less than the 5.240 s of schedstat; {each}, \
-             as it counts the moment before the switch as run time"
+            "time on the CPU is 4.6 % less than in schedstat (5.000 s, 5.240 s); {each}, \
+             because schedstat counts the moment before a switch as run time"
         );
         let waiting = format!(
-            "time waiting for a CPU: the ledger has 1.000 s, 24.0 % more than the 0.760 s of schedstat; \
-             {each}, as it leaves out the moments before a CPU's queue and before the switch"
+            "time waiting for a CPU is 24.0 % more than in schedstat (1.000 s, 0.760 s); \
+             {each}, because schedstat leaves out the moments before the run queue and before the switch"
         );
         check_wakes(100_000, &[&on_cpu, &waiting]);
     }
@@ -307,9 +308,9 @@ mod tests {
     #[test]
     fn a_large_difference_for_each_wake_up_has_possible_causes() {
         let tail =
-            "possible causes: slow wake-ups, which the kernel counts as run time, or missed context switches";
+            "possible causes: slow wake-ups, which schedstat counts as run time, or missed context switches";
         let sentence = |what, ledger, difference, kernel, source| {
-            format!("{what}: the ledger has {ledger} s, {difference} than the {kernel} s of {source}; {tail}")
+            format!("{what} is {difference} than in {source} ({ledger} s, {kernel} s); {tail}")
         };
         let on_cpu = |source| sentence("time on the CPU", "5.000", "4.6 % less", "5.240", source);
         let waiting = sentence("time waiting for a CPU", "1.000", "24.0 % more", "0.760", "schedstat");
@@ -319,8 +320,8 @@ mod tests {
 
     #[test]
     fn user_and_system_time_are_compared_as_a_sum() {
-        let sentence = "time on the CPU: the ledger has 5.000 s, 20.0 % more than the 4.000 s of utime + stime; possible \
-                        causes: missed context switches, or interrupts and a hypervisor's share, which the kernel takes out";
+        let sentence = "time on the CPU is 20.0 % more than in utime + stime (5.000 s, 4.000 s); possible \
+                        causes: missed context switches, or interrupts and hypervisor time, which schedstat does not count";
         check(KernelCounters { system_ns: 1_000 * MS, ..AGREEING }, &[sentence]);
     }
 

@@ -16,7 +16,7 @@ pub enum Ender {
         tgid: u32,
         comm: String,
     },
-    /// A thread of the kernel, by its name without the numbers that tell it from others of its kind.
+    /// A thread of the kernel, by its name without the numbers that distinguish it from others of its kind.
     KernelThread(String),
     Timer,
     /// A packet came in.

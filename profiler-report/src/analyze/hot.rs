@@ -39,9 +39,11 @@ pub struct HotStack {
     pub state: u32,
     /// Name of the process.
     pub comm: String,
-    /// Innermost first; a function that calls itself stands once, and a place without a name is told by its file.
+    /// Innermost first; a function that calls itself stands once, and a place without a name is shown by its
+    /// file.
     pub user: Vec<HotFunction>,
-    /// The innermost kernel function that more than three quarters of the time have in common, if it tells anything.
+    /// The innermost kernel function that more than three quarters of the time have in common, if it says
+    /// anything.
     pub kernel: Option<String>,
     pub ns: u64,
 }

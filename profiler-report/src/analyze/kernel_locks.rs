@@ -1,4 +1,4 @@
-//! Locks of the kernel that recorded threads waited for, as its contention events tell.
+//! Locks of the kernel that recorded threads waited for, as its contention events report.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,5 @@
-//! What a wait, or work, in the kernel is for, by the functions of its stack: what the ledger's states cannot tell apart.
+//! What a wait, or work, in the kernel is for, by the functions of its stack: what the ledger's states cannot
+//! distinguish.
 
 /// Ways through the kernel that mean something to a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,10 +27,10 @@ impl Path {
         match self {
             Self::Reclaim => "freeing memory",
             Self::Compaction => "compacting memory",
-            Self::SwapIn => "reading swapped-out pages",
-            Self::WriteThrottle => "held up because too much is dirty",
-            Self::RequestTag => "waiting for a free request of the device",
-            Self::IoThrottle => "held up by a limit on I/O",
+            Self::SwapIn => "reading swapped pages",
+            Self::WriteThrottle => "throttled because too many pages are dirty",
+            Self::RequestTag => "waiting for a free request slot of the device",
+            Self::IoThrottle => "throttled by an I/O limit",
             Self::QueueFreeze => "waiting for a frozen queue",
             Self::Journal => "waiting for the file system's journal",
         }

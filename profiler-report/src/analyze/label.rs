@@ -110,10 +110,10 @@ pub fn broken_reason(broken: Broken) -> &'static str {
     match broken {
         Broken::StackUnreadable => "stack unreadable",
         Broken::NoModule => "no module",
-        Broken::NoUnwindInfo => "no unwind information",
+        Broken::NoUnwindInfo => "no unwind table",
         Broken::TooDeep => "too deep",
         Broken::ProcessGone => "process gone",
-        Broken::OtherStack => "goes on on another stack",
+        Broken::OtherStack => "continues on another stack",
     }
 }
 

@@ -16,7 +16,7 @@ pub enum FutexKind {
     Semaphore,
     Join,
     Park,
-    /// Nothing tells.
+    /// Nothing shows it.
     Other,
 }
 

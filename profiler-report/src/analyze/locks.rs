@@ -19,7 +19,7 @@ use crate::recording::{LockId, Party, Place, Span, StackId, ThreadId};
 
 /// Fewer ticks at which the lock's owner was seen than this say nothing.
 const FEW_TICKS: u64 = 5;
-/// Functions of a stack that are kept: the innermost tell which call of the program it is.
+/// Functions of a stack that are kept: the innermost show which call of the program it is.
 const FUNCTIONS: usize = 6;
 /// To take a semaphore for a lock: the share of its waits of which is known who ended them,
 const TOLD: f64 = 0.6;
@@ -46,7 +46,7 @@ pub struct FutexRow {
     /// A semaphore that is used as a lock: those who wait for it wake each other, each after a time in which it did not wait.
     pub used_as_lock: bool,
     pub waited_ns: u64,
-    /// Estimated from the ends of waits that were told.
+    /// Estimated from the ends of waits that were reported.
     pub waits: f64,
     pub waiters: BTreeSet<ThreadId>,
     pub holder: Holder,
@@ -279,7 +279,7 @@ pub fn lock_name(recording: &Span, lock: LockId) -> String {
         Place::Anonymous => "anonymous memory",
         Place::Stack => "a stack",
         Place::Shared => "shared memory",
-        Place::Kernel if lock.address == 0 => return "further locks".to_owned(),
+        Place::Kernel if lock.address == 0 => return "other locks".to_owned(),
         Place::Kernel => "the kernel",
         Place::Module { module, offset } => {
             let path = recording.modules.get(module as usize).map_or("", |module| module.path.as_str());

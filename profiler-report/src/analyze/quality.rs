@@ -128,7 +128,7 @@ fn losses(recording: &Span) -> Vec<Loss> {
             lost: sum(&[Stat::OnCpuDropped, Stat::OffCpuDropped]).saturating_add(left_out),
             arrived: samples.saturating_sub(left_out),
             about_time: false,
-            advice: "a lower rate (-F 49), fewer targets, or more CPU for the profiler",
+            advice: "a lower rate (-F 49), or fewer targets",
         },
         Loss {
             what: "thread accounts",
@@ -139,7 +139,7 @@ fn losses(recording: &Span) -> Vec<Loss> {
             advice: "fewer targets: -p rather than -a, or no --children",
         },
         Loss {
-            what: "requests to disks",
+            what: "disk requests",
             lost: sum(&[Stat::RequestsFull, Stat::RequestTotalsFull]),
             arrived: recording
                 .block_io
@@ -147,10 +147,10 @@ fn losses(recording: &Span) -> Vec<Loss> {
                 .iter()
                 .fold(0, |sum: u64, part| sum.saturating_add(part.count)),
             about_time: false,
-            advice: "more memory in the kernel (--kernel-memory), or --io off",
+            advice: "more kernel memory (--kernel-memory), or --io off",
         },
         Loss {
-            what: "waits for locks seen",
+            what: "lock waits",
             lost: counted(recording, Stat::LocksDropped),
             arrived: counted(recording, Stat::LocksSeen)
                 .saturating_sub(counted(recording, Stat::LocksDropped)),
@@ -162,7 +162,7 @@ fn losses(recording: &Span) -> Vec<Loss> {
             lost: quality.recursion_misses,
             arrived: samples.saturating_add(switches(recording)),
             about_time: true,
-            advice: "fewer targets, or no second tracer on the same events",
+            advice: "fewer targets, or stop other tracers",
         },
     ]
 }

@@ -260,7 +260,7 @@ fn differs(
     let difference = ours.abs_diff(kernel);
     let limit = UNDER_WAY as f64 + DISAGREEMENT * kernel as f64;
     (difference as f64 > limit).then(|| {
-        format!("{what} of {}: {ours} requests were followed, the kernel counted {kernel}", device.name)
+        format!("{what} on {}: {ours} requests followed, but the kernel counted {kernel}", device.name)
     })
 }
 
@@ -317,7 +317,7 @@ mod tests {
         let mut recording = example();
         assert_eq!(Disks::of(&recording).disagreements, Vec::<String>::new());
         recording.block_io.requests[0].count += 200;
-        let expected = "writes of sda: 650 requests were followed, the kernel counted 450";
+        let expected = "writes on sda: 650 requests followed, but the kernel counted 450";
         assert_eq!(Disks::of(&recording).disagreements, [expected]);
     }
 

@@ -250,7 +250,7 @@ mod tests {
     fn idle_waits_come_last() {
         let expected = [
             (3_000, "db: main;execute;flush;jbd2_log_wait_commit;io_schedule_timeout;schedule".to_owned()),
-            (2_500, "evil\x1b[31m: [broken: no unwind information];inet_recv\x1b[31mmsg;schedule".to_owned()),
+            (2_500, "evil\x1b[31m: [broken: no unwind table];inet_recv\x1b[31mmsg;schedule".to_owned()),
             (1_000, "db: [cut];flush;odd_driver_wait;schedule".to_owned()),
             (1_900, "db: main;execute;schedule".to_owned()),
         ];

@@ -1,4 +1,4 @@
-//! Which kernel function tells what a stack does in the kernel.
+//! Which kernel function says what a stack does in the kernel.
 //!
 //! In: the names of a kernel stack. Out: the innermost one that is neither how each wait goes to sleep nor how each
 //! system call and interrupt enters the kernel.

@@ -1,7 +1,7 @@
 //! Who ended whose waits, and the chains that follow from it.
 //!
-//! In: the told ends of waits. Out: edges from who waited to who ended it, by time; and for the threads with the longest waits the
-//! chain from there on: whoever ended it waited too, for something else.
+//! In: the reported ends of waits. Out: edges from who waited to who ended it, by time; and for the threads
+//! with the longest waits the chain from there on: whoever ended it waited too, for something else.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

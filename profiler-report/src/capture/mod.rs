@@ -42,17 +42,16 @@ const MAX_SECTION_BYTES: u32 = 64 << 20;
 const MAX_BYTES: u64 = 128 << 20;
 /// Name, length, unpacked length and CRC.
 const SECTION_HEADER_BYTES: usize = 8 + 4 + 4 + 4;
-/// Sections that are skipped at the most: a later version has some more than this one.
+/// Sections that are skipped at most: a later version has some more than this one.
 const MAX_SECTIONS: usize = 256;
 
 /// Why a capture cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("not a capture: it does not begin as `profiler record` writes it")]
+    #[error("not a capture of `profiler record`")]
     NotACapture,
     #[error(
-        "the capture has format version {found}, this profiler reads version {VERSION}\n  \
-         try: a newer profiler, at least the one that recorded it"
+        "the capture has format version {found}, but this profiler reads version {VERSION}\n  try: the profiler that recorded it, or a newer one"
     )]
     Newer { found: u32 },
     #[error(
@@ -117,7 +116,7 @@ pub fn load(input: &mut dyn Read) -> Result<Recording, LoadError> {
         }
         take_in(&mut recording, &section, &mut room)?;
     }
-    Err(LoadError::Corrupt { section: "end".to_owned(), what: "it does not come" })
+    Err(LoadError::Corrupt { section: "end".to_owned(), what: "it is missing" })
 }
 
 /// Puts a section where it belongs; one that this version does not know is left out.
@@ -181,7 +180,9 @@ fn read_file_header(input: &mut dyn Read) -> Result<(), LoadError> {
     };
     match u32::from_le_bytes(version) {
         VERSION => Ok(()),
-        0 => Err(LoadError::Corrupt { section: "header".to_owned(), what: "there is no format version 0" }),
+        0 => {
+            Err(LoadError::Corrupt { section: "header".to_owned(), what: "format version 0 does not exist" })
+        }
         found @ 1..VERSION => Err(LoadError::Older { found }),
         found => Err(LoadError::Newer { found }),
     }
@@ -217,7 +218,7 @@ impl Section {
             return Err(LoadError::Truncated { section: name, missing });
         }
         if checksum(tag, packed, unpacked_bytes, &payload) != crc {
-            return Err(corrupt("the checksum does not fit"));
+            return Err(corrupt("the checksum does not match"));
         }
         Ok(Self { name, payload, unpacked_bytes })
     }
@@ -237,7 +238,7 @@ impl Section {
         if unpacked.is_err() || bytes.len() as u64 != limit {
             return Err(self.corrupt("the payload does not unpack to its length"));
         }
-        rmp_serde::from_slice(&bytes).map_err(|_| self.corrupt("the table does not decode"))
+        rmp_serde::from_slice(&bytes).map_err(|_| self.corrupt("its table cannot be decoded"))
     }
 }
 

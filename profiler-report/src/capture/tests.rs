@@ -72,7 +72,10 @@ fn an_empty_file_is_a_truncated_one() {
 fn a_newer_version_is_named() {
     let mut bytes = saved(&example());
     bytes[8] = 6;
-    check(&bytes, "the capture has format version 6, this profiler reads version 5\n  try: a newer profiler");
+    check(
+        &bytes,
+        "the capture has format version 6, but this profiler reads version 5\n  try: the profiler that recorded",
+    );
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_length_of_exabytes_is_refused_before_anything_is_read() {
 fn a_number_of_rows_that_cannot_be_there_is_refused() {
     // An array of 2^32 - 1 rows, in the place of the first section.
     let rows = [0xdd, 0xff, 0xff, 0xff, 0xff];
-    check(&forged(12, "process", &rows), "the capture is corrupt: in section `process`, the table does not");
+    check(&forged(12, "process", &rows), "the capture is corrupt: in section `process`, its table cannot");
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Detail {
         if self == Self::Detached { None } else { Self::ALL.get((self as usize).checked_sub(1)?).copied() }
     }
 
-    /// One on-CPU sample is taken of so many, at random.
+    /// One on-CPU sample is taken of this number, at random.
     pub fn on_cpu_thinning(self) -> u32 {
         match self {
             Self::Full => 1,

@@ -13,7 +13,7 @@ pub type LockId = u32;
 pub struct Locks {
     /// Whether ends of waits and holders of locks were looked at. If not, all is empty.
     pub followed: bool,
-    /// Whether the kernel tells of contention for its own locks.
+    /// Whether the kernel reports contention for its own locks.
     pub kernel_followed: bool,
     pub locks: Vec<Lock>,
     pub kernel_waits: Vec<KernelWaits>,
@@ -150,7 +150,7 @@ pub struct Wake {
     /// Time of waits that these stand for, and an estimate of how many they were.
     pub weight_ns: u64,
     pub waits: f64,
-    /// Wakes really told.
+    /// Wakes really reported.
     pub count: u32,
     /// What a recorded waker did during those waits: (state, time), scaled to `weight_ns`; the part that it does not remember is
     /// missing.
@@ -231,7 +231,7 @@ impl Sum for Wake {
     }
 }
 
-/// What tells one kind of end of a wait from another.
+/// What distinguishes one kind of end of a wait from another.
 pub type WakeKey = (ThreadId, u32, Option<LockId>, Party, bool, StackId, Option<Peer>);
 
 impl Keyed for Wake {

@@ -108,7 +108,7 @@ pub struct Meta {
     pub sample_hz: u32,
     /// What drives the on-CPU sampler: `cycles` or `cpu-clock`.
     pub sample_source: String,
-    /// Exit status of `-- CMD` if it ended within the recording, as a shell tells it.
+    /// Exit status of `-- CMD` if it ended within the recording, as a shell reports it.
     pub command_exit_code: Option<i32>,
 }
 

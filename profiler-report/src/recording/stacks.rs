@@ -85,7 +85,8 @@ pub enum Broken {
     TooDeep,
     /// The process was gone before its mappings were read.
     ProcessGone,
-    /// It goes on on another stack: that of what a signal interrupted, or of the goroutine for which Go's runtime runs.
+    /// It continues on another stack: that of what a signal interrupted, or of the goroutine for which Go's
+    /// runtime runs.
     OtherStack,
 }
 

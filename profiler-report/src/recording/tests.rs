@@ -34,7 +34,7 @@ fn optional_probes_take_part_until_they_rest_and_after() {
 fn the_whole_is_what_was_cut_into_windows() {
     let mut expected = example();
     let whole = example_recording().whole();
-    // The depth is told by window.
+    // The depth is known by window.
     expected.block_io.devices = whole.block_io.devices.clone();
     assert_eq!(whole, expected);
 }

@@ -55,7 +55,7 @@ impl Sum for Window {
     }
 }
 
-/// The windows of a recording that goes on: at most so many, however long it lasts.
+/// The windows of a recording that continues: at most this number, however long it lasts.
 ///
 /// When there are too many, each two neighbours become one, and later windows are twice as long. So a recording of an
 /// hour has windows of two minutes, and none of it costs more memory than the first minute.

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 /// The text as one frame of a folded stack.
 ///
-/// A semicolon, which separates frames, becomes a colon. What a terminal, an XML parser or a reader of lines would take
-/// for more than text is told by its code: `\u{1b}`. So is the space before a last word of digits, which would be read
-/// as a count, and a `#` at the start, which would make a comment. Spaces at the ends go; no text becomes `[no name]`.
+/// A semicolon, which separates frames, becomes a colon. What a terminal, an XML parser or a reader of lines
+/// would take for more than text is shown by its code: `\u{1b}`. So is the space before a last word of
+/// digits, which would be read as a count, and a `#` at the start, which would make a comment. Spaces at the
+/// ends go; no text becomes `[no name]`.
 pub fn escaped(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() {
@@ -27,7 +28,7 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
-/// The text with only that told by its code which is more than text for a reader of XML or a terminal.
+/// The text with only that shown by its code which is more than text for a reader of XML or a terminal.
 pub fn plain(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

@@ -77,26 +77,23 @@ fn text_tells_the_numbers_of_the_table() {
     check_line(&example, "Where 25.00 s of thread time went");
     check_line(&example, "on CPU 7.50 s 30.0 %");
     check_line(&example, "waiting for a CPU 1.00 s 4.0 %");
-    check_line(&example, "0.50 s of it after a wake-up, 0.50 s after a preemption or yield");
+    check_line(&example, "0.50 s after a wake-up, 0.50 s after a preemption or yield");
     check_line(&example, "disk fsync 3.00 s 12.0 %");
     check_line(&example, "disk_write 1.00 s 4.0 %");
     check_line(&example, "network net_recv 2.50 s 10.0 %");
     check_line(&example, "unknown 1.00 s 4.0 %");
-    check_line(&example, "1.00 s of it in odd_driver_wait");
+    check_line(&example, "1.00 s in odd_driver_wait");
     check_line(&example, "idle futex_wait 7.00 s 28.0 %");
     check_line(&example, "residual 0.10 s 0.4 %");
     // 15.4 of 16.4 s: all but the unknown second.
-    check_line(&example, "Of 16.40 s blocked, 93.9 % has a reason.");
-    check_line(
-        &example,
-        "The kernel disagrees on time on the CPU: the ledger has 5.000 s, 9.1 % less than the 5.500 s",
-    );
+    check_line(&example, "16.40 s blocked; reason known for 93.9 %.");
+    check_line(&example, "Cross-check: time on the CPU is 9.1 % less than in schedstat (5.000 s, 5.500 s)");
     check_line(&example, "db 812 8.00 s 4.00 s on_cpu 40.0 %, fsync 30.0 %, poll 19.0 %");
     check_line(&example, "4.00 s db: [i] hash ← scan ← execute ← main");
     check_line(&example, "3.00 s fsync db: [k] jbd2_log_wait_commit ← flush ← execute ← main");
     // evil's 2.5 s of net_recv are no busy time.
-    check_line(&example, "evil\\x1b[31m 900 2.50 s 2.50 s on_cpu 50.0 %, net_recv 50.0 % (born)");
-    check_line(&example, "Waiting for work, for time or for another thread: 8.90 s in 10 samples");
+    check_line(&example, "evil\\x1b[31m 900 2.50 s 2.50 s on_cpu 50.0 %, net_recv 50.0 % (started)");
+    check_line(&example, "Stacks waiting for work, for time or for another thread: 8.90 s in 10 samples");
     check_line(&example, "1.90 s poll db: execute ← main");
     check_line(&example, "7.00 s not sampled");
     check_line(&example, "Profiler: 0.40 % of one CPU, 31 MiB resident, 12 MiB in the kernel");
@@ -177,7 +174,7 @@ fn a_recording_that_lost_too_much_says_so_first() {
     recording.quality.kernel_counts[1].1 = 100;
     let text = text(&recording);
     let first =
-        "NOT RELIABLE: lost 101 of 601 samples (16.8 %). Try: a lower rate (-F 49), fewer targets, or more";
+        "NOT RELIABLE: 101 of 601 samples (16.8 %) lost. Try: a lower rate (-F 49), or fewer targets.";
     assert_eq!(text.lines().next(), Some(first), "{text}");
 }
 
@@ -196,20 +193,20 @@ fn a_recording_of_milliseconds_is_told_in_milliseconds() {
     thread.state_ns.iter_mut().for_each(|ns| *ns /= 1000);
     check_line(&recording, "Where 10.00 ms of thread time went");
     check_line(&recording, "disk fsync 3.00 ms 30.0 %");
-    check_line(&recording, "No sample: 4.0 ms on the CPU, with a sample every 10 ms.");
+    check_line(&recording, "No sample in 4.0 ms on the CPU, at one sample every 10 ms.");
 }
 
 #[test]
 fn lost_accounts_stand_with_the_times_they_lack() {
     let mut recording = example();
     recording.quality.threads_unseen = 1;
-    check_line(&recording, "Lost 25.0 % of the thread accounts.");
+    check_line(&recording, "25.0 % of the thread accounts lost.");
 }
 
 #[test]
 fn a_recording_without_threads_says_so() {
-    check_line(&Span::default(), "No thread was seen: the target had ended, or nothing matched it.");
-    check_line(&Span::default(), "The recording has no length");
+    check_line(&Span::default(), "No thread was seen: the target had already ended, or nothing matched.");
+    check_line(&Span::default(), "The recording is empty");
 }
 
 #[test]
@@ -229,7 +226,7 @@ fn books_that_do_not_close_are_told() {
     recording.threads[0].elapsed_ns += 900_000_000;
     check_line(
         &recording,
-        "The books do not close: the states differ from the threads' elapsed time by 3.9 %.",
+        "The books do not close: the states and the threads' elapsed time differ by 3.9 %.",
     );
 }
 

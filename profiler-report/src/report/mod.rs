@@ -55,7 +55,7 @@ const FORMATS: &[(&str, Format)] = &[
 
 /// A file name that names no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` has no extension that names a format\n  try: one of {}", known())]
+#[error("`{name}`: the extension selects the format, and this one is unknown\n  try: one of {}", known())]
 pub struct UnknownFormat {
     name: String,
 }
@@ -103,9 +103,8 @@ mod tests {
     fn another_extension_is_told_with_those_that_there_are() {
         for name in ["out.png", "out", ".json"] {
             let error = Format::of(OsStr::new(name)).expect_err("no such format").to_string();
-            let tail =
-                "has no extension that names a format\n  try: one of .txt, .json, .folded, .svg, .prof";
-            assert_eq!(error, format!("`{name}` {tail}"));
+            let tail = "the extension selects the format, and this one is unknown\n  try: one of .txt, .json, .folded, .svg, .prof";
+            assert_eq!(error, format!("`{name}`: {tail}"));
         }
     }
 }

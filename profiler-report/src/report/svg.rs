@@ -56,7 +56,7 @@ pub fn render(flame: &Flame, header: &Header, out: &mut dyn Write) -> io::Result
 const NOTHING: &str = concat!(
     r#"<?xml version="1.0" standalone="no"?>"#,
     r#"<svg version="1.1" width="1200" height="60" xmlns="http://www.w3.org/2000/svg">"#,
-    r#"<text x="20" y="35" font-family="monospace" font-size="14">No thread spent time in this view.</text></svg>"#,
+    r#"<text x="20" y="35" font-family="monospace" font-size="14">No time in this view.</text></svg>"#,
     "\n"
 );
 

@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::session::Target;
 use profiler_report::analyze::flame;
 
-/// Tells where a process's wall-clock time goes and why: on the CPU, waiting for one, disk, locks, network, sleep.
+/// Shows where a process's wall-clock time goes and why: on the CPU, waiting for a CPU, disk, locks, network, sleep.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {
@@ -23,17 +23,18 @@ pub enum Subcommand {
     Record(Record),
     /// Print the report of a capture file, or render it in other formats.
     Report(Report),
-    /// Show what the machine's disks do, live: requests, latencies in the queue and in the device, and whose they are.
+    /// Show live what the disks do: requests, latencies in the queue and in the device, and their processes.
     Io(Io),
-    /// Say what this machine lets the profiler do: each requirement and each probe works, is degraded (what is lost, the
-    /// line that mends it) or impossible (why). Exit code 0: all works, 1: something is degraded, 2: nothing can be recorded.
+    /// Check what the profiler can do on this machine: each requirement and probe works, is degraded (with the loss and
+    /// the command that fixes it) or impossible (with the reason). Exit code 0: all works, 1: something is degraded, 2:
+    /// nothing can be recorded.
     Doctor(Doctor),
 }
 
 #[derive(Debug, Parser)]
 #[command(group(ArgGroup::new("target").required(true).args(["pid", "comm", "cgroup", "all", "command"])))]
 pub struct Record {
-    /// Record these processes: all their threads, and those born later.
+    /// Record these processes, with threads that start later.
     #[arg(short, long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
 
@@ -41,7 +42,7 @@ pub struct Record {
     #[arg(long, value_name = "REGEX")]
     comm: Option<Regex>,
 
-    /// Record whoever is in this cgroup (version 2) or below it.
+    /// Record everything in this cgroup (version 2) or below it.
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
 
@@ -49,8 +50,7 @@ pub struct Record {
     #[arg(short, long)]
     all: bool,
 
-    /// Also record the children of the recorded processes: those that are there, and those that they fork. Always so for
-    /// --comm, --cgroup, -a and -- CMD.
+    /// Also record the children of the recorded processes, existing and forked later. Always on for --comm, --cgroup, -a and -- CMD.
     #[arg(long)]
     pub children: bool,
 
@@ -58,42 +58,42 @@ pub struct Record {
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Take stacks this many times a second.
+    /// Stacks a second.
     #[arg(short = 'F', long = "frequency", value_name = "HZ", default_value_t = 99,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
 
-    /// Take at most this much of each user stack, from its top, up to `64k`; what lies deeper shows as `[cut]`. Without it
-    /// `16k` on the CPU, and up to `64k` of threads that wait and of those whose stack was cut.
+    /// Take at most this much of each user stack, up to `64k`; deeper frames show as `[cut]`. Default: `16k` on the CPU,
+    /// up to `64k` for waiting threads and for threads whose stack was cut.
     #[arg(long, value_name = "BYTES", value_parser = stack_bytes)]
     pub stack_bytes: Option<u32>,
 
-    /// Most of the machine's CPU time that recording may cost. When it costs more, samples and passes become rarer, then there
-    /// are no stacks, and at last the recording ends; the report says when and why.
+    /// Upper limit on the CPU time that recording may use, as a share of the whole machine. Above it, fewer stacks are
+    /// taken, then none, and finally the recording ends; the report says when and why.
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
     pub max_overhead: f64,
 
-    /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads have an account and fewer
-    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 150 KiB of it in any case.
+    /// Upper limit on kernel memory, from `2m` to `1g`. With less, fewer threads have an account and fewer samples can be
+    /// buffered; losses are counted and shown. Each CPU always takes about 150 KiB.
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 
-    /// Also follow requests to block devices, and tell waits for disks and files by what ended them.
+    /// Follow disk requests, and show what ended waits for disks and files.
     #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
     pub io: Switch,
 
-    /// Also look at who holds locks and who ends waits.
+    /// Look at who holds locks and who ends waits.
     #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
     pub locks: Switch,
 
     #[command(flatten)]
     pub outputs: Outputs,
 
-    /// No progress and no closing line on stderr.
+    /// No progress, no closing line and no warnings on stderr.
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say on stderr what is being done and how long it took; given twice, also what the kernel programs do: which threads get an
+    /// Report on stderr how long each step took; given twice, also what the kernel programs do: which threads get an
     /// account and why, and what there was to see of a wait without a reason.
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -129,7 +129,7 @@ pub struct Io {
     #[arg(value_name = "INTERVAL", default_value = "1s", value_parser = duration)]
     pub interval: Duration,
 
-    /// So many intervals. Without it, until Ctrl-C.
+    /// Number of intervals [default: until Ctrl-C].
     #[arg(value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: Option<u32>,
 
@@ -137,7 +137,7 @@ pub struct Io {
     #[arg(short = 'H', long)]
     pub histogram: bool,
 
-    /// Most of the machine's CPU time that it may cost; five dearer seconds in a row end it.
+    /// Upper limit on its CPU time, as a share of the whole machine; five seconds in a row above it end the program.
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
     pub max_overhead: f64,
 }
@@ -212,8 +212,7 @@ impl Record {
 fn stack_bytes(text: &str) -> Result<u32, String> {
     let number = bytes(text).ok_or("not a number of bytes; try: 16384, 16k or 64k")?;
     let bytes = u32::try_from(number).ok().filter(|bytes| (1..=MOST_STACK_BYTES).contains(bytes));
-    let bytes =
-        bytes.ok_or_else(|| format!("must be more than nothing and at most {MOST_STACK_BYTES} (64k)"))?;
+    let bytes = bytes.ok_or_else(|| format!("must be between 1 and {MOST_STACK_BYTES} (64k)"))?;
     Ok(bytes.next_multiple_of(PAGE_BYTES as u32))
 }
 
@@ -260,13 +259,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time; try: 10, 10s, 500ms, 2m or 1h")),
+        _ => return Err(format!("`{unit}` is not a unit of time; try: 10, 10s, 500ms, 2m or 1h")),
     };
     let seconds =
         number.parse::<f64>().map_err(|_| "not a number with a unit; try: 10, 10s, 2m".to_owned())?;
     let seconds = seconds * seconds_a_unit;
     if seconds <= 0.0 || seconds > MOST_SECONDS {
-        return Err("must be more than nothing and at most a year".to_owned());
+        return Err("must be more than zero and at most a year".to_owned());
     }
     Ok(Duration::from_secs_f64(seconds))
 }

@@ -41,7 +41,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For a recording: what is named, or else the text on stdout and a capture whose name tells target and time.
+    /// For a recording: what is named, or else the text on stdout and a capture whose name has target and
+    /// time.
     pub fn for_recording(args: &Outputs, target: &Target) -> Result<Self> {
         let mut plan = Self::for_report(args)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -64,7 +65,8 @@ impl Plan {
         Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment(), spare_name: None })
     }
 
-    /// Saves a recording that goes on, so that it is not lost when this process is killed. [`Plan::write`] removes it.
+    /// Saves a recording that is under way, so that it is not lost when this process is killed.
+    /// [`Plan::write`] removes it.
     pub fn checkpoint(&self) -> Option<Save> {
         let destination = Destination::File(self.checkpoint_path()?);
         let owner = self.owner;
@@ -204,7 +206,7 @@ fn header(report: &Report) -> svg::Header {
     }
 }
 
-/// `profiler-pid-812-1790000000.prof`: told apart by the second.
+/// `profiler-pid-812-1790000000.prof`: distinguished by the second.
 fn default_name(target: &Target, unix_seconds: u64) -> String {
     let what = target.to_string();
     let safe: String = what

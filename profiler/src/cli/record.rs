@@ -107,7 +107,7 @@ fn name_kernel_locks(recording: &mut Recording, kernel: &KernelSymbols) {
     let mut locks: Vec<&mut Lock> = recording.locks.iter_mut().filter(unnamed).collect();
     let addresses: Vec<u64> = locks.iter().map(|lock| lock.address).collect();
     let Some(list) = kernel.reader().ok().filter(|_| !addresses.is_empty()) else { return };
-    // A list that cannot be read is told of with the frames that lack their names.
+    // A list that cannot be read is reported with the frames that lack their names.
     let names = symbolize::kernel_variables(list, &addresses).unwrap_or_default();
     for (lock, name) in locks.iter_mut().zip(names) {
         lock.name = name.unwrap_or_default();

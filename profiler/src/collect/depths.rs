@@ -22,7 +22,7 @@ enum Depth {
     Hopeless,
 }
 
-/// A change of the kernel's map: so many bytes from now on, or the usual number again.
+/// A change of the kernel's map: this many bytes from now on, or the usual number again.
 pub type Change = (u32, Option<u32>);
 
 /// The threads whose stacks were cut.

@@ -1,8 +1,8 @@
-//! Stacks of Go programs that go on on another stack.
+//! Stacks of Go programs that continue on another stack.
 //!
-//! In: how each sample's stack ended, and the other stacks that the kernel programs send. Out: changes for the kernel's map
-//! `GO_PROCESSES`, and to each sample the stack on which its own goes on. The first such stack of a process tells where to look; it
-//! ends itself where it leaves the thread's.
+//! In: how each sample's stack ended, and the other stacks that the kernel programs send. Out: changes for
+//! the kernel's map `GO_PROCESSES`, and to each sample the stack on which its own continues. The first such
+//! stack of a process tells where to look; it ends itself where it leaves the thread's.
 
 use std::collections::{HashMap, HashSet};
 
@@ -43,7 +43,7 @@ struct Kept {
 const MOST_STACKS: usize = 512;
 
 impl Goroutines {
-    /// Takes in how a stack ended: where the goroutine would be found on whose stack it goes on.
+    /// Takes in how a stack ended: where the goroutine would be found on whose stack it continues.
     pub fn saw(&mut self, tgid: u32, offsets: Option<GoOffsets>) {
         if let Some(offsets) = offsets
             && self.processes.len() < MOST_PROCESSES

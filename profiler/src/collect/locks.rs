@@ -19,9 +19,10 @@ use profiler_report::recording::{
     ThreadId, Wake,
 };
 
-/// Locks that are told apart: some 100 bytes each. A program with a million locks has few that are waited for.
+/// Locks that are distinguished: some 100 bytes each. A program with a million locks has few that are waited
+/// for.
 const MOST_LOCKS: usize = 4096;
-/// Distinct rows of each other table: some 100 to 200 bytes each, 10 MiB in all.
+/// Distinct rows of each other table: some 100 to 200 bytes each, 10 MiB in total.
 const MOST_ROWS: usize = 16_384;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -142,7 +143,8 @@ impl LockTables {
         };
         let waited_ns = wake.at_ns.saturating_sub(wake.since_ns).max(1);
         sum.weight_ns = sum.weight_ns.saturating_add(wake.weight_ns);
-        // A wait of this length is told with the probability of its length to the period, or else in any case.
+        // A wait of this length is reported with the probability of its length to the period, or else in any
+        // case.
         sum.waits += (wake.weight_ns as f64 / waited_ns as f64).max(1.0);
         sum.count += 1;
         if wake.waker & waker::MEMBER != 0 && !interrupted {
@@ -231,7 +233,7 @@ impl LockTables {
         }
     }
 
-    /// All locks that were told apart.
+    /// All locks that were distinguished.
     pub fn into_locks(self) -> Vec<Lock> {
         self.locks.into_iter().collect()
     }

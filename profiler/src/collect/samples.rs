@@ -73,7 +73,7 @@ impl Samples {
         self.last.remove(&record.tid);
     }
 
-    /// Takes in the repeats so far of a thread whose wait goes on beyond the window.
+    /// Takes in the repeats so far of a thread whose wait continues beyond the window.
     pub fn cut(&mut self, record: &ThreadRecord) {
         if self.last.get(&record.tid).is_some_and(|last| last.wait_seq == record.sampled_seq) {
             self.add_repeats(record.tid, record.sampled_seq, record.repeats, &mut Quality::default());

@@ -32,8 +32,8 @@ pub fn install(allowed: &Allowed) -> Result<()> {
     let known = program(known(allowed)?, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)?;
     let refused = program(refused()?, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?;
     // Of two refusals, the kernel gives the error of the program that was installed last.
-    apply_filter_all_threads(&known).context("the kernel takes no filter of system calls")?;
-    apply_filter_all_threads(&refused).context("the kernel takes no second filter of system calls")
+    apply_filter_all_threads(&known).context("the kernel refuses the system call filter")?;
+    apply_filter_all_threads(&refused).context("the kernel refuses the second system call filter")
 }
 
 /// Restricts the calling thread, further than the others, to waiting and to asking for the programs' run time.
@@ -42,7 +42,7 @@ pub fn install_for_keeper() -> Result<()> {
     rules.insert(libc::SYS_bpf, vec![is(0, calls::BPF_ENABLE_STATS)?]);
     let refusal = SeccompAction::Errno(libc::EPERM as u32);
     apply_filter(&program(rules, refusal, SeccompAction::Allow)?)
-        .context("the kernel takes no filter for a thread")
+        .context("the kernel refuses the filter for one thread")
 }
 
 fn known(allowed: &Allowed) -> Result<Rules> {

@@ -47,12 +47,12 @@ pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String
     // After the filter of all: it cannot be installed for a thread that has one of its own.
     let installed = installed.and_then(|()| keeper.map_or(Ok(()), Keeper::lock));
     if let Err(error) = installed {
-        sentences.push(format!("system calls are not restricted while recording ({error:#})"));
+        sentences.push(format!("system calls are not restricted ({error:#})"));
     }
     Ok(sentences)
 }
 
-/// What the result is going to lack for want of a capability. Names of kernel functions are told of by
+/// What the result is going to lack for want of a capability. Names of kernel functions are reported by
 /// [`crate::symbolize::KernelSymbols`].
 fn lacking(effective: CapabilitySet) -> Vec<String> {
     let mut sentences = vec![];
@@ -60,8 +60,8 @@ fn lacking(effective: CapabilitySet) -> Vec<String> {
         sentences.push(format!("{RUN_TIMES_UNMEASURED}this process lacks cap_sys_admin"));
     }
     if !effective.intersects(CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE) {
-        let lost = "libraries that were deleted or replaced after they were mapped cannot be read";
-        sentences.push(format!("{lost}, because this process lacks cap_checkpoint_restore"));
+        let lost = "deleted or replaced libraries cannot be read";
+        sentences.push(format!("{lost} (cap_checkpoint_restore is missing)"));
     }
     sentences
 }

@@ -1,6 +1,7 @@
 //! What a recording that is about to begin should know: the same checks as the doctor's, without those that take long.
 //!
-//! Left out is what stops the recording with a message of its own (capabilities, types) and what its report tells (the probes).
+//! Left out is what stops the recording with a message of its own (capabilities, types) and what its report
+//! says (the probes).
 
 use super::{Facts, Finding, Verdict, memory, privileges, read, requirements, surroundings};
 use crate::session::Target;

@@ -1,4 +1,4 @@
-//! What is known of the machine and of this process: plain values, as the system tells them.
+//! What is known of the machine and of this process: plain values, as the system reports them.
 
 use super::privileges::Capability;
 use crate::kernel::{Trial, Tried, Types};

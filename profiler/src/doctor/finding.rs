@@ -59,7 +59,7 @@ impl Verdict {
         }
     }
 
-    /// Lines to type, or what to change; none where nothing mends it.
+    /// Lines to type, or what to change; none where nothing fixes it.
     pub fn mend(&self) -> &[String] {
         match self {
             Self::Works => &[],

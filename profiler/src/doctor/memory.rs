@@ -18,7 +18,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 
 pub fn room(facts: &Facts) -> Finding {
     let Some(Room { bytes, cgroup }) = &facts.room else {
-        return Finding::required("memory", "not known");
+        return Finding::required("memory", "unknown");
     };
     let left = bytes / MIB;
     let (found, mend) = match cgroup {
@@ -26,15 +26,14 @@ pub fn room(facts: &Facts) -> Finding {
             let mend = format!("raise the memory limit of the cgroup {cgroup}, or run it in another");
             (format!("{left} MiB left in the cgroup {cgroup}"), mend)
         }
-        None => (format!("{left} MiB left on the machine"), "end what takes the memory".to_owned()),
+        None => (format!("{left} MiB left on the machine"), "free some memory".to_owned()),
     };
     let finding = Finding::required("memory", found);
     if *bytes < TO_RECORD {
-        return finding.impossible(format!("a recording takes up to {} MiB", TO_RECORD / MIB), &[&mend]);
+        return finding.impossible(format!("a recording needs up to {} MiB", TO_RECORD / MIB), &[&mend]);
     }
     if *bytes < TO_NAME {
-        let lost =
-            "the certainty that names of large programs fit: the kernel may end the profiler over them";
+        let lost = "names of large programs: the kernel may kill the profiler while they are looked up";
         return finding.degraded(lost, &[&mend]);
     }
     finding
@@ -56,11 +55,11 @@ fn locked_memory(facts: &Facts) -> Option<Finding> {
     let needed = attached.map_or(KERNEL_BYTES, |attached| attached.kernel_bytes.max(KERNEL_BYTES));
     let finding = Finding::required("locked memory", format!("{} KiB", limit / 1024));
     if limit < needed && may_raise_limits(facts) {
-        let found = format!("{} KiB, which a recording raises", limit / 1024);
+        let found = format!("{} KiB; a recording raises it", limit / 1024);
         return Some(Finding { found, ..finding });
     }
     if limit < needed {
-        let why = format!("the maps take {} MiB, which this kernel counts as locked memory", needed / MIB);
+        let why = format!("the maps need {} MiB, which this kernel counts as locked memory", needed / MIB);
         return Some(finding.impossible(why, &["ulimit -l unlimited"]));
     }
     Some(finding)
@@ -108,7 +107,7 @@ mod tests {
         is(&facts(false, Some(64 * MIB)), "works", &["65536 KiB"]);
         is(&facts(false, None), "works", &["unlimited"]);
         let raised = Facts { capabilities: 1 << 24, ..facts(false, Some(65_536)) };
-        is(&raised, "works", &["64 KiB, which a recording raises"]);
+        is(&raised, "works", &["64 KiB; a recording raises it"]);
         let loaded = Facts { trial: healthy().trial, ..facts(false, Some(65_536)) };
         is(&loaded, "works", &["raises"]);
     }

@@ -1,5 +1,5 @@
-//! What this machine lets the profiler do, before anybody waits for a recording: each requirement and each probe works, is
-//! degraded (what is lost, the line that mends it) or impossible (why).
+//! What this machine lets the profiler do, before anybody waits for a recording: each requirement and each
+//! probe works, is degraded (what is lost, the line that fixes it) or impossible (why).
 //!
 //! In: [`Facts`], which `read` takes from the system and the kernel's answers to a [`Trial`](crate::kernel::Trial). Out:
 //! [`Finding`]s, one a check, and what they add up to. Only `read` does I/O: what is decided is decided on values.

@@ -37,7 +37,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 fn capabilities(facts: &Facts) -> Finding {
     let missing = missing(facts, &needed());
     if missing.is_empty() {
-        return Finding::required("capabilities", format!("all {} that are needed", NEEDED.len()));
+        return Finding::required("capabilities", format!("all {} needed", NEEDED.len()));
     }
     let program = quoted(&facts.executable);
     let mut mend = vec![format!("sudo {program} doctor"), setcap(&program)];
@@ -47,7 +47,7 @@ fn capabilities(facts: &Facts) -> Finding {
         mend.push(format!("start the container with {}", options.join(" ")));
     }
     if facts.no_new_privileges {
-        mend = vec!["start it where no_new_privs is not set: it makes sudo and setcap void".to_owned()];
+        mend = vec!["start it without no_new_privs, which disables sudo and setcap".to_owned()];
     }
     let mend: Vec<&str> = mend.iter().map(String::as_str).collect();
     Finding::required("capabilities", "").impossible(format!("lacks {}", missing.join(", ")), &mend)
@@ -86,8 +86,8 @@ pub fn user_namespace(facts: &Facts) -> Finding {
         return Finding::required("user namespace", "the initial one");
     }
     Finding::required("user namespace", "a nested one").impossible(
-        "its capabilities do not count for loading programs",
-        &["run it as root of the machine; a container: not rootless, without userns-remap"],
+        "its capabilities do not allow loading programs",
+        &["run it as root on the host; in containers: not rootless, without userns-remap"],
     )
 }
 
@@ -102,15 +102,15 @@ pub fn seccomp(facts: &Facts) -> Finding {
     let refused: Vec<&str> = refused.iter().filter(|(_, refused)| *refused).map(|&(name, _)| name).collect();
     if !refused.is_empty() {
         let mend = [
-            "a container: --security-opt seccomp=unconfined, or a profile that allows bpf and perf_event_open",
-            "a systemd unit: SystemCallFilter=@system-service bpf perf_event_open",
+            "in a container: --security-opt seccomp=unconfined, or a profile that allows bpf and perf_event_open",
+            "in a systemd unit: SystemCallFilter=@system-service bpf perf_event_open",
         ];
         return finding.impossible(format!("it refuses {}", refused.join(" and ")), &mend);
     }
     let found = if facts.has(CAP_BPF) {
-        "a filter, which lets bpf and perf_event_open pass"
+        "a filter that allows bpf and perf_event_open"
     } else {
-        "a filter; whether it lets bpf pass can only be seen with cap_bpf"
+        "a filter; whether it allows bpf is only visible with cap_bpf"
     };
     Finding { found: found.into(), ..finding }
 }
@@ -169,7 +169,7 @@ mod tests {
             &Facts { user_namespace: true, ..healthy() },
             "user namespace",
             "impossible",
-            &["as root of the machine"],
+            &["as root on the host"],
         );
     }
 
@@ -177,7 +177,7 @@ mod tests {
     fn a_filter_is_judged_by_what_it_does() {
         let facts = |bpf_call, perf_call| Facts { seccomp: 2, bpf_call, perf_call, ..healthy() };
         let (passes, eperm) = (Answer::Error(libc::EINVAL), Answer::Error(libc::EPERM));
-        check(&facts(passes, Answer::Error(libc::EFAULT)), "seccomp", "works", &["lets bpf"]);
+        check(&facts(passes, Answer::Error(libc::EFAULT)), "seccomp", "works", &["that allows bpf"]);
         check(&facts(eperm, passes), "seccomp", "impossible", &["it refuses bpf\n", "seccomp=unconfined"]);
         check(&facts(passes, Answer::Killed), "seccomp", "impossible", &["it refuses perf_event_open\n"]);
     }
@@ -191,7 +191,7 @@ mod tests {
             capabilities: 0,
             ..healthy()
         };
-        check(&facts, "seccomp", "works", &["only be seen with cap_bpf"]);
+        check(&facts, "seccomp", "works", &["only visible with cap_bpf"]);
     }
 
     #[test]

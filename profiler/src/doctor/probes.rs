@@ -39,7 +39,7 @@ pub fn why_untried(facts: &Facts) -> Option<String> {
 fn not_tried(facts: &Facts, needed: &[Capability]) -> Option<String> {
     let lacking = missing(facts, needed);
     if !lacking.is_empty() {
-        return Some(format!("not tried: it needs {}", lacking.join(" and ")));
+        return Some(format!("not tried: needs {}", lacking.join(" and ")));
     }
     let refused = is_refused(facts.bpf_call, true) || is_refused(facts.perf_call, true);
     refused.then(|| "not tried: a seccomp filter refuses the system call".to_owned())
@@ -57,7 +57,7 @@ fn judge<T>(facts: &Facts, finding: Finding, tried: Option<&Tried<T>>, since: (u
         }
         None => {
             let why =
-                why_untried(facts).unwrap_or_else(|| "not tried: the programs are not loaded".to_owned());
+                why_untried(facts).unwrap_or_else(|| "not tried: kernel programs not loaded".to_owned());
             Finding { found: String::new(), ..finding }.impossible(why, &[])
         }
     }
@@ -68,7 +68,7 @@ fn attached(facts: &Facts) -> Option<&Attached> {
 }
 
 fn load(facts: &Facts) -> Finding {
-    let finding = Finding::required("kernel programs", "made their maps");
+    let finding = Finding::required("kernel programs", "loaded, maps created");
     judge(facts, finding, facts.trial.as_ref().map(|trial| &trial.load), OLDEST)
 }
 
@@ -81,22 +81,24 @@ fn scheduler(facts: &Facts) -> Finding {
 fn on_cpu(facts: &Facts) -> Finding {
     let tried = attached(facts).map(|attached| &attached.on_cpu);
     let source = tried.and_then(|tried| tried.as_ref().ok()).copied().unwrap_or_default();
-    let found = format!("attached to each CPU at {SAMPLE_HZ} Hz, driven by {source}");
+    let found = format!("attached to every CPU at {SAMPLE_HZ} Hz ({source})");
     judge(facts, Finding::required("on-CPU sampler", found), tried, OLDEST)
 }
 
 /// What else drives the sampler than the hardware's counter cannot see code that runs with interrupts off.
 fn cycles(facts: &Facts) -> Finding {
     let finding = Finding::optional("hardware counters", "cycles drive the on-CPU sampler").probe();
-    let lost = "samples in code that runs with interrupts off";
+    let lost = "samples of code with interrupts disabled";
     if facts.virtual_machine {
-        let found = "cycles are not used in a virtual machine, by design".into();
+        let found = "not used in a virtual machine, by design".into();
         return Finding { found, ..finding }.degraded(lost, &[]);
     }
     let tried = attached(facts).map(|attached| &attached.on_cpu);
     match tried {
         Some(Ok("cycles")) => finding,
-        Some(Ok(_)) => Finding { found: "this machine has no cycles".into(), ..finding }.degraded(lost, &[]),
+        Some(Ok(_)) => {
+            Finding { found: "this machine has no cycle counter".into(), ..finding }.degraded(lost, &[])
+        }
         // What refuses the sampler refuses it with any source.
         _ => judge(facts, finding, tried, OLDEST),
     }
@@ -104,7 +106,7 @@ fn cycles(facts: &Facts) -> Finding {
 
 fn seeder(facts: &Facts) -> Finding {
     let tried = attached(facts).map(|attached| &attached.seeder);
-    judge(facts, Finding::required("task iterator", "attached and run: lists the threads"), tried, OLDEST)
+    judge(facts, Finding::required("task iterator", "attached and run"), tried, OLDEST)
 }
 
 fn off_cpu(facts: &Facts) -> Finding {
@@ -114,20 +116,16 @@ fn off_cpu(facts: &Facts) -> Finding {
 }
 
 fn block(facts: &Facts) -> Finding {
-    let finding = Finding::optional("block events", "attached: requests to disks from arrival to completion");
+    let finding = Finding::optional("block events", "attached: disk requests from arrival to completion");
     let tried = attached(facts).map(|attached| &attached.block);
-    let lost = "requests to disks, and what ended the waits for them";
+    let lost = "disk requests, and what ended waits for them";
     lost_if_refused(judge(facts, finding, tried, OLDEST), lost, None)
 }
 
 fn contention(facts: &Facts) -> Finding {
     let finding = Finding::optional("contention events", "attached: waits for locks of the kernel");
     let tried = attached(facts).map(|attached| &attached.contention);
-    lost_if_refused(
-        judge(facts, finding, tried, CONTENTION_SINCE),
-        "waits for locks of the kernel by lock",
-        None,
-    )
+    lost_if_refused(judge(facts, finding, tried, CONTENTION_SINCE), "kernel locks", None)
 }
 
 fn mappings(facts: &Facts) -> Finding {
@@ -137,7 +135,7 @@ fn mappings(facts: &Facts) -> Finding {
     // Its rings are locked memory too, of which each user has so much a CPU.
     let mend = matches!(tried, Some(Err(why)) if why.contains("os error 1)"));
     let mend = mend.then_some("sudo sysctl kernel.perf_event_mlock_kb=516");
-    lost_if_refused(finding, "names in processes that live for moments", mend)
+    lost_if_refused(finding, "names in very short-lived processes", mend)
 }
 
 fn run_time(facts: &Facts) -> Finding {
@@ -146,7 +144,7 @@ fn run_time(facts: &Facts) -> Finding {
     match &facts.trial {
         Some(trial) if trial.run_time => finding,
         trial => {
-            let lost = "what the kernel programs cost: the report lacks it, and the budget counts the profiler's own CPU time alone";
+            let lost = "the cost of the kernel programs: it is missing in the report, and the budget counts only the profiler's own CPU time";
             let why = not_tried(facts, &[CAP_SYS_ADMIN]).or_else(|| why_untried(facts));
             let why = why.filter(|_| trial.is_none() || !facts.has(CAP_SYS_ADMIN));
             let found = why.unwrap_or_else(|| "the kernel refuses them".to_owned());
@@ -221,14 +219,14 @@ mod tests {
     fn a_kernel_without_block_events_loses_requests() {
         let facts =
             with(|attached| attached.block = Err("this kernel has no tracepoint `block_rq_issue`".into()));
-        check(&facts, "block events", "degraded", &["no tracepoint", "lost: requests to disks"]);
+        check(&facts, "block events", "degraded", &["no tracepoint", "lost: disk requests"]);
         check_outcome(&facts, Outcome::Degraded);
     }
 
     #[test]
     fn cycles_are_not_missed_in_a_virtual_machine_but_told() {
         let facts = Facts { virtual_machine: true, ..with(|attached| attached.on_cpu = Ok("cpu-clock")) };
-        check(&facts, "hardware counters", "degraded", &["by design", "interrupts off"]);
+        check(&facts, "hardware counters", "degraded", &["by design", "interrupts disabled"]);
         check(&facts, "on-CPU sampler", "works", &["cpu-clock"]);
         check_outcome(&facts, Outcome::Degraded);
     }
@@ -236,17 +234,17 @@ mod tests {
     #[test]
     fn a_machine_without_counters_is_told_apart_from_a_virtual_one() {
         let facts = with(|attached| attached.on_cpu = Ok("cpu-clock"));
-        check(&facts, "hardware counters", "degraded", &["has no cycles"]);
+        check(&facts, "hardware counters", "degraded", &["has no cycle counter"]);
     }
 
     #[test]
     fn what_could_not_be_tried_names_the_capability() {
         let facts =
             Facts { capabilities: !(1 << CAP_BPF.0 | 1 << CAP_SYS_ADMIN.0), trial: None, ..healthy() };
-        check(&facts, "scheduler events", "impossible", &["not tried: it needs cap_bpf"]);
-        check(&facts, "task iterator", "impossible", &["not tried: it needs cap_bpf"]);
-        check(&facts, "off-CPU sampler", "degraded", &["not tried: it needs cap_bpf"]);
-        check(&facts, "run-time statistics", "degraded", &["not tried: it needs cap_sys_admin"]);
+        check(&facts, "scheduler events", "impossible", &["not tried: needs cap_bpf"]);
+        check(&facts, "task iterator", "impossible", &["not tried: needs cap_bpf"]);
+        check(&facts, "off-CPU sampler", "degraded", &["not tried: needs cap_bpf"]);
+        check(&facts, "run-time statistics", "degraded", &["not tried: needs cap_sys_admin"]);
         check_outcome(&facts, Outcome::CannotRun);
     }
 
@@ -261,7 +259,7 @@ mod tests {
         let trial = Trial { load: Err("no memory".into()), attached: None, mappings: Ok(()), run_time: true };
         let facts = Facts { trial: Some(trial), ..healthy() };
         check(&facts, "kernel programs", "impossible", &["no memory"]);
-        check(&facts, "scheduler events", "impossible", &["the programs are not loaded"]);
+        check(&facts, "scheduler events", "impossible", &["kernel programs not loaded"]);
     }
 
     #[test]
@@ -269,7 +267,7 @@ mod tests {
         let mut facts = healthy();
         facts.trial.as_mut().unwrap().mappings =
             Err("does not tell: Operation not permitted (os error 1)".into());
-        check(&facts, "mapping events", "degraded", &["live for moments", "kernel.perf_event_mlock_kb=516"]);
+        check(&facts, "mapping events", "degraded", &["very short-lived", "kernel.perf_event_mlock_kb=516"]);
     }
 
     #[test]
@@ -278,7 +276,7 @@ mod tests {
             attached.contention = Err("this kernel has no tracepoint `contention_begin`".into());
         });
         facts.release = "5.15.0".into();
-        check(&facts, "contention events", "degraded", &["locks of the kernel", "Linux 5.19 or later"]);
+        check(&facts, "contention events", "degraded", &["kernel locks", "Linux 5.19 or later"]);
         check_outcome(&facts, Outcome::Degraded);
     }
 }

@@ -28,7 +28,7 @@ fn kernel(facts: &Facts) -> Finding {
     let found = Finding::required("kernel", format!("Linux {}, {}", facts.release, facts.architecture));
     match facts.architecture.as_str() {
         "x86_64" => found,
-        _ => found.degraded("certainty: nothing was ever recorded on this architecture", &[]),
+        _ => found.degraded("confidence: nothing has been recorded on this architecture", &[]),
     }
 }
 
@@ -38,7 +38,7 @@ pub fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// What mends a probe that came with a later kernel; nothing where the kernel is not older than that.
+/// What fixes a probe that came with a later kernel; nothing where the kernel is not older than that.
 pub fn later_kernel(release: &str, needed: (u32, u32)) -> Vec<String> {
     match version(release) {
         Some(present) if present < needed => vec![format!("Linux {}.{} or later", needed.0, needed.1)],
@@ -55,9 +55,7 @@ fn types(facts: &Facts) -> Finding {
             &["a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all current distributions ship"],
         ),
         Some(Ok(types)) => match &types.fields {
-            Ok(()) => {
-                Finding { found: "each field that is read is among the kernel's types".into(), ..finding }
-            }
+            Ok(()) => Finding { found: "has every field that the programs read".into(), ..finding },
             Err(why) => Finding { found: String::new(), ..finding }.impossible(why.clone(), &[]),
         },
     }
@@ -65,13 +63,13 @@ fn types(facts: &Facts) -> Finding {
 
 /// The mode `confidentiality` makes the kernel refuse programs that read its memory; `integrity` does not concern us.
 pub fn lockdown(facts: &Facts) -> Finding {
-    let mode = facts.lockdown.as_deref().unwrap_or("not in this kernel");
+    let mode = facts.lockdown.as_deref().unwrap_or("missing in this kernel");
     let finding = Finding::required("lockdown", mode);
     // A kernel that has loaded and attached them is the better witness.
     let loads = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
     let loads = loads.is_some_and(|attached| attached.scheduler.is_ok());
     if mode == "confidentiality" && !loads {
-        let why = "it keeps programs from reading kernel memory";
+        let why = "programs cannot read kernel memory";
         return finding
             .impossible(why, &["boot with lockdown=integrity, or without lockdown= and Secure Boot"]);
     }
@@ -88,15 +86,15 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
     let finding = Finding::required("perf_event_paranoid", value.to_string());
     if value > PARANOIA_OF_THE_KERNEL && !facts.has(CAP_SYS_ADMIN) && is_sampler_refused(facts) {
         return finding.impossible(
-            "above 2, this kernel lets only those with cap_sys_admin have perf events, as Debian's do",
+            "above 2, this kernel (like Debian's) allows perf events only with cap_sys_admin",
             &["sudo sysctl kernel.perf_event_paranoid=2"],
         );
     }
     if facts.has(CAP_PERFMON) || facts.has(CAP_SYS_ADMIN) {
-        return Finding { found: format!("{value}, which does not bind those with cap_perfmon"), ..finding };
+        return Finding { found: format!("{value} (cap_perfmon overrides it)"), ..finding };
     }
     if value > 0 {
-        return finding.impossible("above 0, only cap_perfmon may sample whole CPUs: see capabilities", &[]);
+        return finding.impossible("above 0, sampling whole CPUs needs cap_perfmon: see capabilities", &[]);
     }
     finding
 }
@@ -129,25 +127,25 @@ fn unprivileged_bpf(facts: &Facts) -> Finding {
     };
     let finding = Finding::required("unprivileged_bpf_disabled", value.to_string());
     if facts.has(CAP_BPF) || facts.has(CAP_SYS_ADMIN) {
-        return Finding { found: format!("{value}, which does not bind those with cap_bpf"), ..finding };
+        return Finding { found: format!("{value} (cap_bpf overrides it)"), ..finding };
     }
     // With 0 too: without privileges, only socket filters may be loaded.
-    finding.impossible("only cap_bpf may load programs that trace: see capabilities", &[])
+    finding.impossible("loading tracing programs needs cap_bpf: see capabilities", &[])
 }
 
 pub fn jit(facts: &Facts) -> Finding {
     match facts.bpf_jit_enable {
         Some(0) => Finding::optional("bpf_jit_enable", "0").degraded(
-            "speed: the kernel interprets the programs, which takes several times as long",
+            "speed: programs are interpreted, several times slower",
             &["sudo sysctl net.core.bpf_jit_enable=1"],
         ),
         Some(value) => Finding::optional("bpf_jit_enable", value.to_string()),
-        None => Finding::optional("bpf_jit_enable", "no such setting"),
+        None => Finding::optional("bpf_jit_enable", "setting not found"),
     }
 }
 
 pub fn kptr_restrict(facts: &Facts) -> Finding {
-    let value = facts.kptr_restrict.map_or_else(|| "no such setting".to_owned(), |value| value.to_string());
+    let value = facts.kptr_restrict.map_or_else(|| "setting not found".to_owned(), |value| value.to_string());
     let finding = Finding::optional("kptr_restrict", value);
     let lost = "the names of kernel functions";
     let address = facts.first_function.split_whitespace().next().unwrap_or_default();
@@ -163,16 +161,16 @@ pub fn kptr_restrict(facts: &Facts) -> Finding {
     if facts.kptr_restrict.is_some_and(|value| value >= 2) {
         return finding.degraded(lost, &["sudo sysctl kernel.kptr_restrict=1"]);
     }
-    let why = if facts.has(CAP_SYSLOG) { "the kernel hides their addresses" } else { "they need cap_syslog" };
+    let why = if facts.has(CAP_SYSLOG) { "the kernel hides kernel addresses" } else { "needs cap_syslog" };
     finding.degraded(format!("{lost}: {why}"), &[])
 }
 
 pub fn schedstat(facts: &Facts) -> Finding {
     if facts.schedstat {
-        return Finding::optional("schedstat", "the kernel counts each thread's waits for a CPU");
+        return Finding::optional("schedstat", "the kernel counts each thread's run-queue time");
     }
-    Finding::optional("schedstat", "not in this kernel").degraded(
-        "the check of the ledger against the kernel's own counters",
+    Finding::optional("schedstat", "missing in this kernel").degraded(
+        "the cross-check with the kernel's own counters",
         &["a kernel built with CONFIG_SCHED_INFO=y"],
     )
 }
@@ -199,7 +197,7 @@ mod tests {
             let lockdown = mode.map(str::to_owned);
             Facts { lockdown, trial, ..healthy() }
         };
-        check(&with(None, None), "lockdown", "works", &["not in this kernel"]);
+        check(&with(None, None), "lockdown", "works", &["missing in this kernel"]);
         check(&with(Some("integrity"), None), "lockdown", "works", &["integrity"]);
         check(&with(Some("confidentiality"), None), "lockdown", "impossible", &["lockdown=integrity"]);
         check(&with(Some("confidentiality"), healthy().trial), "lockdown", "works", &[]);
@@ -208,7 +206,7 @@ mod tests {
     #[test]
     fn paranoia_binds_only_who_lacks_the_capability() {
         let facts = |value, capabilities| Facts { perf_event_paranoid: value, capabilities, ..healthy() };
-        check(&facts(Some(4), u64::MAX), "perf_event_paranoid", "works", &["4, "]);
+        check(&facts(Some(4), u64::MAX), "perf_event_paranoid", "works", &["4 (cap_perfmon"]);
         check(&facts(Some(2), 0), "perf_event_paranoid", "impossible", &["cap_perfmon"]);
         check(&facts(Some(-1), 0), "perf_event_paranoid", "works", &["-1"]);
         check(&facts(None, u64::MAX), "perf_event_paranoid", "impossible", &["CONFIG_PERF_EVENTS=y"]);
@@ -218,7 +216,7 @@ mod tests {
     fn a_distributions_paranoia_binds_those_with_the_capability_too() {
         let perfmon = 1 << CAP_PERFMON.0;
         let allowed = Facts { perf_event_paranoid: Some(3), capabilities: perfmon, ..healthy() };
-        check(&allowed, "perf_event_paranoid", "works", &["3, "]);
+        check(&allowed, "perf_event_paranoid", "works", &["3 (cap_perfmon"]);
         let mut refused = allowed;
         refused.trial.as_mut().unwrap().attached.as_mut().unwrap().on_cpu = Err("Permission denied".into());
         check(&refused, "perf_event_paranoid", "impossible", &["sysctl kernel.perf_event_paranoid=2"]);

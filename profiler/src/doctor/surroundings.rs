@@ -18,7 +18,7 @@ pub fn pid_namespace(facts: &Facts) -> Finding {
         None => "level 1 or deeper".to_owned(),
     };
     let mend = ["Docker: docker run --pid=host", "Kubernetes: hostPID: true in the pod's spec"];
-    let lost = "with -a and --cgroup, the ids of threads outside of it";
+    let lost = "ids of threads outside it (with -a and --cgroup)";
     // Only an outer /proc shows the id by which the programs know the profiler itself.
     let own = if facts.pid_level.is_none() { ", and the profiler may record itself" } else { "" };
     Finding::optional("PID namespace", found).degraded(format!("{lost}{own}"), &mend)

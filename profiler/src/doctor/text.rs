@@ -1,4 +1,4 @@
-//! The findings as text: one line a check, and below it what mends it.
+//! The findings as text: one line a check, and below it what fixes it.
 
 use std::io;
 
@@ -35,8 +35,8 @@ fn summary(diagnosis: &Diagnosis) -> String {
     };
     let counts = format!("{} degraded, {} impossible", count("degraded"), count("impossible"));
     match outcome {
-        Outcome::Works => "works: recordings have everything".to_owned(),
-        Outcome::Degraded => format!("degraded: recordings work, but something is lost ({counts})"),
+        Outcome::Works => "works: nothing is missing".to_owned(),
+        Outcome::Degraded => format!("degraded: recordings work with losses ({counts})"),
         Outcome::CannotRun => format!("cannot run: nothing can be recorded ({counts})"),
     }
 }
@@ -47,7 +47,7 @@ fn line(finding: &Finding, out: &mut dyn io::Write) -> io::Result<()> {
     let lines = wrapped(&sentence, COLUMNS).join(&format!("\n{:INDENT$}", ""));
     writeln!(out, "  {:<10}  {:<27} {lines}", finding.verdict.name(), finding.name)?;
     for mend in finding.verdict.mend() {
-        writeln!(out, "              mend: {}", visible(mend, MOST_COLUMNS))?;
+        writeln!(out, "              fix: {}", visible(mend, MOST_COLUMNS))?;
     }
     Ok(())
 }
@@ -81,12 +81,12 @@ mod tests {
                 Finding::unused("block events", "").probe().impossible("this kernel has none", &[]),
             ],
             "\
-degraded: recordings work, but something is lost (1 degraded, 0 impossible)
+degraded: recordings work with losses (1 degraded, 0 impossible)
 
 Requirements
   works       kernel                      Linux 6.1
   degraded    kptr_restrict               2; lost: names
-              mend: sudo sysctl kernel.kptr_restrict=1
+              fix: sudo sysctl kernel.kptr_restrict=1
 
 Probes
   impossible  block events                this kernel has none (not used by recordings)

@@ -42,7 +42,7 @@ struct Facts {
     maps_charged_to_cgroups: bool,
     /// How requests to block devices are followed, or why they cannot be.
     requests: Result<Hooks, String>,
-    /// Whether the kernel tells of contention for its locks, or why not.
+    /// Whether the kernel reports contention for its locks, or why not.
     contention: Result<(), String>,
 }
 
@@ -82,7 +82,7 @@ pub struct Loaded {
     pub switch_has_state: bool,
     /// How requests to block devices are followed, or why they are not.
     pub requests: Result<Hooks, String>,
-    /// Whether the kernel tells of contention for its locks, or why not.
+    /// Whether the kernel reports contention for its locks, or why not.
     pub contention: Result<(), String>,
 }
 
@@ -131,7 +131,7 @@ pub fn load(settings: &Settings) -> Result<Loaded> {
     Ok(Loaded { ebpf, switch_has_state, requests, contention })
 }
 
-/// Room that a map of requests has, of so much at the most: powers of two stay such.
+/// Room that a map of requests has, of at most this much: powers of two stay such.
 fn room(entries: u32, settings: &Settings) -> u32 {
     (entries >> settings.block_io_shift).max(32)
 }
@@ -140,8 +140,7 @@ fn not_loaded(error: EbpfError, maps_charged_to_cgroups: bool) -> anyhow::Error 
     let is_limit = matches!(&error, EbpfError::MapError(MapError::CreateError { io_error, .. })
         if io_error.kind() == std::io::ErrorKind::PermissionDenied);
     let hint = if is_limit && !maps_charged_to_cgroups {
-        "\n  try: `ulimit -l unlimited` before it, or the capability cap_sys_resource (before Linux 5.11 the memory of maps \
-         counts as locked memory)"
+        "\n  try: run `ulimit -l unlimited` first, or add cap_sys_resource (before Linux 5.11 maps count as locked memory)"
     } else {
         ""
     };
@@ -223,7 +222,7 @@ pub fn brief(refusal: &str) -> String {
     let Some((head, log)) = refusal.split_once("Verifier output:") else { return refusal.to_owned() };
     let statistics = ["verification time", "stack depth", "processed", "subprog ", ":"];
     let is_verdict = |line: &&str| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word));
-    let verdict = log.lines().map(str::trim).rfind(is_verdict).unwrap_or("no reason given");
+    let verdict = log.lines().map(str::trim).rfind(is_verdict).unwrap_or("no reason was given");
     format!("{} The verifier: {verdict}", head.trim())
 }
 

@@ -13,7 +13,7 @@ pub enum BtfError {
     NotBtf,
     #[error("the kernel's type information (BTF) ends in the middle of a type")]
     Truncated,
-    #[error("the kernel's type information (BTF) has a kind of type that is not known: {0}")]
+    #[error("the kernel's type information (BTF) has an unknown kind of type: {0}")]
     UnknownKind(u32),
 }
 

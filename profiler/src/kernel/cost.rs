@@ -66,7 +66,7 @@ pub fn program_runs(ebpf: &Ebpf) -> Result<Vec<ProgramRun>> {
     Ok(runs)
 }
 
-/// Memory and missed runs, as the kernel tells them for this process's descriptors.
+/// Memory and missed runs, as the kernel reports them for this process's descriptors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapMemory {
     /// Memory of all maps and programs that this process holds, in bytes.

@@ -21,7 +21,7 @@ pub const MAPS: &[(&str, u32)] = &[("KERNEL_LOCKS", 1024)];
 /// Adds the offsets that the probes need.
 ///
 /// # Errors
-/// The kernel does not tell of contention.
+/// The kernel does not report contention.
 pub fn resolve(btf: &Btf, offsets: &mut Offsets) -> Result<()> {
     offsets::resolve_locks(btf, offsets);
     for hook in NEEDED {

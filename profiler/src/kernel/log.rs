@@ -17,7 +17,7 @@ pub const RING_BYTES: u32 = 128 << 10;
 /// And where there is none: the least that a ring can have, which the loader rounds up to a page.
 pub const NO_RING_BYTES: u32 = 4096;
 
-/// Lines that are passed on at the most: in a second, and in all.
+/// Lines that are passed on at most: in a second, and in total.
 const MOST_A_SECOND: u32 = 200;
 const MOST: u32 = 20_000;
 

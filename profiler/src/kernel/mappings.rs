@@ -1,4 +1,4 @@
-//! Executable mappings and execs of all processes, told by the kernel at the moment at which they happen.
+//! Executable mappings and execs of all processes, reported by the kernel at the moment at which they happen.
 //!
 //! A perf event without a counter on each CPU, whose ring the kernel fills (`PERF_RECORD_MMAP2` and, at an exec,
 //! `PERF_RECORD_COMM`). There is no tracepoint for this. In: nothing. Out: [`LayoutChange`]s; what the kernel had no room
@@ -29,17 +29,15 @@ pub struct MappingEvents {
 }
 
 impl MappingEvents {
-    /// Begins. Of processes that are there already, nothing is told but what they map from now on.
+    /// Begins. Of processes that are there already, nothing is reported but what they map from now on.
     ///
     /// # Errors
     /// The kernel refuses the event.
     pub fn attach() -> Result<Self> {
         let cpus = aya::util::online_cpus()
             .map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
-        let ring = |cpu: u32| {
-            ring_of(cpu as usize)
-                .with_context(|| format!("the kernel does not tell of mappings on CPU {cpu}"))
-        };
+        let ring =
+            |cpu: u32| ring_of(cpu as usize).with_context(|| format!("cannot follow mappings on CPU {cpu}"));
         Ok(Self { rings: cpus.into_iter().map(ring).collect::<Result<_>>()? })
     }
 
@@ -48,8 +46,8 @@ impl MappingEvents {
         (self.rings.len() * (RING_BYTES + PAGE_BYTES)) as u64
     }
 
-    /// Hands over what has been told since the last call of the processes that are of interest, each CPU's changes in
-    /// their order. A loss is of interest always.
+    /// Hands over what has been reported since the last call of the processes that are of interest, each
+    /// CPU's changes in their order. A loss is of interest always.
     pub fn drain(&mut self, of_interest: impl Fn(u32) -> bool, mut take: impl FnMut(LayoutChange)) {
         for ring in &mut self.rings {
             while let Some(record) = ring.next_record() {
@@ -64,7 +62,7 @@ impl MappingEvents {
 fn ring_of(cpu: usize) -> io::Result<Sampler> {
     let mut builder = Builder::new(Software::DUMMY);
     builder.any_pid().one_cpu(cpu);
-    // The event itself counts nothing. Neither user nor kernel mode must be left out, or it is not told of.
+    // The event itself counts nothing. Neither user nor kernel mode must be left out, or it is not reported.
     builder.exclude_kernel(false).exclude_hv(false);
     builder.mmap(true).mmap2(true).comm(true).comm_exec(true);
     builder.sample_id_all(true).sample(SampleFlag::TIME).clockid(Clock::MONOTONIC);

@@ -99,7 +99,7 @@ pub struct Kernel {
     sampler: Option<Sampler>,
     /// None where they are not followed.
     requests: Option<Requests>,
-    /// None where contention for the kernel's locks is not told.
+    /// None where contention for the kernel's locks is not reported.
     kernel_locks: Option<KernelLocks>,
     wait_times: WaitTimes,
     /// None where nobody asked for it.
@@ -137,7 +137,7 @@ impl Kernel {
             // `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
             Err(error) => {
                 let why = attach::brief(&format!("{error:#}"));
-                skipped.push(format!("stacks of waiting threads cannot be taken on this kernel: {why}"));
+                skipped.push(format!("no stacks of waiting threads on this kernel: {why}"));
                 None
             }
         };
@@ -150,7 +150,7 @@ impl Kernel {
                     bail!("cannot follow requests to block devices: {why}")
                 }
                 Some(Err(why)) => {
-                    skipped.push(format!("requests to block devices are not followed: {why}"));
+                    skipped.push(format!("disk requests are not followed: {why}"));
                     None
                 }
             };
@@ -160,7 +160,7 @@ impl Kernel {
                 None => None,
                 Some(Ok(())) => Some(KernelLocks::new(&mut ebpf)?),
                 Some(Err(why)) => {
-                    skipped.push(format!("contention for locks of the kernel is not followed: {why}"));
+                    skipped.push(format!("kernel lock contention is not followed: {why}"));
                     None
                 }
             };
@@ -257,7 +257,7 @@ impl Kernel {
     /// The kernel refuses the pass or the change of the map.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(seeder) = &self.seeder {
-            seeder.run().context("cannot settle the open waits")?;
+            seeder.run().context("cannot read the reasons of open waits")?;
         }
         self.update_control(|control| control.stopped = 1)
     }
@@ -299,7 +299,7 @@ impl Kernel {
         Ok(self.pass.get(&0, 0)?.counts)
     }
 
-    /// Takes so many bytes of a thread's stack on the CPU from now on, or the usual number again.
+    /// Takes this many bytes of a thread's stack on the CPU from now on, or the usual number again.
     ///
     /// # Errors
     /// The kernel refuses the change of the map.
@@ -326,7 +326,8 @@ impl Kernel {
         self.update_control(|control| control.go_processes = control.go_processes + more - less)
     }
 
-    /// Takes one on-CPU sample of so many, at random, from now on; or none, and then there are no interrupts either.
+    /// Takes one on-CPU sample of this number, at random, from now on; or none, and then there are no
+    /// interrupts either.
     ///
     /// # Errors
     /// The kernel refuses the change of the map or of the perf events.
@@ -433,7 +434,7 @@ impl Kernel {
         self.requests.as_mut().map(|requests| requests.sums(emptying)).transpose()
     }
 
-    /// Waits for locks of the kernel; none where it does not tell of contention.
+    /// Waits for locks of the kernel; none where it does not report contention.
     ///
     /// # Errors
     /// The kernel refuses to read the map.
@@ -449,7 +450,7 @@ impl Kernel {
         self.wait_times.gained()
     }
 
-    /// A thread's waits are told of each time that they add up to this much from now on.
+    /// A thread's waits are reported each time that they add up to this much from now on.
     ///
     /// # Errors
     /// The kernel refuses the change of the map.
@@ -457,7 +458,7 @@ impl Kernel {
         self.update_control(|control| control.wake_period_ns = period_ns)
     }
 
-    /// How many ends of waits were told so far, or would have been.
+    /// How many ends of waits were reported so far, or would have been.
     ///
     /// # Errors
     /// The kernel refuses to read the map.
@@ -517,5 +518,5 @@ where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     let program = ebpf.program_mut(name).with_context(|| format!("there is no kernel program `{name}`"))?;
-    <&mut P>::try_from(program).with_context(|| format!("the kernel program `{name}` is of another kind"))
+    <&mut P>::try_from(program).with_context(|| format!("the kernel program `{name}` has an unexpected type"))
 }

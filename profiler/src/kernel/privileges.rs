@@ -1,4 +1,4 @@
-//! Which privilege is missing, told before the kernel refuses something in its own words.
+//! Which privilege is missing, reported before the kernel refuses something in its own words.
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -10,12 +10,13 @@ pub const NEEDED: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::DAC_READ_SEARCH, "cap_dac_read_search", "read the target's files"),
 ];
 
-/// Capabilities without which something is missing from the result, with what. They are told in the line that mends it, too.
+/// Capabilities without which something is missing from the result, with what. They are in the line that
+/// fixes it, too.
 pub const WANTED: &[(CapabilitySet, &str, &str)] = &[
     (
         CapabilitySet::SYSLOG,
         "cap_syslog",
-        "names of kernel functions, unless the kernel shows their addresses to everybody",
+        "names of kernel functions, unless the kernel shows kernel addresses to everybody",
     ),
     (
         CapabilitySet::CHECKPOINT_RESTORE,
@@ -39,7 +40,7 @@ pub struct Denied {
 /// Checks this process's effective capabilities.
 ///
 /// # Errors
-/// What is missing and what it is for, and the line that mends it.
+/// What is missing and what it is for, and the line that fixes it.
 pub fn check() -> Result<(), Denied> {
     let executable =
         std::env::current_exe().map_or_else(|_| "profiler".to_owned(), |path| path.display().to_string());

@@ -33,7 +33,7 @@ const NEEDED: &[&str] = &["block_rq_insert", "block_rq_issue", "block_rq_requeue
 /// Which variants of the programs fit this kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hooks {
-    /// `block_io_start` (Linux 6.5, 5a80bd075f3bd7c7136c1dbb8fa5a6a6a4dbb6e1) tells arrivals.
+    /// `block_io_start` (Linux 6.5, 5a80bd075f3bd7c7136c1dbb8fa5a6a6a4dbb6e1) reports arrivals.
     pub has_io_start: bool,
     /// The queue comes first among the arguments, up to 5.10 (a54895fa057c67700270777f7661d8d3c7fda88a; also taken into later
     /// 5.10s). Told by the number of arguments.
@@ -155,7 +155,7 @@ impl Requests {
     }
 
     fn shares(&self) -> Result<Vec<(ShareKey, Share)>> {
-        self.shares.iter().collect::<Result<_, _>>().context("cannot read whose requests they were")
+        self.shares.iter().collect::<Result<_, _>>().context("cannot read the requests by process")
     }
 
     /// Whose requests were completed since the last time. What is added between the reading and the emptying, some
@@ -166,7 +166,7 @@ impl Requests {
     fn take_shares(&mut self) -> Result<Vec<(ShareKey, Share)>> {
         let shares = self.shares()?;
         for (key, _) in &shares {
-            self.shares.remove(key).context("cannot empty the map of whose requests they were")?;
+            self.shares.remove(key).context("cannot clear the requests by process")?;
         }
         Ok(shares)
     }

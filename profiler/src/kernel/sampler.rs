@@ -107,12 +107,11 @@ impl Sampler {
     pub fn blind_spot(&self) -> Option<String> {
         let why = match self.source {
             Source::Cycles => return None,
-            Source::CpuClock if is_virtual_machine() => "in a virtual machine they are not safe",
-            Source::CpuClock => "this machine has none",
+            Source::CpuClock if is_virtual_machine() => "unsafe in virtual machines",
+            Source::CpuClock => "not available",
         };
         Some(format!(
-            "hardware cycles do not drive the on-CPU sampler ({why}): the CPU's clock does, which cannot see into code \
-             that runs with interrupts off"
+            "sampling by CPU clock instead of hardware cycles ({why}); code with interrupts disabled is not sampled"
         ))
     }
 
@@ -163,7 +162,7 @@ fn refused_event(error: std::io::Error, cpu: u32) -> anyhow::Error {
     let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     let is_above = paranoid.trim().parse::<i32>().is_ok_and(|value| value > 2);
     let hint = if error.kind() == std::io::ErrorKind::PermissionDenied && is_above {
-        "\n  try: `sudo sysctl kernel.perf_event_paranoid=2`: above that, Debian's kernels ask for cap_sys_admin"
+        "\n  try: sudo sysctl kernel.perf_event_paranoid=2 (above that, Debian's kernels need cap_sys_admin)"
     } else {
         ""
     };

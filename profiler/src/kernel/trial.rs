@@ -30,7 +30,7 @@ pub struct Trial {
     /// The object: its maps are made and its constants set.
     pub load: Tried,
     pub attached: Option<Attached>,
-    /// The kernel tells of mappings and execs.
+    /// The kernel reports mappings and execs.
     pub mappings: Tried,
     /// The kernel measures the programs.
     pub run_time: bool,

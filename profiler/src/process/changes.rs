@@ -1,4 +1,5 @@
-//! Changes of address spaces, as the kernel told them, kept until a sample of their process asks for them.
+//! Changes of address spaces, as the kernel reported them, kept until a sample of their process asks for
+//! them.
 //!
 //! In: [`LayoutChange`]s of all processes of the machine, in no order. Out: those of one process up to a moment, in the
 //! order of their time. Most belong to processes that are not recorded: they are forgotten after a while.
@@ -30,7 +31,7 @@ pub enum What {
     Mapped(MapsLine<'static>),
     /// A new program begins to take the old one's place: what is mapped from here on is its own.
     Exec,
-    /// So many changes of any process were not told, for lack of room.
+    /// Changes of any process that were not reported, for lack of room.
     Lost(u64),
 }
 
@@ -50,7 +51,7 @@ impl Changes {
             return false;
         }
         let queue = self.by_tgid.entry(tgid).or_default();
-        // Each CPU tells its own in order, so that a process that moves between CPUs is told of in runs.
+        // Each CPU reports its own in order, so that a process that moves between CPUs is told of in runs.
         let place = queue.partition_point(|(earlier_ns, _)| *earlier_ns <= at_ns);
         queue.insert(place, (at_ns, what));
         self.kept += 1;

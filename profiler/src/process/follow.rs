@@ -4,9 +4,9 @@
 //! mapping of the machine. Both carry the time. What concerns one process is put together when a sample of it is unwound,
 //! up to the moment of that sample, or at the end of a tick.
 //!
-//! An exec is told twice: by perf when the old program's memory goes, and by the kernel programs when the new one's is
-//! mapped. In between, a sample has the registers of the old program still, in the call of `execve`, and so the layout of
-//! the old one.
+//! An exec is reported twice: by perf when the old program's memory goes, and by the kernel programs when the
+//! new one's is mapped. In between, a sample has the registers of the old program still, in the call of
+//! `execve`, and so the layout of the old one.
 
 use super::changes::{KEPT_NS, LayoutChange, What};
 use super::{FIRST_PAUSE_NS, Parent, Processes, layout};
@@ -49,7 +49,8 @@ impl Processes {
         let mut changes = self.changes.take_until(tgid, at_ns);
         self.forget(tgid);
         let Some(exec) = changes.iter().rposition(|what| *what == What::Exec) else {
-            // Nobody told what it maps. If it is gone already, its samples end with `ProcessGone`, which the stacks say.
+            // Nobody reported what it maps. If it is gone already, its samples end with `ProcessGone`, which
+            // the stacks say.
             let _ = self.refresh(tgid, at_ns);
             return;
         };
@@ -82,7 +83,8 @@ impl Processes {
         self.parents.remove(&tgid);
     }
 
-    /// Brings the layout of a process to a moment, from whatever is there: what the kernel told, `/proc`, its parent.
+    /// Brings the layout of a process to a moment, from whatever is there: what the kernel reported, `/proc`,
+    /// its parent.
     pub(super) fn know(&mut self, tgid: u32, at_ns: u64) {
         self.catch_up(tgid, at_ns);
         let known = self.by_tgid.get(&tgid);
@@ -102,7 +104,7 @@ impl Processes {
         }
     }
 
-    /// Applies what was told of a known process up to a moment.
+    /// Applies what was reported of a known process up to a moment.
     fn catch_up(&mut self, tgid: u32, until_ns: u64) {
         let overdue = self.changes.next_exec_ns(tgid).is_some_and(|exec_ns| exec_ns + KEPT_NS < until_ns);
         if overdue {
@@ -117,7 +119,7 @@ impl Processes {
         }
         let mappings = self.spaces.mappings(space).to_vec();
         let mappings = self.with(tgid, mappings, changes);
-        // Nobody tells what is unmapped, so that a program which maps code for ever comes to the bound.
+        // Nobody reports what is unmapped, so that a program which maps code for ever comes to the bound.
         let is_full = mappings.len() >= self.limits.mappings;
         let space = self.spaces.enter(mappings);
         self.place(tgid, space, read_at_ns, pause_ns);

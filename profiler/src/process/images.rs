@@ -46,7 +46,7 @@ pub struct Counts {
     pub mappings_over_limit: u64,
     /// Processes forgotten because of [`Limits::processes`].
     pub processes_forgotten: u64,
-    /// Changes of address spaces that were not told or not kept, for lack of room.
+    /// Changes of address spaces that were not reported or not kept, for lack of room.
     pub changes_lost: u64,
 }
 
@@ -54,18 +54,15 @@ impl Counts {
     /// What was kept out, as sentences for the report.
     pub fn sentences(&self) -> Vec<String> {
         let causes = [
-            (self.unreadable_files, "mapped files could not be read: their frames have no names"),
-            (
-                self.without_tables,
-                "images have more unwind tables than fit: they are unwound by frame pointers",
-            ),
-            (self.not_kept_open, "mapped files are not kept open: if they are deleted, they have no names"),
-            (self.images_over_limit, "mappings are of images beyond the limit: their frames have no module"),
-            (self.mappings_over_limit, "executable mappings are beyond the limit of their process"),
-            (self.processes_forgotten, "processes were forgotten because there were too many"),
+            (self.unreadable_files, "mapped files could not be read (no names in them)"),
+            (self.without_tables, "images have too many unwind tables, so frame pointers are used"),
+            (self.not_kept_open, "mapped files were not kept open (no names if deleted)"),
+            (self.images_over_limit, "mappings exceed the limit of images (no module for their frames)"),
+            (self.mappings_over_limit, "executable mappings exceed the limit of a process"),
+            (self.processes_forgotten, "processes were dropped (too many)"),
             (
                 self.changes_lost,
-                "mappings were not told, for lack of room: short-lived processes may have stacks without names",
+                "mapping events lost (ring full): short-lived processes may have stacks without names",
             ),
         ];
         causes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()

@@ -94,7 +94,7 @@ pub struct Processes {
     parents: HashMap<u32, Parent>,
     /// What has happened to address spaces since they were last looked at.
     changes: Changes,
-    /// Counts the times that changes were lost: a layout from before is read anew.
+    /// Counts the times that changes were lost: a layout from before is read again.
     losses: u64,
     spaces: Spaces,
     images: Images,
@@ -150,10 +150,10 @@ impl Processes {
         Ok(())
     }
 
-    /// Unwinds one stack, which was taken at `at_ns`. Appends its frames to `out`,
-    /// innermost first. The layout is that of this moment, as far as the kernel has told. A process that is not known yet
-    /// is read now; so is one in which an address lies in no mapping, if it was not read just before, and its stack is
-    /// then unwound anew.
+    /// Unwinds one stack, which was taken at `at_ns`. Appends its frames to `out`, innermost first. The
+    /// layout is that of this moment, as far as the kernel has reported. A process that is not known yet is
+    /// read now; so is one in which an address lies in no mapping, if it was not read just before, and its
+    /// stack is then unwound again.
     pub fn unwind(
         &mut self,
         tgid: u32,

@@ -71,7 +71,7 @@ impl Found {
     }
 }
 
-/// The path of an open file, for those who take paths and to open it anew.
+/// The path of an open file, for those who take paths and to open it again.
 pub fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }

@@ -39,15 +39,13 @@ impl PerfMaps {
     /// What the bound kept out, for the report.
     pub fn sentence(&self) -> Option<String> {
         let count = self.not_kept.len();
-        (count > 0).then(|| {
-            format!("perf maps that are not kept open, and have no names if their process is gone: {count}")
-        })
+        (count > 0).then(|| format!("{count} perf maps were not kept open (no names if their process ended)"))
     }
 
     /// The map of a process as it is now: that which was kept, else that which it has or has left behind.
     pub fn read(&self, tgid: u32) -> io::Result<File> {
         match self.by_tgid.get(&tgid) {
-            // Opened anew, so that it is read from its beginning.
+            // Opened again, so that it is read from its beginning.
             Some(kept) => File::open(super::descriptor_path(kept)),
             None => open(tgid),
         }

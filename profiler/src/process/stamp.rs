@@ -1,4 +1,4 @@
-//! By what a file that was changed is told from what it was.
+//! By what a file that was changed is distinguished from what it was.
 //!
 //! In: open files. Out: whether one is still what it was. A path that leads to another file by now is no matter here: a
 //! descriptor leads to the same one. But its owner may write into it, or cut it short.
@@ -7,7 +7,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// What changes with the content of a file, as far as the kernel tells: by its tick, of at most 10 ms.
+/// What changes with the content of a file, as far as the kernel shows: by its tick, of at most 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     device: u64,

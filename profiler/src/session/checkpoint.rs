@@ -1,4 +1,4 @@
-//! Saves what has been recorded so far now and then, so that it outlives this process.
+//! Saves what has been recorded so far from time to time, so that it outlives this process.
 //!
 //! A child that is forked for it has the memory of that moment, and closes the books of it; the recording goes on meanwhile. In:
 //! a [`Save`]. Out: files that the caller removes when the results are written.
@@ -16,10 +16,10 @@ use profiler_report::recording::Recording;
 
 /// Most of a recording that is lost when the profiler is killed …
 const PERIOD: Duration = Duration::from_secs(10);
-/// … unless a child takes more than one part in so many of one CPU.
+/// … unless a child takes more than one part in this number of one CPU.
 const SPARSITY: u32 = 500;
 
-/// Where a recording is saved that goes on.
+/// Where a recording is saved that is under way.
 pub struct Save(Box<dyn SaveFn>);
 
 trait SaveFn: Fn(&Recording) -> io::Result<()> + Send {}
@@ -106,7 +106,7 @@ impl Checkpoints {
 
 /// This process is the child: it does its work and ends. What fails leaves the file of the time before.
 pub fn end_with(work: impl FnOnce() -> Result<()>) -> ! {
-    // They would be told to the parent too, by the pipe that both have.
+    // They would be reported to the parent too, by the pipe that both have.
     host::restore_default(libc::SIGINT);
     host::restore_default(libc::SIGTERM);
     let done = catch_unwind(AssertUnwindSafe(work)).is_ok_and(|done| done.is_ok());

@@ -27,9 +27,9 @@ use profiler_report::recording::{
 };
 
 /// Added to what is saved before the end.
-const UNFINISHED: &str = "the recording did not come to its end (the profiler was killed, or the machine stopped): this is what \
-                          there was when it was saved last. No names were looked up";
-/// Ending windows may take one part in so many of one CPU: where a cut takes more than a millisecond, windows are longer.
+const UNFINISHED: &str = "the recording is incomplete (the profiler was killed, or the machine stopped): this is its last checkpoint, without names";
+/// Ending windows may take one part in this number of one CPU: where a cut takes more than a millisecond,
+/// windows are longer.
 const SPARSITY: u32 = 1000;
 
 /// When the next window ends, and what the last cut had counted.
@@ -89,7 +89,7 @@ impl Cuts {
 }
 
 impl Session {
-    /// Ends a window, if it is time. Tells whether the recording goes on.
+    /// Ends a window, if it is time. Says whether the recording continues.
     pub(super) fn cut_if_due(&mut self) -> Result<ControlFlow<()>> {
         if !self.cuts.is_due() {
             return Ok(ControlFlow::Continue(()));

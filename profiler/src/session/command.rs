@@ -18,7 +18,7 @@ use crate::confine::{self, identity};
 /// Why a command cannot be run; the exit codes are those of a shell.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    #[error("cannot run `{command}`: there is no such command")]
+    #[error("cannot run `{command}`: command not found")]
     NotFound { command: String },
     #[error("cannot run `{command}`")]
     NotExecutable {
@@ -113,7 +113,7 @@ impl Command {
         }
     }
 
-    /// Waits for its end. Returns the exit code as a shell tells it.
+    /// Waits for its end. Returns the exit code as a shell reports it.
     pub async fn wait(&mut self) -> Result<i32, CommandError> {
         loop {
             if self.starter.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -173,7 +173,7 @@ impl Command {
         if let Some(error) = self.not_asked.take() {
             let (name, id) = (&self.name, self.id);
             return Err(anyhow::Error::new(error)
-                .context(format!("cannot end `{name}`, which goes on (try: kill {id})")));
+                .context(format!("cannot end `{name}`, which is still running (try: kill {id})")));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         Ok(runtime.block_on(self.wait())?)

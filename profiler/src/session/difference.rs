@@ -68,7 +68,7 @@ impl Growing for Waits {
 }
 
 impl Growing for KernelLockWaits {
-    /// The longest wait of all so far is told in the window in which it was met.
+    /// The longest wait of all so far is reported in the window in which it was met.
     fn since(&self, before: &Self) -> Self {
         let is_longer = self.longest_ns > before.longest_ns;
         Self {
@@ -114,7 +114,7 @@ fn since(before: &RequestTotals, after: &RequestTotals) -> RequestTotals {
     }
 }
 
-/// Buckets have 32 bits and begin anew after four thousand million.
+/// Buckets have 32 bits and begin again after four thousand million.
 fn histogram(before: &[u32; BUCKETS], after: &[u32; BUCKETS]) -> [u32; BUCKETS] {
     std::array::from_fn(|bucket| after[bucket].wrapping_sub(before[bucket]))
 }

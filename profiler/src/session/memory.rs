@@ -88,8 +88,7 @@ fn wanted_ring(demand: Demand) -> u32 {
 pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
     (sizes.threads < demand.threads).then(|| {
         format!(
-            "there is room for {} threads at one time, so that the kernel's side takes at most {} MiB (--kernel-memory); \
-             `threads_full` counts those beyond",
+            "only {} threads fit into {} MiB of kernel memory (--kernel-memory); others are counted as `threads_full`",
             sizes.threads,
             demand.most_bytes >> 20
         )
@@ -155,6 +154,6 @@ mod tests {
     fn what_does_not_fit_is_said() {
         let demand = Demand { threads: 1 << 20, ..SMALL };
         let sentence = too_few(sizes(demand), demand).expect("a sentence");
-        assert!(sentence.starts_with("there is room for "), "{sentence}");
+        assert!(sentence.starts_with("only "), "{sentence}");
     }
 }

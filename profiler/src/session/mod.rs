@@ -180,7 +180,7 @@ impl Session {
             terminate: signal(SignalKind::terminate())?,
         };
         let lives = target.ends_with_its_processes().then(|| Lives::of(target.tgids())).transpose();
-        let lives = lives.context("cannot look after the processes to record")?;
+        let lives = lives.context("cannot watch the recorded processes")?;
         let first = First::take();
         let mut kernel = Kernel::attach(&settings(&options, &target))?;
         host::return_free_memory();
@@ -192,7 +192,7 @@ impl Session {
         kernel.add_threads(target.tids())?;
         let mappings = if target.is_disks() { Ok(None) } else { MappingEvents::attach().map(Some) };
         if let Err(error) = &mappings {
-            kernel.skip(format!("mappings are read from /proc only, some too late ({error:#})"));
+            kernel.skip(format!("mappings are only read from /proc, sometimes too late ({error:#})"));
         }
         let mut processes = Processes::new(Limits::default());
         // What takes time is read before the recording begins: once it has, samples wait to be looked at.

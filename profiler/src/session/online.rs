@@ -1,8 +1,8 @@
 //! CPUs that come and go while a recording runs.
 //!
-//! In: how many are online, now and then. Out: a sentence for the report. The on-CPU sampler is a perf event on each CPU that was
-//! there at the start. The kernel takes it away with its CPU and does not give it back, and to open another takes privileges
-//! that are given up. The ledger's times know nothing of that.
+//! In: how many are online, from time to time. Out: a sentence for the report. The on-CPU sampler is a perf
+//! event on each CPU that was there at the start. The kernel takes it away with its CPU and does not give it
+//! back, and to open another takes privileges that are given up. The ledger's times know nothing of that.
 
 use super::host::online_cpus;
 
@@ -10,7 +10,7 @@ use super::host::online_cpus;
 #[derive(Debug)]
 pub struct Online(Vec<u32>);
 
-/// Most changes that are told one by one.
+/// Most changes that are reported one by one.
 const CHANGES: usize = 6;
 
 impl Online {
@@ -34,8 +34,7 @@ impl Online {
         let numbers: Vec<String> = self.0.iter().map(u32::to_string).collect();
         (numbers.len() > 1).then(|| {
             format!(
-                "no stacks are taken on a CPU that has come, or come back, since the start (online were {}): its time is exact, and \
-                 shared out by the stacks of the other CPUs",
+                "no stacks on CPUs that came online after the start (online: {}); their time is exact and uses the stacks of the other CPUs",
                 numbers.join(", then ")
             )
         })
@@ -62,14 +61,14 @@ mod tests {
 
     #[test]
     fn each_change_is_said_once() {
-        check(&[2, 2, 1, 1, 2], Some("(online were 2, then 1, then 2)"));
+        check(&[2, 2, 1, 1, 2], Some("(online: 2, then 1, then 2)"));
     }
 
     #[test]
     fn the_sentence_is_bounded() {
         check(
             &[2, 1, 2, 1, 2, 1, 2, 1, 2, 1],
-            Some("(online were 2, then 1, then 2, then 1, then 2, then 1, then 2)"),
+            Some("(online: 2, then 1, then 2, then 1, then 2, then 1, then 2)"),
         );
     }
 }

@@ -43,7 +43,7 @@ pub struct Options {
     pub block_io: bool,
     /// Ends of waits and holders of locks are looked at too.
     pub locks: bool,
-    /// What is saved while the recording goes on, in case that it does not come to its end.
+    /// What is saved while the recording continues, in case that it does not come to its end.
     pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
     pub needs: Needs,
@@ -57,13 +57,13 @@ pub struct Options {
     pub watch: Option<Watch>,
 }
 
-/// Whoever looks at a recording while it goes on.
+/// Whoever looks at a recording while it runs.
 pub struct Watch {
     /// Length of a window.
     pub interval: Duration,
-    /// After so many windows the recording ends; without it at a signal.
+    /// After this many windows the recording ends; without it at a signal.
     pub count: Option<u32>,
-    /// Is given each window; tells whether the recording goes on.
+    /// Is given each window; says whether the recording continues.
     pub show: Box<dyn FnMut(&Span) -> Result<ControlFlow<()>> + Send>,
 }
 

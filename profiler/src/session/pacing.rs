@@ -4,7 +4,7 @@ use profiler_common::config::PassCounts;
 
 /// Stacks that a pass aims at. One costs some 10 µs in the kernel and here, so at 99 Hz this is 0.5 % of one CPU.
 pub const AIM: u32 = 5;
-/// Stacks that a pass takes at the most: the aim comes from the pass before, and a burst may come between.
+/// Stacks that a pass takes at most: the aim comes from the pass before, and a burst may come between.
 pub const MOST_CAPTURES: u32 = 32;
 /// Part of one CPU that passes may take. A pass looks at each thread for some 0.3 µs, so with many threads it takes place
 /// only at each second, third, … tick; times stay exact, and only the stacks' shares get coarser.

@@ -10,7 +10,7 @@ use profiler_common::stat::Stat;
 
 use crate::{collect::Collector, kernel::Kernel};
 
-/// The line is written anew this often.
+/// The line is written again this often.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Writes the line, if stderr is a terminal and the user wants it.
@@ -65,10 +65,10 @@ fn is_loss(stat: Stat) -> bool {
 fn line(passed: Duration, duration: Option<Duration>, on_cpu: u64, off_cpu: u64, lost: u64) -> String {
     let passed = passed.as_secs_f64();
     let until = duration.map_or_else(
-        || ", Ctrl-C ends it".to_owned(),
+        || " (Ctrl-C to stop)".to_owned(),
         |duration| format!(" of {:.0} s", duration.as_secs_f64()),
     );
-    format!("recording: {passed:.1} s{until}; {on_cpu} stacks on the CPU, {off_cpu} off it, {lost} lost")
+    format!("recording: {passed:.1} s{until}; stacks: {on_cpu} on CPU, {off_cpu} off CPU, {lost} lost")
 }
 
 #[cfg(test)]
@@ -79,11 +79,11 @@ mod tests {
     fn the_line_shows_time_samples_and_losses() {
         assert_eq!(
             line(Duration::from_millis(2500), Some(Duration::from_secs(10)), 120, 30, 1),
-            "recording: 2.5 s of 10 s; 120 stacks on the CPU, 30 off it, 1 lost"
+            "recording: 2.5 s of 10 s; stacks: 120 on CPU, 30 off CPU, 1 lost"
         );
         assert_eq!(
             line(Duration::from_secs(1), None, 0, 0, 0),
-            "recording: 1.0 s, Ctrl-C ends it; 0 stacks on the CPU, 0 off it, 0 lost"
+            "recording: 1.0 s (Ctrl-C to stop); stacks: 0 on CPU, 0 off CPU, 0 lost"
         );
     }
 }

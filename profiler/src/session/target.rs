@@ -33,13 +33,11 @@ pub enum Target {
 /// Why a target cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of the processes that run now")]
+    #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of running processes")]
     NoSuchProcess(u32),
-    #[error("{thread} is a thread of process {process}, and not a process\n  try: -p {process}")]
+    #[error("{thread} is a thread of process {process}\n  try: -p {process}")]
     IsThread { thread: u32, process: u32 },
-    #[error(
-        "no process has a name that matches `{0}`\n  try: ps -A -o pid,comm, to see the names that the kernel keeps (15 bytes at most)"
-    )]
+    #[error("no process name matches `{0}`\n  try: ps -A -o pid,comm, to see the names (at most 15 bytes)")]
     NoMatch(String),
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -219,7 +217,8 @@ fn threads(tgid: u32) -> impl Iterator<Item = u32> {
     numbers_in(&format!("/proc/{tgid}/task"))
 }
 
-/// CPUs on which threads of these processes may run; none if the kernel does not tell (of more than 1024 CPUs).
+/// CPUs on which threads of these processes may run; none if the kernel does not say (of more than 1024
+/// CPUs).
 pub fn allowed_cpus(tgids: &[u32]) -> Option<BTreeSet<u32>> {
     let mut allowed = BTreeSet::new();
     for tid in tgids.iter().flat_map(|&tgid| threads(tgid)) {

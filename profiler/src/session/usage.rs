@@ -145,7 +145,7 @@ impl Meter {
         Ok(())
     }
 
-    /// Ends a burst that goes on.
+    /// Ends a burst that is under way.
     pub fn finish(&mut self, runs: impl Fn() -> Result<Vec<ProgramRun>>) -> Result<()> {
         self.end(Instant::now(), runs)
     }

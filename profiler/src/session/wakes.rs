@@ -1,13 +1,14 @@
-//! How often the end of a wait is told. Pure.
+//! How often the end of a wait is reported. Pure.
 //!
-//! In: how many were told in each second. Out: the period: a thread's waits are told of each time that they add up to it. What one
-//! stands for is counted in time, so the period may change at any moment without a bias.
+//! In: how many were reported in each second. Out: the period: a thread's waits are reported each time that
+//! they add up to it. What one stands for is counted in time, so the period may change at any moment without
+//! a bias.
 
 /// A second should bring about so many: each costs some microseconds and 200 to 700 bytes.
 const AIM: u64 = 400;
-/// A wait of this length is told in any case where there are few threads: the tick of the samplers.
+/// A wait of this length is reported in any case where there are few threads: the tick of the samplers.
 const SHORTEST_NS: u64 = 10_000_000;
-/// A thread that waits all the time is told of at least this often.
+/// A thread that waits all the time is reported at least this often.
 const LONGEST_NS: u64 = 10_000_000_000;
 
 /// Chooses the period.
@@ -28,7 +29,7 @@ impl WakePacing {
         self.period_ns
     }
 
-    /// Takes in how many were told so far, once a second. Returns the period if it changes.
+    /// Takes in how many were reported so far, once a second. Returns the period if it changes.
     pub fn observe(&mut self, told: u64) -> Option<u64> {
         let a_second = told.saturating_sub(self.told);
         self.told = told;

@@ -1,4 +1,5 @@
-//! What the collector asks of live processes, answered from `/proc` and from what the kernel tells of mappings.
+//! What the collector asks of live processes, answered from `/proc` and from what the kernel reports of
+//! mappings.
 
 use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _};
 
@@ -19,7 +20,7 @@ const MOST_COMMAND_BYTES: u64 = 4096;
 /// The processes at each moment of the recording.
 pub struct LiveWorld {
     pub processes: Processes,
-    /// None where the kernel does not tell of mappings.
+    /// None where the kernel does not report mappings.
     mappings: Option<MappingEvents>,
     /// No process can join the recorded ones: what strangers map is of no interest.
     is_fixed: bool,
@@ -33,7 +34,7 @@ impl LiveWorld {
         Self { processes, mappings, is_fixed, told_until_ns: 0 }
     }
 
-    /// Kernel memory of what tells of mappings.
+    /// Kernel memory of what reports mappings.
     pub fn mapping_bytes(&self) -> u64 {
         self.mappings.as_ref().map_or(0, MappingEvents::bytes)
     }

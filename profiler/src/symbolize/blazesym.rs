@@ -115,7 +115,7 @@ fn new_symbolizer() -> Symbolizer {
     Symbolizer::builder().enable_demangling(false).build()
 }
 
-/// Resident memory of this process; nothing if it cannot be told.
+/// Resident memory of this process; nothing if it is unknown.
 fn resident_bytes() -> u64 {
     // SAFETY: `sysconf` takes a number and returns one.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64;
@@ -123,7 +123,7 @@ fn resident_bytes() -> u64 {
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * page_bytes
 }
 
-/// The functions at one address, innermost first. The library tells them outermost first.
+/// The functions at one address, innermost first. The library returns them outermost first.
 fn names(found: &Symbolized<'_>) -> Vec<Name> {
     let Symbolized::Sym(Sym { name, code_info, inlined, .. }) = found else { return Vec::new() };
     let inlined =

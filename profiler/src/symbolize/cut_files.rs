@@ -27,8 +27,8 @@ thread_local! {
     static CUT: AtomicU64 = const { AtomicU64::new(0) };
 }
 
-/// Does what reads mapped files, and tells whether one was cut short meanwhile: then what was read is of no use. It must not panic,
-/// and [`guard`] must have been called.
+/// Does what reads mapped files, and says whether one was cut short meanwhile: then what was read is of no
+/// use. It must not panic, and [`guard`] must have been called.
 pub fn reading<T>(read: impl FnOnce() -> T) -> (T, bool) {
     let before = CUT.with(|cut| cut.load(Relaxed));
     READS.with(|reads| reads.store(true, Relaxed));

@@ -26,7 +26,7 @@ use profiler_report::recording::Debuginfod as Counts;
 
 /// Most redirects of one answer. They lead to http and https only.
 const REDIRECTS: u32 = 5;
-/// The progress line is written anew this often.
+/// The progress line is written again this often.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// The servers of one recording. Shared by all workers.

@@ -18,6 +18,7 @@ use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
 use super::memory_file::memory_file;
 use super::{KernelSymbols, kallsyms, perf_map, qualified};
 use crate::process::{Stamp, Watched, descriptor_path};
+use profiler_report::analyze::numbers::plural;
 use profiler_report::recording::{ModuleId, Name, ProcessId};
 
 /// Where the names of a recording's modules and processes are to be found. Shared by all workers.
@@ -76,17 +77,17 @@ impl<'a> Sources<'a> {
     /// What was left out, as sentences for the report.
     pub fn sentences(&self) -> Vec<String> {
         let limit = DECOMPRESSED_BYTES >> 20;
-        let large = format!("have more than {limit} MiB of debug information once decompressed");
-        let (no_lines, no_names) = ("whose functions have no lines", "whose names are left out");
+        let large = format!("more than {limit} MiB of debug information decompressed");
+        let (no_lines, no_names) = ("without lines", "without names");
         let causes = [
             (&self.too_large, no_lines, large.as_str()),
-            (&self.shared, no_lines, "have debug information that refers to a further file"),
-            (&self.changed, no_names, "have changed since they were first read"),
-            (&self.cut, no_names, "were cut short while they were read"),
+            (&self.shared, no_lines, "debug information refers to another file"),
+            (&self.changed, no_names, "changed since first read"),
+            (&self.cut, no_names, "truncated while being read"),
         ];
         let sentence = |(count, what, why): &(&AtomicU64, &str, &str)| match count.load(Relaxed) {
             0 => None,
-            count => Some(format!("files {what}, because they {why}: {count}")),
+            count => Some(format!("{} {what}: {why}", plural(count, "file"))),
         };
         causes.iter().filter_map(sentence).collect()
     }
@@ -141,7 +142,8 @@ fn named(functions: io::Result<Vec<Option<String>>>) -> Vec<Vec<Name>> {
 }
 
 impl FileSymbolizer<'_> {
-    /// The functions at offsets of an ELF file, parallel to the offsets. Its path tells in which directory it lies.
+    /// The functions at offsets of an ELF file, parallel to the offsets. Its path says in which directory it
+    /// lies.
     fn elf_names(&mut self, path: &Path, file: &Watched, file_offsets: &[u64]) -> Vec<Vec<Name>> {
         let nameless = vec![Vec::new(); file_offsets.len()];
         let Some(elf) = ElfFile::read(file.file()) else {

@@ -72,7 +72,7 @@ impl Fixture {
         vec![address - section.address() + section.file_range().expect("in the file").0]
     }
 
-    /// Whether a section of `fixture.so` is compressed, as `readelf` tells it.
+    /// Whether a section of `fixture.so` is compressed, as `readelf` shows it.
     pub fn is_compressed(&self, section: &str) -> bool {
         let output = Command::new("readelf").args(["-SW", "fixture.so"]).current_dir(&self.0).output();
         let text = String::from_utf8(output.expect("start").stdout).expect("text");
@@ -82,7 +82,7 @@ impl Fixture {
         words.get(3).is_some_and(|flags| flags.contains('C'))
     }
 
-    /// The build id in hexadecimal, as `readelf` tells it.
+    /// The build id in hexadecimal, as `readelf` shows it.
     pub fn build_id(&self) -> String {
         let output = Command::new("readelf").args(["-n", "fixture.so"]).current_dir(&self.0).output();
         let text = String::from_utf8(output.expect("start").stdout).expect("text");

@@ -23,7 +23,7 @@ impl KernelSymbols {
         Ok(BufReader::with_capacity(1 << 16, file))
     }
 
-    /// Why kernel functions will have no names, and what mends it; nothing if they will have.
+    /// Why kernel functions will have no names, and what fixes it; nothing if they will have.
     pub fn hidden(&self) -> Option<String> {
         let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
         explain(kptr_restrict.trim(), &self.first_function())
@@ -59,8 +59,7 @@ fn explain(kptr_restrict: &str, first_function: &str) -> Option<String> {
         "run as root, or with the capability cap_syslog"
     };
     Some(format!(
-        "kernel functions have no names: the kernel hides their addresses (kernel.kptr_restrict = {kptr_restrict}); \
-         try: {remedy}"
+        "kernel functions have no names: kernel.kptr_restrict = {kptr_restrict} hides addresses; try: {remedy}"
     ))
 }
 

@@ -48,7 +48,7 @@ pub fn expand(bytes: &[u8], compression: Compression, limit: u64) -> Result<Opti
 /// Largest window of zstd: 8 MiB, which any decoder has to support.
 const WINDOW_LOG: u32 = 23;
 
-/// One byte more than `limit` tells that there are more.
+/// One byte more than `limit` shows that there are more.
 fn read(stream: impl Read, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = vec![];
     stream.take(limit.saturating_add(1)).read_to_end(&mut bytes).ok()?;

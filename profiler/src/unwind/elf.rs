@@ -142,7 +142,7 @@ impl Image {
     }
 }
 
-/// Reads headers, build id and unwind tables. Tables larger than `budget` bytes in all are left out.
+/// Reads headers, build id and unwind tables. Tables larger than `budget` bytes in total are left out.
 pub fn parse_image<R: ReadAt + ?Sized>(source: &R, budget: u64) -> Result<Image, Malformed> {
     let size = source.size()?;
     let header = &read_header(source, size)?;

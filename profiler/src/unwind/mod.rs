@@ -42,7 +42,7 @@ pub struct Captured<'a> {
     pub registers: Registers,
     /// Bytes of the stack, from `registers.sp` upward.
     pub stack: &'a [u8],
-    /// The stacks on which this one goes on, as far as they were taken.
+    /// The stacks on which this one continues, as far as they were taken.
     pub others: OtherStacks<'a>,
 }
 

@@ -49,7 +49,7 @@ pub struct Unwound {
     pub method: Method,
     /// An address in no mapping was met: the layout may be out of date.
     pub met_unmapped: bool,
-    /// The stack goes on on that of a goroutine, which was not taken, and would be found by these.
+    /// The stack continues on that of a goroutine, which was not taken, and would be found by these.
     pub goroutines: Option<GoOffsets>,
 }
 
@@ -71,7 +71,7 @@ struct Walk<'a, A: Arch> {
     at: FrameAddress,
     registers: A::Registers,
     snapshot: Snapshot<'a>,
-    /// Where the stack goes on, until it does.
+    /// Where the stack continues, until it does.
     others: OtherStacks<'a>,
     goroutines: Option<GoOffsets>,
     method: Method,

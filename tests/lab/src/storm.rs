@@ -33,7 +33,7 @@ pub fn storm(bench: &Bench) -> Result<String> {
     let gain =
         |tool: usize| all[tool].values.iter().zip(&all[0].values).map(|(with, without)| with - without);
     let ratio = Series::new(
-        "gain by the profiler / gain by offcputime",
+        "slowdown by the profiler / by offcputime",
         gain(1).zip(gain(2)).map(|(ours, theirs)| ours / theirs),
     );
     let times = table("one round trip, nanoseconds", 0, &all);

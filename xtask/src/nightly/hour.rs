@@ -129,7 +129,7 @@ fn section(samples: &[Sample], later: &[Sample], report: &Report) -> String {
         |pointer: &str| report.0.pointer(pointer).and_then(|text| text.as_str()).unwrap_or("?").to_owned();
     let mut table = format!(
         "{minutes:.0} minutes of postgres under pgbench with four clients, on Linux {}. {} samples of the memory, {} of them judged.\n\n\
-         | MiB | first | at the start of what is judged | last | most | growth of what is judged | allowed |\n\
+         | MiB | first | after warm-up | last | peak | growth after warm-up | limit |\n\
          |---|---|---|---|---|---|---|\n",
         text("/kernel_release"),
         samples.len(),
@@ -153,8 +153,8 @@ fn section(samples: &[Sample], later: &[Sample], report: &Report) -> String {
     let [thread_seconds, residual, lost, cost] = numbers.map(|pointer| report.number(pointer));
     let _ = writeln!(
         table,
-        "\n{thread_seconds:.0} s of thread time, of which {:.4} % is in no state; {:.4} % of one kind of event lost; the recording \
-         cost {:.2} % of the machine.",
+        "\n{thread_seconds:.0} s of thread time, residual {:.4} %; at most {:.4} % of any kind of event lost; recording cost \
+         {:.2} % of the machine.",
         residual * 100.0,
         lost * 100.0,
         cost * 100.0,

@@ -97,7 +97,7 @@ targets() {
     "$PROFILER" record -q -p $workload --stack-bytes 16k -d 1 -o /tmp/small.json 2> /tmp/target.err
     code=$?
     kill $workload
-    grep -s 'stacks of waiting threads cannot be taken' /tmp/small.json >> /tmp/target.err && code=1
+    grep -s 'no stacks of waiting threads' /tmp/small.json >> /tmp/target.err && code=1
     send small.err /tmp/target.err
     say "target small $code"
     mkdir -p /sys/fs/cgroup/probe

@@ -29,12 +29,12 @@ pub const PROBES: &[Probe] = &[
     Probe { name: "`sched_switch`: the ledger", judge: switch },
     Probe { name: "`sched_waking`, `task_newtask`, `sched_process_exec`", judge: tracepoints },
     Probe { name: "`on_cpu_tick`: stacks on the CPU", judge: on_cpu },
-    Probe { name: "`seed_threads`: threads that are there already", judge: seed },
+    Probe { name: "`seed_threads`: existing threads", judge: seed },
     Probe { name: "`sample_off_cpu`: stacks of waiting threads", judge: off_cpu },
     Probe { name: "`sample_off_cpu`, limited to the recorded processes", judge: limited },
-    Probe { name: "the same with `--stack-bytes`", judge: small },
-    Probe { name: "`-a`: threads that enter at first sight", judge: whole_system },
-    Probe { name: "`--cgroup`: processes that begin in it", judge: cgroup },
+    Probe { name: "`sample_off_cpu` with `--stack-bytes`", judge: small },
+    Probe { name: "`-a`: threads first seen at a switch", judge: whole_system },
+    Probe { name: "`--cgroup`: processes that start in it", judge: cgroup },
     Probe { name: "`block_io_start`, `block_rq_*`: requests to disks", judge: requests },
     Probe { name: "user registers", judge: registers },
     Probe { name: "the interrupted task", judge: current_task },
@@ -111,7 +111,7 @@ fn switch(seen: &Seen) -> Verdict {
         return Verdict::Broken("the books do not close".into());
     }
     if seen.is_loaded("sched_switch_without_state") {
-        return Verdict::Fallback("the tracepoint does not tell the state; it is read from the task".into());
+        return Verdict::Fallback("the tracepoint does not have the state; it is read from the task".into());
     }
     works_if(seen.is_loaded("sched_switch"), "it is not loaded")
 }
@@ -128,7 +128,7 @@ fn on_cpu(seen: &Seen) -> Verdict {
     if !seen.has_stack("on_cpu", "bottom_spin") {
         return Verdict::Broken("no stack of the spinning thread".into());
     }
-    match seen.skipped("hardware cycles do not drive the on-CPU sampler") {
+    match seen.skipped("sampling by CPU clock instead of hardware cycles") {
         Some(why) => Verdict::Fallback(why),
         None => Verdict::Works,
     }
@@ -139,7 +139,7 @@ fn seed(seen: &Seen) -> Verdict {
     works_if(threads == 3 && seen.is_loaded("seed_threads"), &format!("{threads} of 3 threads were found"))
 }
 
-const NO_WAITING_STACKS: &str = "stacks of waiting threads cannot be taken";
+const NO_WAITING_STACKS: &str = "no stacks of waiting threads";
 
 fn off_cpu(seen: &Seen) -> Verdict {
     match seen.skipped(NO_WAITING_STACKS) {
@@ -150,7 +150,7 @@ fn off_cpu(seen: &Seen) -> Verdict {
 
 fn limited(seen: &Seen) -> Verdict {
     if seen.skipped(NO_WAITING_STACKS).is_some() {
-        return Verdict::Off("there is nothing to limit".into());
+        return Verdict::Off("not needed".into());
     }
     let (all, of_all) =
         (seen.links("link_type:iter", &["task_type:"]), seen.links("link_type:iter", &["task_type:ALL"]));
@@ -181,7 +181,7 @@ fn target(seen: &Seen, name: &str) -> Verdict {
 }
 
 fn requests(seen: &Seen) -> Verdict {
-    if let Some(why) = seen.skipped("requests to block devices are not followed") {
+    if let Some(why) = seen.skipped("disk requests are not followed") {
         return Verdict::Off(why);
     }
     let is_attached = |hook: &str| seen.links(&format!("tp_name:{hook} "), &[]) > 0;
@@ -189,8 +189,8 @@ fn requests(seen: &Seen) -> Verdict {
         Some(hook) => Verdict::Broken(format!("`{hook}` is not attached")),
         None if is_attached("block_io_start") => Verdict::Works,
         None => Verdict::Fallback(
-            "`block_io_start` is missing: a request arrives when the kernel allocates it, its submitter is known from when it \
-             is given to the device"
+            "`block_io_start` is missing: arrival is when the kernel allocates the request; its submitter is known when \
+             it goes to the device"
                 .into(),
         ),
     }
@@ -203,7 +203,9 @@ fn registers(seen: &Seen) -> Verdict {
     if seen.has_helper("task_pt_regs") {
         return Verdict::Works;
     }
-    Verdict::Fallback("`bpf_task_pt_regs` is missing: they are read at the top of the kernel stack".into())
+    Verdict::Fallback(
+        "`bpf_task_pt_regs` is missing: registers are read from the top of the kernel stack".into(),
+    )
 }
 
 fn current_task(seen: &Seen) -> Verdict {
@@ -216,7 +218,7 @@ fn current_task(seen: &Seen) -> Verdict {
 }
 
 fn mappings(seen: &Seen) -> Verdict {
-    match seen.skipped("mappings are read from /proc only") {
+    match seen.skipped("mappings are only read from /proc") {
         Some(why) => Verdict::Off(why),
         None => Verdict::Works,
     }
@@ -249,8 +251,8 @@ mod tests {
 
     const OLD: &str = r#"{"ledger": {"residual_ratio": 0.0, "thread_seconds": 9.0},
         "threads": [{}, {}, {}], "quality": {"counts": {}, "skipped": [
-            "hardware cycles do not drive the on-CPU sampler (x)",
-            "stacks of waiting threads cannot be taken on this kernel: y"]},
+            "sampling by CPU clock instead of hardware cycles (x)",
+            "no stacks of waiting threads on this kernel: y"]},
         "stacks": {"on_cpu": [{"frames": ["main", "deep_stack::bottom_spin"]}], "off_cpu": []},
         "cost": {"programs": [{"name": "sched_switch_without_state", "runs": 7}, {"name": "seed_threads", "runs": 0}]}}"#;
 

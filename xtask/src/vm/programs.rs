@@ -75,7 +75,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("live_names::functions_of_python_have_their_names", "needs Python"),
     (
         "live_privileges::a_command_is_neither_privileged_nor_confined",
-        "the guest's `cat` is busybox, which drops what a set-user-ID file gives",
+        "the guest's `cat` is busybox, which drops set-user-ID privileges",
     ),
     ("live_targets::fork_storm_is_accounted_for", SLOW_FORKS),
     ("live_targets::children_are_recorded_when_asked_for", SLOW_FORKS),

@@ -21,7 +21,7 @@ pub fn document(rows: &[Row], not_run: &[NotRun]) -> String {
         let _ = writeln!(text, "{}. {note}", number + 1);
     }
     if !not_run.is_empty() {
-        text += "\nNot run on any of them, because of what the guests lack:\n\n";
+        text += "\nNot run on any kernel, because the guests lack something:\n\n";
     }
     for NotRun { test: Test { program, name }, why } in not_run {
         let _ = writeln!(text, "- `{program}::{name}`: {why}");
@@ -116,7 +116,7 @@ fn tests(rows: &[Row], notes: &mut Notes) -> String {
     };
     text += &line("passed", rows.iter().map(|row| count(row, |outcome| *outcome == Outcome::Passed)));
     text += &line(
-        "of them at the second try",
+        "of these, at the second try",
         rows.iter().map(|row| {
             let names: Vec<_> = second_tries(row).map(|(test, _)| format!("`{}`", test.name)).collect();
             match names.len() {

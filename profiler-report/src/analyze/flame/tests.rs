@@ -108,10 +108,7 @@ fn a_stack_that_broke_says_why_at_its_root() {
     let mut recording = small_recording();
     recording.stacks[2].end = StackEnd::Broken(Broken::NoUnwindInfo);
     let paths = paths(&Flame::new(&recording, View::OffCpu));
-    assert!(
-        paths[2].0.contains("disk_read (disk) > [broken: no unwind information] > [db+0x30]"),
-        "{paths:?}"
-    );
+    assert!(paths[2].0.contains("disk_read (disk) > [broken: no unwind table] > [db+0x30]"), "{paths:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::facts::Times;
 use super::finding::Finding;
 use super::{Agreement, Facts, Outcome, Rule, VerdictId};
-use crate::analyze::numbers::percent;
+use crate::analyze::numbers::{percent, plural};
 
 /// Of the working time on the CPU, at least.
 pub const SHARE: f64 = 0.7;
@@ -33,7 +33,11 @@ impl Rule for CpuBound {
         }
         let (hot, spins) = hottest(facts);
         let mut evidence = vec![
-            format!("{} threads run for {} of their time", facts.working.len(), percent(busy)),
+            format!(
+                "{} on the CPU for {} of the time",
+                plural(facts.working.len() as u64, "active thread"),
+                percent(busy)
+            ),
             format!("{:.2} of {} CPUs used", facts.cpus_used(), facts.allowed_cpus),
         ];
         evidence.extend(hot.iter().cloned());
@@ -41,25 +45,22 @@ impl Rule for CpuBound {
         counter_evidence.extend(spins.clone());
         if !is_sure {
             counter_evidence.push(
-                "the threads live shortly, and there are CPUs left: whether one waits for another's end is not known"
+                "threads are short-lived and CPUs are free, so one may be waiting for another to end"
                     .to_owned(),
             );
         }
         if let Some(steal) = facts.steal().filter(|steal| *steal > 0.05) {
-            counter_evidence.push(format!("the hypervisor took {} of the CPUs' time", percent(steal)));
+            counter_evidence.push(format!("the hypervisor took {} of the CPU time", percent(steal)));
         }
         let next = if spins.is_some() {
-            "the time is spent in waiting for a lock by spinning: who holds it is not running or holds it for long".to_owned()
+            "it spins for a lock: the holder is not running, or holds it for long".to_owned()
         } else {
-            "the stacks on the CPU below, and the flamegraph (`-o cpu.svg --view cpu`), show what to make cheaper".to_owned()
+            "see the on-CPU stacks below, or a flamegraph: `-o cpu.svg --view cpu`".to_owned()
         };
         Outcome::Found(Finding {
             id: VerdictId::CpuBound,
             share,
-            sentence: format!(
-                "the threads that work are on the CPU for {} of their working time",
-                percent(share)
-            ),
+            sentence: format!("active threads spend {} of their working time on the CPU", percent(share)),
             evidence,
             counter_evidence,
             next_steps: vec![next],
@@ -112,11 +113,11 @@ pub fn hottest(facts: &Facts<'_>) -> (Option<String>, Option<String>) {
     let share = row.ns as f64 / facts.hot.on_cpu.total_ns.max(1) as f64;
     let callers: Vec<&str> = row.user.iter().take(4).map(|function| function.name.as_str()).collect();
     let is_spin = callers.iter().chain([&name.as_str()]).any(|name| spins(name));
-    let sentence = format!("the hottest stack has {} of it: {}", percent(share), callers.join(" ← "));
+    let sentence =
+        format!("the hottest stack has {} of the time on the CPU: {}", percent(share), callers.join(" ← "));
     (
         Some(sentence),
-        is_spin
-            .then(|| format!("{} of the time on the CPU is spent in `{name}`, which spins", percent(share))),
+        is_spin.then(|| format!("{} of the time on the CPU is spinning in `{name}`", percent(share))),
     )
 }
 
@@ -129,7 +130,7 @@ fn spins(name: &str) -> bool {
         || name.contains("spin_loop")
 }
 
-/// By how much it gets faster at the most if the hottest stack costs nothing.
+/// By how much it gets faster at most if the hottest stack costs nothing.
 fn hot_gain(facts: &Facts<'_>) -> Option<f64> {
     let row = facts.hot.on_cpu.rows.first()?;
     super::finding::gain(facts.share(row.ns).min(0.95))

@@ -36,7 +36,7 @@ impl Rule for CpuQuota {
         let mut counter_evidence = vec![];
         if let Some(busy) = busy.filter(|busy| *busy > 1.0 - ROOM) {
             counter_evidence.push(format!(
-                "the machine itself is {} busy, so the wait for a CPU has another cause too",
+                "the machine is {} busy, which also makes threads wait for a CPU",
                 percent(busy)
             ));
         }
@@ -50,7 +50,7 @@ impl Rule for CpuQuota {
             id: VerdictId::CpuQuota,
             share,
             sentence: format!(
-                "the control group {} may use {limit:.2} CPUs, and met that limit in {} of its periods: its threads wait for {} of their working time",
+                "the CPU limit of control group {} ({limit:.2} CPUs) was reached in {} of its periods; its threads wait {} of their working time",
                 group.path,
                 percent(group.throttled_periods as f64 / group.periods.max(1) as f64),
                 percent(share)
@@ -65,7 +65,7 @@ impl Rule for CpuQuota {
                     "raise or remove the limit of {}: `cpu.max` (version 2) or `cpu.cfs_quota_us` (version 1)",
                     group.path
                 ),
-                "or use fewer threads, so that the time does not run out early in each period".to_owned(),
+                "or use fewer threads, so that the quota lasts longer in each period".to_owned(),
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),

@@ -30,7 +30,7 @@ impl Rule for CpuSaturated {
         let mut next_steps = vec![];
         if is_narrow && facts.machine_busy().is_some_and(|busy| busy < SATURATED) {
             next_steps.push(format!(
-                "the threads may use {} of {} CPUs only: look at their affinity",
+                "the threads may use only {} of {} CPUs: check their affinity",
                 facts.allowed_cpus, facts.recording.meta.cpus
             ));
         }
@@ -38,14 +38,11 @@ impl Rule for CpuSaturated {
             evidence.push(sentence);
             next_steps.push(step);
         }
-        next_steps.push("more CPUs, or fewer threads that want to run at once".to_owned());
+        next_steps.push("use more CPUs, or fewer runnable threads".to_owned());
         Outcome::Found(Finding {
             id: VerdictId::CpuSaturated,
             share,
-            sentence: format!(
-                "threads that could run wait for a CPU, for {} of their working time",
-                percent(share)
-            ),
+            sentence: format!("threads wait {} of their working time for a CPU", percent(share)),
             evidence,
             counter_evidence: counter_evidence(facts, busy),
             next_steps,
@@ -62,13 +59,13 @@ impl Rule for CpuSaturated {
 
 fn evidence(facts: &Facts<'_>, of_wanted: f64) -> Vec<String> {
     let waited = format!(
-        "{} of the time in which threads ran or wanted to, they waited for a CPU",
+        "threads waited for a CPU {} of the time in which they were running or ready",
         percent(of_wanted)
     );
     let busy = facts.allowed_busy().map(|busy| format!("{} were busy for {}", cpus(facts), percent(busy)));
     let pressure = facts.pressure(|pressure| pressure.cpu_some_ns);
     let pressure = pressure
-        .map(|some| format!("pressure: some task waited for a CPU for {} of the time", percent(some)));
+        .map(|some| format!("CPU pressure: some task waited for a CPU {} of the time", percent(some)));
     [Some(waited), busy, pressure].into_iter().flatten().collect()
 }
 
@@ -90,8 +87,8 @@ fn neighbours(facts: &Facts<'_>) -> Option<(String, String)> {
     let name =
         |other: &&OtherProcess| format!("{} (pid {}) {}", other.comm, other.tgid, seconds(other.cpu_ns));
     let names: Vec<String> = others.iter().map(name).collect();
-    let step = format!("move {} (pid {}) elsewhere, or give it a lower weight", first.comm, first.tgid);
-    Some((format!("others used the CPUs meanwhile: {}", names.join(", ")), step))
+    let step = format!("move {} (pid {}) elsewhere, or lower its weight", first.comm, first.tgid);
+    Some((format!("other users of the CPUs: {}", names.join(", ")), step))
 }
 
 fn counter_evidence(facts: &Facts<'_>, busy: Option<f64>) -> Vec<String> {
@@ -99,7 +96,7 @@ fn counter_evidence(facts: &Facts<'_>, busy: Option<f64>) -> Vec<String> {
     let idle = idle.map(|busy| format!("{} were idle for {}", cpus(facts), percent(1.0 - busy)));
     let steal = facts.steal().filter(|steal| *steal > 0.05).map(|steal| {
         format!(
-            "the hypervisor took {} of the CPUs' time: the machine is slower than it seems",
+            "the hypervisor took {} of the CPU time, so the machine is slower than it looks",
             percent(steal)
         )
     });

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::{Facts, Outcome, Rule, VerdictId, cpu_bound};
-use crate::analyze::numbers::percent;
+use crate::analyze::numbers::{percent, plural};
 
 /// Of the thread's own time on the CPU, or ready for one.
 const BUSY: f64 = 0.8;
@@ -26,7 +26,7 @@ impl Rule for CpuSingleThread {
         let (hot, spins) = cpu_bound::hottest(facts);
         let mut evidence = vec![
             format!("{name} is on the CPU for {} of the recording", percent(own)),
-            format!("all others use {others:.2} CPUs; {} are allowed", facts.allowed_cpus),
+            format!("all other threads use {others:.2} CPUs; {} allowed", facts.allowed_cpus),
         ];
         evidence.extend(hot);
         let mut counter_evidence = vec![];
@@ -38,7 +38,7 @@ impl Rule for CpuSingleThread {
             let waited: u64 = waits_for_it.fold(0, |sum, edge| sum.saturating_add(edge.waited_ns));
             if waited > 0 {
                 evidence.push(format!(
-                    "others' waits of {} were ended by it",
+                    "it ended {} of other threads' waits",
                     crate::analyze::numbers::seconds(waited)
                 ));
             }
@@ -47,14 +47,14 @@ impl Rule for CpuSingleThread {
             id: VerdictId::CpuSingleThread,
             share,
             sentence: format!(
-                "one thread is the limit: {name} runs for {} of the time, and {:.0} CPUs stay unused",
+                "one thread is the limit: {name} is on the CPU for {} of the time, with {} idle",
                 percent(own),
-                (facts.allowed_cpus - facts.cpus_used()).max(1.0)
+                plural((facts.allowed_cpus - facts.cpus_used()).max(1.0).round() as u64, "CPU")
             ),
             evidence,
             counter_evidence,
             next_steps: vec![format!(
-                "make what {name} does cheaper, or share it out over more threads; the stacks on the CPU below are its"
+                "make {name} cheaper, or divide its work among threads; its stacks are below"
             )],
             max_gain: Some(facts.allowed_cpus.max(1.0)),
             agreement: cpu_bound::agreement(facts),

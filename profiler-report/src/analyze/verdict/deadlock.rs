@@ -20,14 +20,13 @@ impl Rule for Deadlock {
             id: VerdictId::Deadlock,
             share: 1.0,
             sentence: format!(
-                "{} threads wait for each other in a circle, for {since} or longer",
+                "deadlock: {} threads have waited for each other for at least {since}",
                 deadlock.steps.len()
             ),
-            evidence: vec![format!("{}, which {first} holds", circle.join(", which the next one holds; "))],
+            evidence: vec![format!("{}, held by {first}", circle.join(", held by the next; "))],
             counter_evidence: vec![],
             next_steps: vec![
-                "take these locks in the same order everywhere; the stacks below show where each is taken"
-                    .to_owned(),
+                "take these locks in the same order everywhere; the stacks below show where".to_owned(),
             ],
             max_gain: None,
             // The owners are the locks' own word, and nobody who could release them runs.

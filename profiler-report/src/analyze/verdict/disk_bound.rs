@@ -11,7 +11,7 @@ use crate::analyze::numbers::{bytes, duration, percent};
 use crate::recording::RequestShare;
 
 const SHARE: f64 = 0.2;
-/// Of the working time: enough to be told.
+/// Of the working time: enough to be mentioned.
 const FELT: f64 = 0.05;
 /// A part of the request's time that decides what is slow.
 const SLOW_DEVICE: f64 = 0.7;
@@ -55,35 +55,30 @@ fn check(facts: &Facts<'_>, id: VerdictId, kind: Kind, ns: u64) -> Outcome {
     let what = longest_operation(facts, kind);
     let verb = if what == "other" { "write" } else { what };
     if what == "discard" {
-        next_steps.insert(
-            0,
-            "a file system that is mounted without `discard`, and `fstrim` at quiet times".to_owned(),
-        );
+        next_steps.insert(0, "mount without `discard`, and run `fstrim` at quiet times".to_owned());
     }
     evidence.extend(operation_at_device(facts, what));
     let states = file_states(kind);
     let files =
         facts.disks.files.iter().filter(|file| states.contains(&file.state) && !file.path.is_empty()).take(2);
-    evidence.extend(files.map(|file| format!("{} is waited for", file.path)));
+    evidence.extend(files.map(|file| format!("waits for {}", file.path)));
     for (path, ns) in before_any_request(facts) {
         evidence.push(format!("{}: {} of the working time", path.words(), percent(facts.share(ns))));
         if path == Path::IoThrottle {
             next_steps.insert(
                 0,
-                "a limit on I/O holds it up: `io.max`, `io.cost` or writeback throttling".to_owned(),
+                "an I/O limit throttles it: `io.max`, `io.cost` or writeback throttling".to_owned(),
             );
         }
     }
     let mut counter_evidence = vec![];
     if let Some((name, part)) = neighbour(facts) {
-        counter_evidence.push(format!(
-            "{name} has {} of the bytes at the disks: the device may be slow because of it",
-            percent(part)
-        ));
+        counter_evidence
+            .push(format!("{name} moves {} of the bytes, which may slow the device", percent(part)));
         next_steps.insert(0, format!("move {name} to another disk, or limit it"));
     }
     if next_steps.is_empty() {
-        next_steps.push("a larger page cache, read-ahead, or more requests at once; the files and stacks below show whose".to_owned());
+        next_steps.push("try a larger page cache, read-ahead, or more requests at once; the files and stacks below show where".to_owned());
     }
     let pressure =
         facts.pressure(|pressure| pressure.io_some_ns).filter(|_| !is_unseen_by_pressure(facts, kind));
@@ -107,10 +102,9 @@ fn check(facts: &Facts<'_>, id: VerdictId, kind: Kind, ns: u64) -> Outcome {
 
 fn sentence(kind: Kind, verb: &str, share: f64, of_the_other: f64) -> String {
     let other = if kind == Kind::Read { "write" } else { "read" };
-    let of_the_other =
-        (of_the_other >= FELT).then(|| format!(", and for {} to {other}", percent(of_the_other)));
+    let of_the_other = (of_the_other >= FELT).then(|| format!(" and {} for {other}s", percent(of_the_other)));
     format!(
-        "threads wait for a disk to {verb}, for {} of their working time{}",
+        "threads wait {} of their working time for disk {verb}s{}",
         percent(share),
         of_the_other.unwrap_or_default()
     )
@@ -139,15 +133,13 @@ fn where_in_their_way(facts: &Facts<'_>, kind: Kind) -> Option<(String, Option<&
     let part = |ns: u64| (ns as f64 / blocked as f64).min(1.0);
     let (in_queue, in_device) = (part(queue), part(device));
     let step = if in_device >= SLOW_DEVICE {
-        Some("the device itself is what takes the time: a faster one, or fewer and larger requests")
+        Some("the device is slow: use a faster one, or fewer and larger requests")
     } else {
-        (in_queue >= QUEUED).then_some("requests queue up: fewer at once, or a device that takes more")
+        (in_queue >= QUEUED)
+            .then_some("requests queue up: send fewer at once, or use a device with a deeper queue")
     };
-    let sentence = format!(
-        "of the waits for requests {} was in the device, {} in its queue",
-        percent(in_device),
-        percent(in_queue)
-    );
+    let sentence =
+        format!("request time: {} in the device, {} in its queue", percent(in_device), percent(in_queue));
     Some((sentence, step))
 }
 

@@ -24,19 +24,19 @@ impl Rule for DownstreamWait {
             .map(|(peer, ns)| format!("{}:{} ({})", peer.address, peer.port, seconds(*ns)))
             .collect();
         if !peers.is_empty() {
-            evidence.push(format!("waited for: {}", peers.join(", ")));
+            evidence.push(format!("waits for {}", peers.join(", ")));
         }
         let (recv, connect) =
             (facts.ledger.account.state(state::NET_RECV), facts.ledger.account.state(state::NET_CONNECT));
         if recv.count > 0 {
             evidence.push(format!(
-                "{} waits for an answer, {} each",
+                "{} waits for answers, {} each",
                 recv.count,
                 crate::analyze::numbers::duration(recv.ns as f64 / recv.count as f64)
             ));
         }
         if connect.ns > 0 {
-            evidence.push(format!("{} in connecting", seconds(connect.ns)));
+            evidence.push(format!("{} connecting", seconds(connect.ns)));
         }
         let known: u64 = facts.peers.iter().fold(0, |sum, (_, ns)| sum.saturating_add(*ns));
         let of_peers = known as f64 / facts.work.net_ns.max(1) as f64;
@@ -57,12 +57,12 @@ impl Rule for DownstreamWait {
         Outcome::Found(Finding {
             id: VerdictId::DownstreamWait,
             share,
-            sentence: format!("threads wait for other servers, for {} of their working time", percent(share)),
+            sentence: format!("threads wait {} of their working time for other servers", percent(share)),
             evidence,
             counter_evidence,
             next_steps: vec![
-                "look at the server that is waited for: record it at the same time".to_owned(),
-                "or ask it less often, or for several things at once".to_owned(),
+                "record that server at the same time".to_owned(),
+                "or make fewer requests to it, or batch them".to_owned(),
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),

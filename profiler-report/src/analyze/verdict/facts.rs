@@ -130,7 +130,7 @@ impl Times {
     }
 }
 
-/// What a rule is told beside the recording, by the names of [`Facts`].
+/// What a rule is given beside the recording, by the names of [`Facts`].
 pub struct Parts<'a> {
     pub ledger: &'a Ledger,
     pub threads: &'a [ThreadAccount],
@@ -248,7 +248,8 @@ impl<'a> Facts<'a> {
         share_of(self.machine.cpu, |cpu| cpu.steal_ns)
     }
 
-    /// A share of the recording in which tasks stood still, in the target's own group if that tells, else on the machine.
+    /// A share of the recording in which tasks stood still, in the target's own group if that is known, else
+    /// on the machine.
     pub fn pressure(&self, what: fn(&crate::recording::Pressure) -> u64) -> Option<f64> {
         let groups = self.machine.groups.iter().filter_map(|group| group.pressure);
         let all = groups.chain(self.machine.pressure).filter(|pressure| pressure.elapsed_ns > 0);

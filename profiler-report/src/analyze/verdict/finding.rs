@@ -92,7 +92,8 @@ const DEFINITE: f64 = 0.5;
 /// So much more of the working time makes another finding the larger one.
 const LARGER: f64 = 0.05;
 
-/// The most that can be said of the first one: where another takes more of the time, it is not sure that mending this one helps.
+/// The most that can be said of the first one: where another takes more of the time, it is not sure that
+/// fixing this one helps.
 pub fn most(first: &Finding, others: &[Finding]) -> f64 {
     let is_larger = |other: &Finding| other.share > first.share + LARGER;
     if first.precedence < DEFINITE && others.iter().any(is_larger) { BELOW_HIGH } else { 1.0 }
@@ -112,7 +113,7 @@ pub fn coverage(facts: &Facts<'_>) -> f64 {
     (facts.ledger.classified_ratio() * (1.0 - facts.trust.lost_ratio)).clamp(0.0, 1.0)
 }
 
-/// One minus the relative half-width of the 95 % interval of a share that so many samples tell.
+/// One minus the relative half-width of the 95 % interval of a share that this number of samples gives.
 fn sampling(share: f64, samples: u64) -> f64 {
     if samples == 0 || share <= 0.0 {
         return 0.0;

@@ -39,7 +39,7 @@ impl Rule for FsyncBound {
             .filter(|row| matches!(row.operation, operation::DEVICE_FLUSH | operation::WRITE_THROUGH));
         if let Some(row) = flushes.max_by_key(|row| row.total_ns) {
             evidence.push(format!(
-                "the device takes {} at the median and {} at p99 for a {}",
+                "the device takes {} (median) and {} (p99) for a {}",
                 duration(row.in_device.p50),
                 duration(row.in_device.p99),
                 operation::NAMES[row.operation as usize]
@@ -52,7 +52,7 @@ impl Rule for FsyncBound {
             .filter(|file| file.state == state::FSYNC && !file.path.is_empty())
             .take(2)
             .collect();
-        evidence.extend(files.iter().map(|file| format!("{} is waited for", file.path)));
+        evidence.extend(files.iter().map(|file| format!("waits for {}", file.path)));
         let ended = facts.ended_by_disk(Kind::Sync);
         let by_kernel = facts.recording.block_io.waits.iter().any(|wait| {
             wait.state == state::FSYNC && wait.ended_by == profiler_common::block_io::ended_by::KERNEL_THREAD
@@ -64,12 +64,12 @@ impl Rule for FsyncBound {
         Outcome::Found(Finding {
             id: VerdictId::FsyncBound,
             share,
-            sentence: format!("threads wait until their writes are on the device, for {} of their working time", percent(share)),
+            sentence: format!("threads wait {} of their working time for writes to reach the device", percent(share)),
             evidence,
             counter_evidence: vec![],
             next_steps: vec![
-                "fewer calls: commit several changes together; or a device whose write cache need not be flushed".to_owned(),
-                "the stacks in `fsync` below show which call it is".to_owned(),
+                "call fsync less often: commit several changes together; or use a device with a protected write cache".to_owned(),
+                "the `fsync` stacks below show the call".to_owned(),
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),
@@ -86,5 +86,5 @@ fn calls(facts: &Facts<'_>) -> Option<String> {
     let waits = facts.ledger.account.state(state::FSYNC);
     let each = (waits.count > 0).then(|| waits.ns as f64 / waits.count as f64)?;
     let per_second = waits.count as f64 / (facts.elapsed_ns.max(1) as f64 / 1e9);
-    Some(format!("{per_second:.0} waits a second in fsync and its like, {} each", duration(each)))
+    Some(format!("{per_second:.0} fsync-like waits a second, {} each", duration(each)))
 }

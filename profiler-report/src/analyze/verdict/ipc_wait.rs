@@ -33,14 +33,14 @@ impl Rule for IpcWait {
         let mut evidence = vec![];
         if wakes_ns > 0 {
             evidence.push(format!(
-                "{} of the working time went by from wake-ups to the CPU, though CPUs were free: each turn costs one",
+                "{} of the working time passed between wake-up and running, although CPUs were free: each turn costs a wake-up",
                 percent(facts.share(wakes_ns))
             ));
         }
         if !partners.is_empty() {
             let names: Vec<String> =
                 partners.iter().take(3).map(|(name, ns)| format!("{name} ({})", seconds(*ns))).collect();
-            evidence.push(format!("the waits were ended by {}", names.join(", ")));
+            evidence.push(format!("woken by {}", names.join(", ")));
         }
         if let Some(chain) = facts.wakers.chains.iter().find(|chain| chain.in_circle) {
             let names: Vec<String> = chain.steps.iter().map(|edge| facts.thread_name(edge.waiter)).collect();
@@ -52,19 +52,17 @@ impl Rule for IpcWait {
                 if *ns as f64 >= 0.3 * known as f64 { Agreement::Agrees } else { Agreement::Silent }
             }),
         ];
-        let partner = partners.first().map_or("the other side".to_owned(), |(name, _)| name.clone());
+        let partner = partners.first().map_or("the partner".to_owned(), |(name, _)| name.clone());
         Outcome::Found(Finding {
             id: VerdictId::IpcWait,
             share,
             sentence: format!(
-                "threads wait for each other or for another process, for {} of their working time",
+                "threads wait {} of their working time for each other or for another process",
                 percent(share)
             ),
             evidence,
             counter_evidence: vec![],
-            next_steps: vec![format!(
-                "look at what {partner} does meanwhile; pass on more at a time, so that fewer turns are needed"
-            )],
+            next_steps: vec![format!("see what {partner} does meanwhile; batch more work per turn")],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),
             is_plain: true,

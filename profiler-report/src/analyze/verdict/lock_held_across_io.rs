@@ -1,6 +1,6 @@
 //! `LOCK_HELD_ACROSS_IO`: threads wait for a lock whose holder waits for something else.
 //!
-//! Where the holder waits for a CPU, that is the cause, and it is told as such.
+//! Where the holder waits for a CPU, that is the cause, and it is reported as such.
 
 use profiler_common::state::Group;
 
@@ -45,32 +45,30 @@ fn meanwhile(row: &FutexRow, wanted: &[Group]) -> f64 {
     states.map(|(_, part)| part).sum()
 }
 
-/// Whether the looks at the holder tell much: how many of them knew what it did.
+/// Whether the looks at the holder say much: how many of them knew what it did.
 fn looks(row: &FutexRow) -> Option<Agreement> {
     Agreement::by(Some(row.holder.known_ratio), 0.6, 0.2)
 }
 
 fn holder_waits_for_a_cpu(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     let name = lock_name(facts.recording, row.lock);
-    // The ledger knows for how long all threads waited for a CPU; the holder is seen now and then only.
+    // The ledger knows for how long all threads waited for a CPU; the holder is only seen sometimes.
     let ledger = Agreement::by(facts.run_queue_of_wanted(), 0.2, 0.1);
     let pressure = Agreement::by(facts.pressure(|pressure| pressure.cpu_some_ns), 0.1, 0.02);
     Finding {
         id: VerdictId::CpuSaturated,
         share,
         sentence: format!(
-            "threads wait for {} {name}, whose holder waits for a CPU: {} of their working time",
-            row.kind.words(),
-            percent(share)
+            "threads wait {} of their working time for {} {name}, whose holder waits for a CPU",
+            percent(share),
+            row.kind.words()
         ),
         evidence: lock_user::holder(facts, row).into_iter().collect(),
         counter_evidence: vec![format!(
-            "the lock itself is waited for during {} of the working time",
+            "it may be a lock problem: threads wait {} of the working time for the lock",
             percent(share)
         )],
-        next_steps: vec![
-            "give the holder a CPU: more CPUs, fewer threads, or a higher priority for it".to_owned(),
-        ],
+        next_steps: vec!["give the holder a CPU: more CPUs, fewer threads, or a higher priority".to_owned()],
         max_gain: gain(share),
         agreement: [looks(row), ledger, pressure].into_iter().flatten().collect(),
         explains: &[VerdictId::LockUser, VerdictId::CpuSaturated],
@@ -84,28 +82,30 @@ fn holder_waits_itself(facts: &Facts<'_>, row: &FutexRow, share: f64, waits: f64
     let main = row.holder.meanwhile.iter().find(|(code, _)| HOLDER_WAITS.contains(&group(*code)));
     let what =
         main.map_or_else(String::new, |&(code, part)| format!("{} {}", state_name(code), percent(part)));
-    let mut evidence =
-        vec![format!("{} of the working time waits for {} {name}", percent(share), row.kind.words())];
+    let mut evidence = vec![format!(
+        "{} of the working time is spent waiting for {} {name}",
+        percent(share),
+        row.kind.words()
+    )];
     evidence.extend(lock_user::holder(facts, row));
     if !row.released_in.is_empty() {
-        evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
+        evidence.push(format!("released in {}", row.released_in.join(" ← ")));
     }
     let is_inferred = !row.holder.observed;
     Finding {
         id: VerdictId::LockHeldAcrossIo,
         share,
         sentence: format!(
-            "threads wait for {} {name} for {} of their working time, while its holder waits itself: {what}",
-            row.kind.words(),
-            percent(share)
+            "threads wait {} of their working time for {} {name}, while its holder waits: {what}",
+            percent(share),
+            row.kind.words()
         ),
         evidence,
         counter_evidence: Vec::from_iter(
-            is_inferred.then(|| "the holder is inferred from who ended the waits".to_owned()),
+            is_inferred.then(|| "the holder is inferred from who woke the waiters".to_owned()),
         ),
         next_steps: vec![
-            "do not wait for I/O while holding the lock: let go of it before, or make that I/O faster"
-                .to_owned(),
+            "do not do I/O while holding the lock: release it first, or make the I/O faster".to_owned(),
         ],
         max_gain: gain(share),
         agreement: [looks(row), Some(if waits >= 0.7 { Agreement::Agrees } else { Agreement::Silent })]

@@ -28,7 +28,7 @@ impl Rule for LockKernel {
             let suspected =
                 facts.share(facts.work.memory_ns.saturating_add(facts.work.file_wait_ns)) >= 2.0 * SHARE;
             return if suspected {
-                Outcome::NotEnoughData("locks of the kernel were not followed, so the waits in page faults, memory maps and files have no lock".to_owned())
+                Outcome::NotEnoughData("kernel locks were not followed, so waits in page faults, memory maps and files have no known lock".to_owned())
             } else {
                 Outcome::Clear
             };
@@ -38,14 +38,14 @@ impl Rule for LockKernel {
         let part = own as f64 / ns.max(1) as f64;
         let name = describe(facts, row);
         let mut evidence = vec![format!(
-            "{name}: {} of the waits for locks of the kernel, {} of them, asleep for {} of the time and spinning for {}",
+            "{name}: {} of kernel lock time, {} waits ({} asleep, {} spinning)",
             percent(part),
             count(row.count),
             percent(row.slept_ns as f64 / own.max(1) as f64),
             percent(row.spun_ns as f64 / own.max(1) as f64)
         )];
         evidence.extend(sentence(facts, &row.holder));
-        evidence.extend(row.waited_in.as_ref().map(|function| format!("asked for in `{function}`")));
+        evidence.extend(row.waited_in.as_ref().map(|function| format!("requested in `{function}`")));
         let counter_evidence = if part < TOP {
             vec![format!("the first lock has only {} of these waits", percent(part))]
         } else {
@@ -54,15 +54,15 @@ impl Rule for LockKernel {
         let is_mmap =
             facts.recording.locks.locks.get(row.lock as usize).is_some_and(|lock| lock.name == "mmap_lock");
         let next = if is_mmap {
-            "threads of one process change its address space (mmap, munmap, mprotect) or fault in pages at once: do so less often, in larger pieces, or in several processes"
+            "several threads of a process change its address space (mmap, munmap, mprotect) or fault in pages at once: do it less often, in larger pieces, or in several processes"
         } else {
-            "the kernel function that asks for the lock shows which system call does it: call it less often, or from fewer threads at once"
+            "find the system call by the kernel function that requests the lock; call it less often, or from fewer threads at once"
         };
         Outcome::Found(Finding {
             id: VerdictId::LockKernel,
             share,
             sentence: format!(
-                "threads wait for {name} in the kernel, for {} of their working time",
+                "threads wait {} of their working time for {name} in the kernel",
                 percent(share)
             ),
             evidence,
@@ -71,7 +71,7 @@ impl Rule for LockKernel {
             max_gain: gain(share),
             agreement: vec![
                 if part >= TOP { Agreement::Agrees } else { Agreement::Silent },
-                // The kernel itself has told each of these waits.
+                // The kernel itself has reported each of these waits.
                 Agreement::Agrees,
             ],
             explains: &[VerdictId::DiskWriteBound],
@@ -87,7 +87,7 @@ fn describe(facts: &Facts<'_>, row: &KernelLockRow) -> String {
     match lock {
         Some(lock) if !lock.name.is_empty() => format!("the {} `{}`", row.kind, lock.name),
         _ => match &row.waited_in {
-            Some(function) => format!("the {} that `{function}` asks for", row.kind),
+            Some(function) => format!("the {} requested in `{function}`", row.kind),
             None => format!("the {} {}", row.kind, lock_name(facts.recording, row.lock)),
         },
     }

@@ -7,17 +7,17 @@ use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::ledger::group;
 use crate::analyze::lock_kinds::FutexKind;
 use crate::analyze::locks::{FutexRow, lock_name};
-use crate::analyze::numbers::percent;
+use crate::analyze::numbers::{percent, plural};
 use crate::analyze::state_name;
 use crate::recording::Party;
 
 const SHARE: f64 = 0.1;
 /// The first lock has at least this part of it.
 const TOP: f64 = 0.5;
-/// Fewer waits, and shorter in all, are chance.
+/// Fewer waits, and shorter in total, are chance.
 const WAITS: f64 = 50.0;
 const LONG_NS: u64 = 1_000_000_000;
-/// Waits whose holder is known, as a share that tells.
+/// Waits whose holder is known, as a share that says something.
 const HOLDER_KNOWN: f64 = 0.6;
 
 pub struct LockUser;
@@ -39,7 +39,7 @@ impl Rule for LockUser {
         }
         let Some(row) = top(facts) else {
             return Outcome::NotEnoughData(format!(
-                "{} of the working time waits for locks, but no sample saw which",
+                "{} of the working time is lock waits, but no sample shows which lock",
                 percent(share)
             ));
         };
@@ -70,18 +70,18 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     let name = lock_name(facts.recording, row.lock);
     let part = row.waited_ns as f64 / facts.locks.futex_lock_ns().max(1) as f64;
     let mut evidence = vec![format!(
-        "{} {name}: {} of the waits for locks, {} threads, about {:.0} waits",
+        "{} {name}: {} of the waits for locks, {}, about {}",
         row.kind.words(),
         percent(part),
-        row.waiters.len(),
-        row.waits
+        plural(row.waiters.len() as u64, "thread"),
+        plural(row.waits.round() as u64, "wait")
     )];
     evidence.extend(holder(facts, row));
     if !row.waited_in.is_empty() {
-        evidence.push(format!("waited for in {}", row.waited_in.join(" ← ")));
+        evidence.push(format!("waits in {}", row.waited_in.join(" ← ")));
     }
     if !row.released_in.is_empty() {
-        evidence.push(format!("given up in {}", row.released_in.join(" ← ")));
+        evidence.push(format!("released in {}", row.released_in.join(" ← ")));
     }
     let mut counter_evidence = vec![];
     if part < TOP {
@@ -89,13 +89,11 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
     }
     if row.holder.known_ratio < HOLDER_KNOWN {
         counter_evidence
-            .push(format!("the holder is known for {} of the waits only", percent(row.holder.known_ratio)));
+            .push(format!("the holder is known for only {} of the waits", percent(row.holder.known_ratio)));
     }
     if row.used_as_lock {
-        counter_evidence.push(
-            "it is a semaphore: that it is used as a lock is inferred from that its waiters wake each other"
-                .to_owned(),
-        );
+        counter_evidence
+            .push("it is a semaphore, and counts as a lock because its waiters wake each other".to_owned());
     }
     let mut agreement = vec![
         if part >= TOP { Agreement::Agrees } else { Agreement::Silent },
@@ -108,9 +106,9 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
         id: VerdictId::LockUser,
         share,
         sentence: format!(
-            "threads wait for {} {name}, for {} of their working time",
-            row.kind.words(),
-            percent(share)
+            "threads wait {} of their working time for {} {name}",
+            percent(share),
+            row.kind.words()
         ),
         evidence,
         counter_evidence,
@@ -127,22 +125,16 @@ fn describe(facts: &Facts<'_>, row: &FutexRow, share: f64) -> Finding {
 fn next_step(row: &FutexRow) -> String {
     match row.holder.meanwhile.first() {
         _ if row.kind == FutexKind::InterpreterLock => {
-            "one thread of the interpreter runs at a time: let processes share the work, or do it in calls that release the lock"
-                .to_owned()
+            "only one thread runs Python at a time: use processes, or calls that release the lock".to_owned()
         }
-        Some(&(state::ON_CPU, _)) => {
-            "hold it for less work, split it, or do the work outside of it".to_owned()
-        }
+        Some(&(state::ON_CPU, _)) => "hold it for less work, split it, or do the work outside it".to_owned(),
         Some(&(code, _)) if group(code) == Group::Idle => {
-            format!(
-                "the holder itself waits ({}) while it holds the lock: let go of it before",
-                state_name(code)
-            )
+            format!("the holder waits ({}) while it holds the lock: release it before", state_name(code))
         }
         Some(&(code, _)) if group(code) == Group::RunQueue => {
             "the holder waits for a CPU while it holds the lock".to_owned()
         }
-        _ => "hold it for less time; the stacks that wait and that give it up show where".to_owned(),
+        _ => "hold it for less time; the waiting and releasing stacks show where".to_owned(),
     }
 }
 
@@ -159,9 +151,9 @@ pub fn sentence(facts: &Facts<'_>, holder: &crate::analyze::Holder) -> Option<St
         Party::Stranger { tgid, comm, .. } => format!("{comm} (pid {tgid}, not recorded)"),
         Party::Nobody => return None,
     };
-    let how = if holder.observed { "as the lock says" } else { "inferred from who woke" };
+    let how = if holder.observed { "from the lock itself" } else { "inferred from who woke the waiters" };
     let others = if holder.parties.len() > 1 {
-        format!(" and {} others", holder.parties.len() - 1)
+        format!(" and {}", plural(holder.parties.len() as u64 - 1, "other"))
     } else {
         String::new()
     };
@@ -179,21 +171,19 @@ fn of_database(facts: &Facts<'_>, share: f64) -> Outcome {
     Outcome::Found(Finding {
         id: VerdictId::LockUser,
         share,
-        sentence: format!(
-            "threads wait for locks of the database, for {} of their working time",
-            percent(share)
-        ),
+        sentence: format!("threads wait {} of their working time for database locks", percent(share)),
         evidence: vec![format!(
             "in PostgreSQL's `ProcSleep` (rows, tables) and `LWLockAcquire`: {} of the working time",
             percent(facts.share(facts.database_lock_ns))
         )],
         counter_evidence: vec![
-            "who holds them is the database's knowledge: this is told by the functions that wait".to_owned(),
+            "the holders are known only to the database; this is inferred from the waiting functions"
+                .to_owned(),
         ],
         next_steps: vec![
-            "look at `pg_locks` and `pg_stat_activity` (wait_event_type = 'Lock'): which rows, held by whom"
+            "see `pg_locks` and `pg_stat_activity` (wait_event_type = 'Lock') for the rows and the holders"
                 .to_owned(),
-            "shorter transactions, or fewer that change the same rows".to_owned(),
+            "make transactions shorter, or let fewer change the same rows".to_owned(),
         ],
         max_gain: gain(share),
         agreement: vec![Agreement::Agrees, Agreement::Agrees, Agreement::Silent],

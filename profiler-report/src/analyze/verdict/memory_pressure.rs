@@ -25,14 +25,16 @@ impl Rule for MemoryPressure {
             return Outcome::Clear;
         }
         let next_step = match signs.group.filter(|group| group.memory_limit_hits > 0) {
-            Some(group) => format!("raise the memory limit of {}, or make the program need less", group.path),
-            None => "give the machine more memory, or find who uses it: `ps --sort=-rss`".to_owned(),
+            Some(group) => {
+                format!("raise the memory limit of {}, or reduce what the program uses", group.path)
+            }
+            None => "add memory, or find the largest user: `ps --sort=-rss`".to_owned(),
         };
         Outcome::Found(Finding {
             id: VerdictId::MemoryPressure,
             share,
             sentence: format!(
-                "there is too little memory: {} of the working time goes to freeing it or to reading pages again",
+                "memory is short: {} of the working time is spent freeing it or reading pages again",
                 percent(share)
             ),
             evidence: signs.evidence(facts),
@@ -105,7 +107,7 @@ impl<'a> Signs<'a> {
         }
         if self.again_ns > self.direct_ns {
             evidence.push(format!(
-                "pages that are read again: {} of the working time, {} such pages on the machine",
+                "pages read again: {} of the working time, {} pages on the machine",
                 of_work(self.again_ns),
                 self.refaults
             ));
@@ -115,7 +117,7 @@ impl<'a> Signs<'a> {
         evidence.extend(self.some.map(pressure));
         if let Some(group) = self.group.filter(|group| group.memory_limit_hits > 0) {
             evidence.push(format!(
-                "the control group {} met its limit of {} {} times, and has {}",
+                "control group {} reached its limit of {} {} times, and uses {}",
                 group.path,
                 bytes(group.memory_limit_bytes.unwrap_or(0)),
                 group.memory_limit_hits,

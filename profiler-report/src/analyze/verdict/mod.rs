@@ -38,7 +38,7 @@ use crate::analyze::numbers::{percent, seconds};
 pub enum Outcome {
     Found(Finding),
     Clear,
-    /// Its cause may be there, but what would tell is missing.
+    /// Its cause may be there, but what would show it is missing.
     NotEnoughData(String),
 }
 
@@ -93,7 +93,7 @@ const CLASSIFIED_LIMIT: f64 = 0.8;
 const RESIDUAL_LIMIT: f64 = 0.05;
 /// Shorter recordings are not judged: a second of a service says little, and the kernel's counters have a grain of 10 ms.
 const SHORTEST_NS: u64 = 900_000_000;
-/// Two causes whose shares are this near are told as a mixture.
+/// Two causes whose shares are this near are reported as a mixture.
 const NEAR: f64 = 0.05;
 /// All threads together do less than this, as a share of the recording's length: nobody waits for them.
 const IDLE: f64 = 0.05;
@@ -130,17 +130,17 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
         why.push("no thread was seen".to_owned());
     }
     if trust.lost_ratio > LOST_LIMIT {
-        why.push(format!("{} of what happened was lost", percent(trust.lost_ratio)));
+        why.push(format!("{} of the events were lost", percent(trust.lost_ratio)));
         if let Some(worst) = trust.losses.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio())) {
             next.push(format!("try: {}", worst.advice));
         }
     }
     let classified = facts.ledger.classified_ratio();
     if classified < CLASSIFIED_LIMIT && facts.ledger.unknown_ns as f64 > IDLE * facts.elapsed_ns as f64 {
-        why.push(format!("only {} of the blocked time has a reason", percent(classified)));
+        why.push(format!("the reason is known for only {} of the blocked time", percent(classified)));
     }
     if facts.ledger.residual_ratio() > RESIDUAL_LIMIT {
-        why.push(format!("the books do not close by {}", percent(facts.ledger.residual_ratio())));
+        why.push(format!("the books do not close: {} is missing", percent(facts.ledger.residual_ratio())));
     }
     if why.is_empty() {
         return None;
@@ -179,7 +179,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     let score = finding::score(facts, &first).min(finding::most(&first, &others));
     let mut counter_evidence = first.counter_evidence;
     for other in &others {
-        counter_evidence.push(format!("{} has {} of the working time", other.id, percent(other.share)));
+        counter_evidence.push(format!("{}: {} of the working time", other.id, percent(other.share)));
     }
     Verdict {
         id: first.id,
@@ -194,7 +194,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     }
 }
 
-/// Reads and writes are one cause, the disk, and each tells of the other.
+/// Reads and writes are one cause, the disk, and each mentions the other.
 fn is_mixture(first: &Finding, second: &Finding) -> bool {
     let is_disk =
         |finding: &Finding| matches!(finding.id, VerdictId::DiskReadBound | VerdictId::DiskWriteBound);
@@ -212,7 +212,7 @@ fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(Verd
         confidence: Confidence::of(score),
         score,
         sentence: format!(
-            "no single cause: {} has {} of the working time, {} {}",
+            "two causes: {} ({} of the working time) and {} ({})",
             first.id,
             percent(first.share),
             second.id,

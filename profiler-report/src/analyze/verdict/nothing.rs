@@ -4,9 +4,9 @@ use profiler_common::state;
 
 use super::finding::{self, Confidence};
 use super::{Facts, IDLE, Verdict, VerdictId, runtimes::hidden_waits};
-use crate::analyze::numbers::{count, percent};
+use crate::analyze::numbers::{count, percent, plural};
 
-const OWN_DUMP: &str = "if it is slow: the runtime's own list of what waits (jstack, a dump of goroutines)";
+const OWN_DUMP: &str = "if it is slow: a dump of the runtime's own threads (jstack, goroutine dump)";
 /// Above this part of their time the working threads have something to do all the time.
 const BUSY: f64 = 0.7;
 /// Waits for a futex without a timeout that end in each second: in a runtime that hides its waits so many are no rest.
@@ -38,7 +38,7 @@ fn handed_on_a_second(facts: &Facts<'_>) -> f64 {
 /// They do nothing, and wake each other all the time: for work that is soon done, or for each other.
 fn cannot_tell(facts: &Facts<'_>, hidden: &str) -> Verdict {
     let why = format!(
-        "the threads wait and wake each other {} times a second; whether for work cannot be told: {hidden} look the same from outside",
+        "the threads wait and wake each other {} times a second; whether they wait for work is unknown, because {hidden} look the same from outside",
         count(handed_on_a_second(facts) as u64)
     );
     Verdict {
@@ -62,7 +62,7 @@ fn of_waiting(facts: &Facts<'_>, id: VerdictId, score: f64, missing: &[String]) 
     if let Some(hidden) = hidden_waits(facts.recording) {
         // It may be blocked all over.
         score = score.min(finding::BELOW_HIGH);
-        counter_evidence.push(format!("{hidden} look the same from outside as those without work"));
+        counter_evidence.push(format!("{hidden} look the same from outside as idle ones"));
         next_steps.push(OWN_DUMP.to_owned());
     }
     Verdict {
@@ -80,26 +80,19 @@ fn of_waiting(facts: &Facts<'_>, id: VerdictId, score: f64, missing: &[String]) 
 
 fn idle(facts: &Facts<'_>, active: f64, missing: &[String]) -> Verdict {
     let mut verdict = of_waiting(facts, VerdictId::Idle, finding::coverage(facts), missing);
-    verdict.sentence = format!(
-        "nothing to mend: the threads wait for work, and do something for {} of one thread's time",
-        percent(active)
-    );
-    let threads = facts.recording.threads.len();
-    verdict.evidence.push(format!("{threads} threads, of which none does something for a fifth of its time"));
-    verdict.next_steps.insert(0, "record while it has work to do".to_owned());
+    verdict.sentence = format!("idle: threads were active for {} of one thread's time", percent(active));
+    let threads = plural(facts.recording.threads.len() as u64, "thread");
+    verdict.evidence.push(format!("{threads}, each active less than 20 % of the time"));
+    verdict.next_steps.insert(0, "record while it is busy".to_owned());
     verdict
 }
 
 fn room_left(facts: &Facts<'_>, missing: &[String]) -> Verdict {
     let most = if missing.is_empty() { 1.0 } else { WITHOUT_ALL_RULES };
     let mut verdict = of_waiting(facts, VerdictId::NoBottleneck, finding::coverage(facts).min(most), missing);
-    verdict.sentence = format!(
-        "nothing limits it: there is room left ({:.2} of {} CPUs used)",
-        facts.cpus_used(),
-        facts.allowed_cpus
-    );
+    verdict.sentence = format!("no bottleneck: {:.2} of {} CPUs used", facts.cpus_used(), facts.allowed_cpus);
     verdict.evidence = what_they_do(facts);
-    verdict.next_steps.insert(0, "record under the load that is too slow".to_owned());
+    verdict.next_steps.insert(0, "record under the load that is slow".to_owned());
     verdict
 }
 
@@ -110,10 +103,10 @@ fn no_single_cause(facts: &Facts<'_>, missing: &[String]) -> Verdict {
         id: VerdictId::Mixed,
         confidence: Confidence::of(score),
         score,
-        sentence: "no single cause has a fifth of the working time".to_owned(),
+        sentence: "no single cause has 20 % of the working time".to_owned(),
         evidence: what_they_do(facts),
         counter_evidence: missing.to_vec(),
-        next_steps: vec!["look at the ledger and at the largest stacks below".to_owned()],
+        next_steps: vec!["see the ledger and the largest stacks below".to_owned()],
         max_gain: None,
         also: vec![],
     }
@@ -122,10 +115,10 @@ fn no_single_cause(facts: &Facts<'_>, missing: &[String]) -> Verdict {
 fn what_they_do(facts: &Facts<'_>) -> Vec<String> {
     let used = format!("{:.2} of {} CPUs used", facts.cpus_used(), facts.allowed_cpus);
     let threads = if facts.working.is_empty() {
-        "no thread does something for a fifth of its time".to_owned()
+        "no thread is active for 20 % of the time".to_owned()
     } else {
         format!(
-            "{} of {} threads do something, for {} of their time; {} of that on the CPU",
+            "{} of {} threads are active, for {} of their time ({} of it on the CPU)",
             facts.working.len(),
             facts.recording.threads.len(),
             percent(facts.busyness()),

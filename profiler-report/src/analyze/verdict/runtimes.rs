@@ -4,16 +4,16 @@ use crate::analyze::label::frame_labels;
 use crate::recording::{FrameId, Span};
 
 /// By the file of a module: the Java machine, whose monitors and locks all wait in the same condition variable.
-const BY_FILE: &[(&str, &str)] = &[("libjvm.so", "Java threads that wait for a monitor")];
+const BY_FILE: &[(&str, &str)] = &[("libjvm.so", "Java threads waiting for a monitor")];
 /// By the beginning of a function's name.
 const BY_FUNCTION: &[(&str, &str)] = &[
-    ("runtime.futexsleep", "goroutines that wait for each other"),
-    ("runtime.netpoll", "goroutines that wait for each other"),
-    ("runtime.epollwait", "goroutines that wait for each other"),
-    ("tokio::runtime::", "tasks of tokio that wait for each other"),
+    ("runtime.futexsleep", "goroutines waiting for each other"),
+    ("runtime.netpoll", "goroutines waiting for each other"),
+    ("runtime.epollwait", "goroutines waiting for each other"),
+    ("tokio::runtime::", "tokio tasks waiting for each other"),
 ];
 
-/// What cannot be told from waiting for work in this recording, if there is anything.
+/// What cannot be distinguished from waiting for work in this recording, if there is anything.
 pub fn hidden_waits(recording: &Span) -> Option<&'static str> {
     let of_file = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or_default();

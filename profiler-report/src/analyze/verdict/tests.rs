@@ -183,7 +183,10 @@ fn reads_and_writes_are_one_cause() {
     let recording = recording(vec![both(1)]);
     check(&recording, VerdictId::DiskReadBound, Confidence::Low);
     let sentence = Report::new(&recording).verdict.sentence;
-    assert!(sentence.contains("for 40.0 % of their working time, and for 38.0 % to write"), "{sentence}");
+    assert!(
+        sentence.contains("wait 40.0 % of their working time for disk reads and 38.0 % for writes"),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -30,11 +30,11 @@ impl Rule for WritebackThrottled {
         Outcome::Found(Finding {
             id: VerdictId::WritebackThrottled,
             share,
-            sentence: format!("writers are held up for {} of their working time, because more is dirty than the disk can take", percent(share)),
+            sentence: format!("writers are throttled for {} of their working time, because pages are dirtied faster than the disk writes them", percent(share)),
             evidence,
             counter_evidence: vec![],
             next_steps: vec![
-                "write less, or to a faster disk; `vm.dirty_bytes` and `vm.dirty_background_bytes` only move the moment".to_owned(),
+                "write less, or to a faster disk; `vm.dirty_bytes` and `vm.dirty_background_bytes` only delay the throttling".to_owned(),
             ],
             max_gain: gain(share),
             agreement: agreement.into_iter().flatten().collect(),

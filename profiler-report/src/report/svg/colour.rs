@@ -34,7 +34,7 @@ fn hue(group: Group) -> Color {
     Color::new(red, green, blue)
 }
 
-/// One of a few neighbouring shades, the same for the same name, so that neighbours can be told apart.
+/// One of a few neighbouring shades, the same for the same name, so that neighbours can be distinguished.
 fn shade(colour: Color, name: &str) -> Color {
     scaled(colour, 90 + crc32fast::hash(name.as_bytes()) % 14)
 }

@@ -117,7 +117,7 @@ fn the_same_recording_gives_the_same_picture() {
 #[test]
 fn a_view_without_time_says_so() {
     let svg = draw(&Span::default(), View::Wall, &header());
-    assert!(svg.contains("No thread spent time in this view."));
+    assert!(svg.contains("No time in this view."));
 }
 
 /// A recording all of whose names are this one.

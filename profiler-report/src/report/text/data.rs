@@ -13,32 +13,26 @@ use crate::report::numbers::{bytes, count, duration, percent, plural, small_perc
 const PROGRAMS: usize = 3;
 /// What makes tables of disks and locks coarser or incomplete, as the end of a sentence that begins with its number.
 const COARSER: &[(Stat, &str)] = &[
-    (
-        Stat::RequestSharesFull,
-        "requests to disks are not among those of processes, cgroups and files, for lack of room.",
-    ),
-    (Stat::DiskWaitsFull, "waits for disks are not told by what ended them, for lack of room."),
-    (Stat::FileWaitsFull, "waits for files are not told by file, for lack of room."),
-    (Stat::FileNamesDropped, "files have no path, because the ring was full."),
+    (Stat::RequestSharesFull, "disk requests are not attributed to a process, cgroup or file (table full)."),
+    (Stat::DiskWaitsFull, "disk waits are not attributed to what ended them (table full)."),
+    (Stat::FileWaitsFull, "file waits are not attributed to a file (table full)."),
+    (Stat::FileNamesDropped, "files have no path (ring full)."),
     (
         Stat::WakesDropped,
-        "ends of waits told with a later one or without a stack, because the ring was full; who ends waits is coarser.",
+        "ends of waits merged into a later one, or without a stack (ring full); who ends waits is less precise.",
     ),
     (
         Stat::LocksOverLimit,
-        "waits for locks passed over at ticks with many; shares of holders are coarser, times exact.",
+        "lock waits skipped at busy ticks; the shares of holders are less precise, times are exact.",
     ),
-    (
-        Stat::SubmitsDropped,
-        "stacks that submit requests lost, because the ring was full; their shares are coarser.",
-    ),
+    (Stat::SubmitsDropped, "I/O-submission stacks lost (ring full); their shares are less precise."),
     (
         Stat::SubmitsOverLimit,
-        "stacks that submit requests passed over, as there were enough at that moment; their shares are coarser.",
+        "I/O-submission stacks skipped by the rate limit; their shares are less precise.",
     ),
-    (Stat::KernelLocksFull, "waits for locks of the kernel are told by kind alone, for lack of room."),
+    (Stat::KernelLocksFull, "waits for kernel locks are known only by kind (table full)."),
 ];
-/// Changes of the detail that are told.
+/// Changes of the detail that are shown.
 const STEPS: usize = 6;
 /// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
 const TICK_NS: f64 = 10e6;
@@ -54,7 +48,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     if quality.offcpu_over_limit > 0 {
         let over = count(quality.offcpu_over_limit);
         page.note(&format!(
-            "Off-CPU stacks: {over} waits passed over for lack of room; shares are coarser, times exact."
+            "Off-CPU stacks: {over} waits skipped (limit of a pass); shares are less precise, times are exact."
         ));
     }
     let (passes, missed) = (quality.offcpu_passes, quality.offcpu_passes_missed);
@@ -62,14 +56,14 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     if missed.saturating_mul(20) > passes {
         let all = count(passes.saturating_add(missed));
         page.note(&format!(
-            "Off-CPU stacks: {} of {all} passes came too late to take place; shares are coarser, times exact.",
+            "Off-CPU stacks: {} of {all} passes skipped because they were late; shares are less precise, times are exact.",
             count(missed)
         ));
     }
     if quality.repeats_without_sample > 0 {
         let repeats = plural(quality.repeats_without_sample, "repeat");
         page.note(&format!(
-            "Off-CPU stacks: {repeats} of waits whose stack was lost; shares are coarser, times exact."
+            "Off-CPU stacks: {repeats} of waits whose stack was lost; shares are less precise, times are exact."
         ));
     }
     for (stat, what) in COARSER {
@@ -80,9 +74,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     }
     if quality.locks_over_limit > 0 {
         let rows = plural(quality.locks_over_limit, "row");
-        page.note(&format!(
-            "Locks: {rows} about locks and ends of waits left out because there were too many kinds."
-        ));
+        page.note(&format!("Locks: {rows} of locks and ends of waits left out (table full)."));
     }
     if let Some(servers) = debuginfod(report.recording.debuginfod) {
         page.note(&servers);
@@ -99,7 +91,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         page.note(&step_sentence(step));
     }
     if let Some(step) = steps.last().filter(|_| steps.len() > STEPS) {
-        page.note(&format!("… {}; the last one:", plural((steps.len() - STEPS) as u64, "more change")));
+        page.note(&format!("… {}; the last:", plural((steps.len() - STEPS) as u64, "more change")));
         page.note(&step_sentence(step));
     }
 }
@@ -109,25 +101,25 @@ fn budget(report: &Report<'_>) -> String {
     let cost = report.cost.machine.map_or("not measured".to_owned(), small_percent);
     let budget = small_percent(report.recording.budget.ratio);
     let cpus = plural(u64::from(report.recording.meta.cpus), "CPU");
-    format!("In all: {cost} of the machine's {cpus}; allowed {budget}")
+    format!("Total: {cost} of the machine's {cpus}; limit {budget}")
 }
 
 fn step_sentence(step: &DetailStep) -> String {
     let (at, cost) = (duration(step.at_ns as f64), small_percent(step.cost_ratio));
     let from_then_on = match step.detail {
         Detail::Full => "full detail again",
-        Detail::HalfRate => "half of the samples",
-        Detail::QuarterRate => "a quarter of the samples",
-        Detail::NoOptionalProbes => "a quarter of the samples, and nothing of disks and locks",
-        Detail::FewOffCpuStacks => "a quarter of the samples on the CPU, few off it",
+        Detail::HalfRate => "sampling at 1/2 of the rate",
+        Detail::QuarterRate => "sampling at 1/4 of the rate",
+        Detail::NoOptionalProbes => "sampling at 1/4, no disks, locks or ends of waits",
+        Detail::FewOffCpuStacks => "sampling at 1/4, few stacks of waiting threads",
         Detail::LedgerOnly => "times only, no stacks",
         Detail::Detached => {
             return format!(
-                "Ended after {at}, because times alone cost {cost} of the machine. Allow more with `--max-overhead`."
+                "Ended at {at}: even without stacks, recording cost {cost} of the machine. Raise the limit with `--max-overhead`."
             );
         }
     };
-    format!("From {at} on {from_then_on}: the machine spent {cost} on the recording")
+    format!("From {at}: {from_then_on}; recording cost {cost} of the machine")
 }
 
 fn passes(number: u64) -> String {
@@ -143,7 +135,7 @@ fn samples(report: &Report<'_>) -> String {
         .map(|loss| format!("{} of the {} ({})", count(loss.lost), loss.what, small_percent(loss.ratio())))
         .collect();
     format!(
-        "Samples: {} on the CPU, {} Hz by {}, and {} off it, in {}; lost {}",
+        "Samples: {} on the CPU ({} Hz by {}), {} off it (in {}); {} lost",
         count(trust.on_cpu_samples),
         meta.sample_hz,
         meta.sample_source,
@@ -183,17 +175,17 @@ fn debuginfod(files: Debuginfod) -> Option<String> {
         (files.cached, "in the cache"),
         (files.unknown, "unknown to the servers"),
         (files.failed, "failed"),
-        (files.late, "not there when the time was up"),
+        (files.late, "not received in time"),
     ];
     let told: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).collect();
     let told: Vec<String> = told.iter().map(|(number, what)| format!("{} {what}", count(*number))).collect();
     let asked = plural(files.asked, "file");
-    (!told.is_empty()).then(|| format!("Debuginfod: asked for {asked}; {}", told.join(", ")))
+    (!told.is_empty()).then(|| format!("Debuginfod: {asked} requested; {}", told.join(", ")))
 }
 
 fn cross_check(check: Option<&CrossCheck>) -> String {
     let Some(check) = check else {
-        return "No cross-check: no thread's counters in /proc could be read at both edges.".to_owned();
+        return "No cross-check: no thread had counters in /proc at both ends of the recording.".to_owned();
     };
     let on_cpu = match difference(check.on_cpu_ns, check.schedstat_run_ns) {
         None => "too little to compare".to_owned(),
@@ -205,7 +197,7 @@ fn cross_check(check: Option<&CrossCheck>) -> String {
     };
     let run_queue = difference(check.run_queue_ns, check.schedstat_run_queue_ns);
     format!(
-        "Cross-check with /proc of {}: on CPU {on_cpu}; waiting for a CPU {}",
+        "Cross-check with /proc, {}: on CPU {on_cpu}; waiting for a CPU {}",
         plural(check.threads as u64, "thread"),
         run_queue.unwrap_or_else(|| "too little to compare".to_owned()),
     )
@@ -215,7 +207,7 @@ fn cross_check(check: Option<&CrossCheck>) -> String {
 fn difference(ledger_ns: f64, kernel_ns: f64) -> Option<String> {
     match kernel_ns {
         _ if ledger_ns.max(kernel_ns) < TICK_NS => None,
-        0.0 => Some(format!("{} against none", duration(ledger_ns))),
+        0.0 => Some(format!("{} vs. none", duration(ledger_ns))),
         _ => Some(format!("{:+.1} %", 100.0 * (ledger_ns - kernel_ns) / kernel_ns)),
     }
 }
@@ -224,7 +216,7 @@ fn own(report: &Report<'_>) -> String {
     let cost = &report.recording.cost;
     let cpu = report.cost.own_cpu.map_or("not measured".to_owned(), |cpu| small_percent(cpu) + " of one CPU");
     format!(
-        "Profiler: {cpu}, {} resident, {} in the kernel, ready after {}",
+        "Profiler: {cpu}, {} resident, {} in the kernel, started in {}",
         bytes(cost.rss_bytes),
         bytes(cost.kernel_bytes),
         duration(report.recording.budget.startup_ns as f64),
@@ -235,7 +227,7 @@ fn programs(report: &Report<'_>) -> String {
     let Some(ratio) = report.cost.programs_cpu else {
         let why = why_unmeasured(report.recording);
         return why.map_or("Kernel programs: not measured".to_owned(), |why| {
-            format!("Kernel programs: not measured, because {}", visible(why, 120))
+            format!("Kernel programs: not measured ({})", visible(why, 120))
         });
     };
     let mut programs: Vec<_> =

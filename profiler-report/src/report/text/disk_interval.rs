@@ -18,7 +18,7 @@ use crate::report::numbers::{
 
 /// Processes and cgroups of each interval.
 const SHARES: usize = 4;
-/// A share of the time in devices below this is not told.
+/// A share of the time in devices below this is not shown.
 const SMALL: f64 = 0.005;
 /// Columns of the bar of a histogram.
 const BAR: usize = 40;
@@ -50,7 +50,7 @@ impl DiskPage {
     fn page(self, interval: &Span, is_sum: bool) -> Page {
         let elapsed_ns = interval.elapsed_ns();
         let mut page = Page { style: self.style, scale: Scale::for_total(elapsed_ns), text: String::new() };
-        let in_all = if is_sum { "in all: " } else { "" };
+        let in_all = if is_sum { "total: " } else { "" };
         page.heading(&format!("{in_all}{} from {}", length(elapsed_ns), utc(interval.meta.started_unix_ns)));
         let disks = Disks::of_devices(&interval.block_io);
         let seconds = elapsed_ns as f64 / 1e9;
@@ -62,10 +62,10 @@ impl DiskPage {
         page
     }
 
-    /// A row of each device and operation; with rates where it is of so many seconds.
+    /// A row of each device and operation; with rates where it is of this number of seconds.
     fn requests(self, block_io: &BlockIo, disks: &Disks<'_>, seconds: Option<f64>, page: &mut Page) {
         if disks.rows.is_empty() {
-            page.line("  no request was completed");
+            page.line("  no request completed");
             return;
         }
         page.line(&header(Column::Sequential, seconds));
@@ -114,9 +114,9 @@ fn devices(block_io: &BlockIo, page: &mut Page) {
             String::new()
         } else {
             let mean = device.depth.iter().sum::<f32>() / device.depth.len() as f32;
-            format!(" with {mean:.1} requests under way")
+            format!(" with {mean:.1} requests in flight")
         };
-        let stacked = if device.stacked { "; it hands its requests on to other disks" } else { "" };
+        let stacked = if device.stacked { "; it passes its requests to other disks" } else { "" };
         // Requests that began before it count from their beginning.
         page.note(&format!(
             "{} was busy {} of the time{depth}{stacked}.",
@@ -142,14 +142,14 @@ fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
     let ratio = |device_ns: u64| device_ns as f64 / all.max(1) as f64;
     let mut largest: Vec<_> = by_id.into_values().filter(|(_, ns)| ratio(*ns) >= SMALL).collect();
     largest.sort_by_key(|(share, device_ns)| (std::cmp::Reverse(*device_ns), share.id));
-    // One group that has everything tells nothing.
+    // One group that has everything says nothing.
     if largest.is_empty() || kind == "cgroup" && largest.len() == 1 {
         return;
     }
     page.line(&format!(
         "  {} {} {} {}",
         right("device time", 11),
-        right("a second", 10),
+        right("requests/s", 10),
         right("bytes/s", 10),
         kind
     ));
@@ -183,27 +183,28 @@ fn doubts(interval: &Span, disks: &Disks<'_>, page: &mut Page) {
     let missing = lost(&[Stat::RequestsFull, Stat::RequestTotalsFull]);
     if missing > 0 {
         page.warning(&format!(
-            "  {} could not be followed, or had no room: the rows lack them.",
+            "  {} not followed (table full): not in the rows above.",
             plural(missing, "request")
         ));
     }
     let unshared = lost(&[Stat::RequestSharesFull]);
     if unshared > 0 {
         page.warning(&format!(
-            "  {} had no room among those of processes and cgroups.",
+            "  {} not attributed to a process or cgroup (table full).",
             plural(unshared, "request")
         ));
     }
     for sentence in &disks.disagreements {
-        page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+        page.note(&format!("Cross-check: {}.", visible(sentence, 120)));
     }
 }
 
 fn costs(all: &Span, page: &mut Page) {
     let ratios = CostRatios::of(all);
     let share = |ratio: Option<f64>| ratio.map_or("not measured".to_owned(), small_percent);
+    let of_machine = ratios.machine.map_or("", |_| " of the machine");
     page.note(&format!(
-        "Cost: {} of the machine; own {} and kernel programs {} of one CPU, {} resident, {} in the kernel.",
+        "Cost: {}{of_machine} (of one CPU: own {}, kernel programs {}); {} resident, {} in the kernel.",
         share(ratios.machine),
         share(ratios.own_cpu),
         share(ratios.programs_cpu),
@@ -212,7 +213,7 @@ fn costs(all: &Span, page: &mut Page) {
     ));
     if ended_by_budget(all) {
         page.warning(&format!(
-            "  Ended because it cost more than {} of the machine. Allow more with `--max-overhead`.",
+            "  Ended: it cost more than {} of the machine. Raise the limit with `--max-overhead`.",
             small_percent(all.budget.ratio)
         ));
     }
@@ -244,13 +245,13 @@ mod tests {
         let text = DiskPage::default().text(&interval());
         check(&text, "10.0 s from 1970-01-01");
         check(&text, "sda write 15 8 KiB");
-        check(&text, "device time a second bytes/s process");
+        check(&text, "device time requests/s bytes/s process");
     }
 
     #[test]
     fn a_quiet_interval_says_so() {
         let quiet = Span { block_io: BlockIo { followed: true, ..BlockIo::default() }, ..interval() };
-        check(&DiskPage::default().text(&quiet), "no request was completed");
+        check(&DiskPage::default().text(&quiet), "no request completed");
     }
 
     #[test]
@@ -278,8 +279,8 @@ mod tests {
         lossy.block_io.requests[0].errors = 2;
         let text = DiskPage::default().text(&lossy);
         check(&text, "2 requests on sda failed");
-        check(&text, "3 requests could not be followed");
-        check(&text, "1 request had no room among those of processes");
+        check(&text, "3 requests not followed");
+        check(&text, "1 request not attributed to a process");
     }
 
     #[test]
@@ -288,8 +289,8 @@ mod tests {
         all.budget.steps = vec![DetailStep { at_ns: 1, detail: Detail::Detached, cost_ratio: 0.02 }];
         all.cost.measured_ns = 0;
         let text = DiskPage::default().sum(&all);
-        check(&text, "in all: 10.0 s");
-        check(&text, "own 0.40 % and kernel programs not measured of one CPU");
-        check(&text, "Ended because it cost more than 1.00 % of the machine");
+        check(&text, "total: 10.0 s");
+        check(&text, "Cost: not measured (of one CPU: own 0.40 %, kernel programs not measured)");
+        check(&text, "Ended: it cost more than 1.00 % of the machine");
     }
 }

@@ -20,7 +20,7 @@ const SUBMITTERS: usize = 3;
 const LEAST_SUBMITTED: f64 = 0.05;
 /// A wait below this share of the thread time is of no interest.
 const SMALL: f64 = 0.001;
-/// Requests of disks with fewer than this many, and no recorded thread among them, are not told.
+/// Requests of disks with fewer than this many, and no recorded thread among them, are not shown.
 const FEW: u64 = 10;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
@@ -39,7 +39,7 @@ fn waits(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     if told.is_empty() {
         return;
     }
-    page.heading("Waits for disks and files, by what ended them");
+    page.heading("Disk and file waits, by what ended them");
     for wait in told.iter().take(WAITS) {
         page.line(&format!(
             "  {}  {} {}",
@@ -96,7 +96,7 @@ fn files(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
 fn file_name(file: &FileWait) -> String {
     if file.path.is_empty() {
         format!(
-            "inode {} on device {}:{} (closed before its path was asked for)",
+            "inode {} on device {}:{} (closed before its path could be read)",
             file.inode, file.major, file.minor
         )
     } else {
@@ -111,7 +111,7 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     }
     let seconds = Some(report.recording.optional_ns() as f64 / 1e9);
     let block_io = &report.recording.block_io;
-    page.heading("Requests to disks, of the whole machine");
+    page.heading("Disk requests of the whole machine");
     page.line(&header(Column::Target, seconds));
     for each in told.iter().take(ROWS) {
         page.line(&row(block_io, each, Column::Target, seconds));
@@ -130,12 +130,12 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     others(report, disks, page);
     for device in block_io.devices.iter().filter(|device| device.stacked) {
         page.note(&format!(
-            "{} hands its requests on to other disks: its times contain theirs.",
+            "{} passes its requests to other disks: its times include theirs.",
             visible(&device.name, 20)
         ));
     }
     for sentence in &disks.disagreements {
-        page.note(&format!("The kernel disagrees on {}.", visible(sentence, 120)));
+        page.note(&format!("Cross-check: {}.", visible(sentence, 120)));
     }
 }
 
@@ -148,7 +148,7 @@ fn submitters(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
             continue;
         }
         page.line(&format!(
-            "  {} of the target's: {} on {}, submitted in {}",
+            "  {} of the target's requests: {} on {}, submitted in {}",
             right(&percent(part), 7),
             operation_words(row.operation),
             visible(device_name(&report.recording.block_io, row.device), 10),
@@ -164,7 +164,7 @@ fn others(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
         |share: &&&RequestShare| !share.of_target && share.device_ns as f64 >= 0.1 * all as f64 && all > 0;
     for share in disks.processes.iter().filter(is_large).take(OTHERS) {
         page.note(&format!(
-            "Not recorded: {} (pid {}) has {} of the time in devices, with {} of {} on {}.",
+            "Outside the target: {} (pid {}), {} of device time ({} of {} on {}).",
             visible(&share.name, 20),
             share.id,
             percent(share.device_ns as f64 / all as f64),
@@ -180,12 +180,12 @@ fn page_cache_sentence(page_cache: PageCache) -> String {
     let hits =
         page_cache.hit_ratio.map_or(String::new(), |hits| format!(" ({} from memory)", small_percent(hits)));
     let faults = if page_cache.major_faults > 0 {
-        format!("; {} for a disk", plural(page_cache.major_faults, "page fault"))
+        format!("; {} needed a disk", plural(page_cache.major_faults, "page fault"))
     } else {
         String::new()
     };
     format!(
-        "Page cache: calls read {}, of which {} came from disks{hits}{faults}. Calls on pipes and sockets count as from memory.",
+        "Page cache: {} read by calls, {} of it from disks{hits}{faults}. Pipes and sockets count as memory.",
         bytes(page_cache.called_bytes),
         bytes(page_cache.disk_bytes)
     )

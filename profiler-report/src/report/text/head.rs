@@ -38,7 +38,7 @@ fn who(report: &Report<'_>) -> String {
     // Of equals `max_by_key` takes the last: reversed, the first.
     let busiest = report.processes.iter().rev().max_by_key(|process| process.account.busy_ns());
     let Some(first) = busiest else {
-        return format!("{} (no process)", visible(&report.recording.meta.target, 70));
+        return format!("{} (no process found)", visible(&report.recording.meta.target, 70));
     };
     let process = &report.recording.processes[first.row];
     let processes = match report.processes.len() {
@@ -61,19 +61,17 @@ fn unreliable(trust: &Trust, page: &mut Page) {
         format!("{} of {} {} ({})", count(loss.lost), count(all), loss.what, percent(loss.ratio()))
     });
     let lost = lost.collect::<Vec<_>>().join(", ");
-    page.warning(&format!("NOT RELIABLE: lost {lost}. Try: {}.", worst.advice));
+    page.warning(&format!("NOT RELIABLE: {lost} lost. Try: {}.", worst.advice));
 }
 
 /// What is not there to be shown, and what may be the reason.
 fn nothing(report: &Report<'_>, page: &mut Page) {
     if report.recording.elapsed_ns() == 0 {
-        page.note(
-            "The recording has no length: it was stopped as it began, so there is nothing to share out.",
-        );
+        page.note("The recording is empty: it was stopped as it started.");
     }
     if report.threads.is_empty() {
-        page.note("No thread was seen: the target had ended, or nothing matched it.");
+        page.note("No thread was seen: the target had already ended, or nothing matched.");
     } else if report.trust.on_cpu_samples == 0 && report.trust.off_cpu_samples == 0 {
-        page.note("No stack was sampled: the times below are exact, but no code can be named for them.");
+        page.note("No stack was sampled: the times below are exact, but cannot be attributed to code.");
     }
 }

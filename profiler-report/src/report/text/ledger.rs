@@ -54,7 +54,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     if report.ledger.blocked_ns > 0 {
         let (blocked, share) =
             (page.time(report.ledger.blocked_ns), percent(report.ledger.classified_ratio()));
-        page.line(&format!("  Of {blocked} blocked, {share} has a reason."));
+        page.line(&format!("  {blocked} blocked; reason known for {share}."));
     }
     doubts(report, page);
 }
@@ -72,7 +72,7 @@ fn run_queue(account: &Account, page: &mut Page) {
     page.line(&row(page, account, "waiting for a CPU", both.ns, &each(both, "wait")));
     if both.ns > 0 {
         let [wake, preempt] = [wake, preempt].map(|time| page.time(time.ns));
-        page.line(&format!("    {wake} of it after a wake-up, {preempt} after a preemption or yield"));
+        page.line(&format!("    {wake} after a wake-up, {preempt} after a preemption or yield"));
     }
 }
 
@@ -123,14 +123,14 @@ fn as_many_as_fit(names: &[String], columns: usize) -> String {
 fn each(time: StateTime, thing: &str) -> String {
     match time.count {
         0 if time.ns == 0 => String::new(),
-        0 => format!("no {thing} ended"),
+        0 => "none ended".to_owned(),
         count => format!("{}, {} each", plural(count, thing), duration(time.ns as f64 / count as f64)),
     }
 }
 
 fn unknown_in(report: &Report<'_>, page: &mut Page) {
     for row in report.stacks.unknown_in.iter().take(UNKNOWN_ROWS) {
-        page.line(&format!("    {} of it in {}", page.time(row.ns), visible(&row.function, 60)));
+        page.line(&format!("    {} in {}", page.time(row.ns), visible(&row.function, 60)));
     }
 }
 
@@ -139,14 +139,14 @@ fn doubts(report: &Report<'_>, page: &mut Page) {
     let ledger = &report.ledger;
     if ledger.residual_ratio() > RESIDUAL_LIMIT {
         page.note(&format!(
-            "The books do not close: the states differ from the threads' elapsed time by {}.",
+            "The books do not close: the states and the threads' elapsed time differ by {}.",
             percent(ledger.residual_ratio())
         ));
     }
     for loss in report.trust.losses.iter().filter(|loss| loss.lost > 0 && loss.about_time) {
-        page.note(&format!("Lost {} of the {}.", percent(loss.ratio()), loss.what));
+        page.note(&format!("{} of the {} lost.", percent(loss.ratio()), loss.what));
     }
     for sentence in report.cross_check.iter().flat_map(|check| &check.disagreements) {
-        page.note(&format!("The kernel disagrees on {sentence}."));
+        page.note(&format!("Cross-check: {sentence}."));
     }
 }

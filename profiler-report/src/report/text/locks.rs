@@ -39,8 +39,8 @@ fn deadlocks(report: &Report<'_>, page: &mut Page) {
         let steps: Vec<String> = steps.iter().map(step).collect();
         page.heading("Deadlock");
         page.warning(&format!(
-            "For {since} or longer: {}, which the first one holds.",
-            visible(&steps.join(", which the next one holds; "), 600)
+            "For at least {since}: {}, held by the first thread.",
+            visible(&steps.join(", held by the next; "), 600)
         ));
     }
 }
@@ -51,7 +51,7 @@ fn locks(report: &Report<'_>, page: &mut Page, least: f64) {
     if told.is_empty() {
         return;
     }
-    page.heading("Locks of the program");
+    page.heading("Locks");
     for row in told.iter().take(LOCKS) {
         lock(report, row, page);
     }
@@ -66,7 +66,7 @@ fn locks(report: &Report<'_>, page: &mut Page, least: f64) {
             .take(OTHERS)
             .map(|row| format!("{} {}", row.kind.words(), seconds(row.waited_ns)))
             .collect();
-        page.note(&format!("No locks, but waits for others' work: {}.", names.join(", ")));
+        page.note(&format!("Other synchronisation waits (not counted as locks): {}.", names.join(", ")));
     }
 }
 
@@ -81,7 +81,7 @@ fn lock(report: &Report<'_>, row: &FutexRow, page: &mut Page) {
     ));
     held_by(report, &row.holder, page);
     chain_line(page, "waited for in", &row.waited_in);
-    chain_line(page, "given up in", &row.released_in);
+    chain_line(page, "released in", &row.released_in);
 }
 
 fn chain_line(page: &mut Page, label: &str, functions: &[String]) {
@@ -92,11 +92,11 @@ fn chain_line(page: &mut Page, label: &str, functions: &[String]) {
 
 fn held_by(report: &Report<'_>, holder: &Holder, page: &mut Page) {
     let Some((first, part)) = holder.parties.first() else {
-        return page.line(&format!("              {} not known", left("held by", 15)));
+        return page.line(&format!("              {} unknown", left("held by", 15)));
     };
-    let how = if holder.observed { "as the lock says" } else { "inferred: it ended the waits" };
+    let how = if holder.observed { "from the lock itself" } else { "inferred from who woke the waiters" };
     let others = if holder.parties.len() > 1 {
-        format!(", {} others", holder.parties.len() - 1)
+        format!(" and {}", plural(holder.parties.len() as u64 - 1, "other"))
     } else {
         String::new()
     };
@@ -119,10 +119,10 @@ fn kernel_locks(report: &Report<'_>, page: &mut Page, least: f64) {
     if told.is_empty() {
         return;
     }
-    page.heading("Locks of the kernel that these threads waited for");
+    page.heading("Kernel locks that these threads waited for");
     for row in told.iter().take(KERNEL_LOCKS) {
         let spun = if row.spun_ns > 0 {
-            format!(", {} of it spinning", seconds(row.spun_ns))
+            format!(", {} of that spinning", seconds(row.spun_ns))
         } else {
             String::new()
         };

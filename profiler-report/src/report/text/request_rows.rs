@@ -21,13 +21,13 @@ pub(super) enum Column {
 pub(super) fn header(column: Column, seconds: Option<f64>) -> String {
     let share = match column {
         Column::Target => "target",
-        Column::Sequential => "in seq.",
+        Column::Sequential => "seq.",
     };
     format!(
         "  {} {} {} {} {}  {}  {}  {}",
         left("device", 10),
         left("operation", 13),
-        right(if seconds.is_some() { "a second" } else { "requests" }, 8),
+        right(if seconds.is_some() { "/s" } else { "requests" }, 8),
         right("size", 8),
         right(share, 7),
         left("queue p50/p99", 16),
@@ -67,7 +67,7 @@ pub(super) fn rate(number: u64, seconds: f64) -> String {
 
 pub(super) fn device_name(block_io: &BlockIo, row: u32) -> &str {
     let name = block_io.devices.get(row as usize).map_or("", |device| device.name.as_str());
-    if name.is_empty() { "a device that is gone" } else { name }
+    if name.is_empty() { "(removed device)" } else { name }
 }
 
 pub(super) fn operation_words(code: u32) -> &'static str {

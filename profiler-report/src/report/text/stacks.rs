@@ -31,7 +31,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         list(
             report,
             page,
-            "Waiting for work, for time or for another thread",
+            "Stacks waiting for work, for time or for another thread",
             (&hot.idle, 0, IDLE_ROWS),
             state,
         );
@@ -75,10 +75,10 @@ fn why_no_sample(report: &Report<'_>) -> String {
     } else if (on_cpu_ns as f64) < 3.0 * interval_ns {
         let (time, interval) = (duration(on_cpu_ns as f64), duration(interval_ns));
         format!(
-            "No sample: {time} on the CPU, with a sample every {interval}. A longer recording or a higher -F sees more."
+            "No sample in {time} on the CPU, at one sample every {interval}. Record for longer, or use a higher -F."
         )
     } else {
-        "No sample, although there was time for it: see what is skipped or lost below.".to_owned()
+        "No sample, although threads ran: see Skipped and losses below.".to_owned()
     }
 }
 

@@ -41,8 +41,8 @@ fn threads(report: &Report<'_>, page: &mut Page) {
         let times = times(page, &thread.account);
         let start = format!("  {}{:>9} {times}  ", left(&visible(&row.comm, 16), 16), row.tid);
         let life = match (row.born_inside, row.ended_inside) {
-            (true, true) => " (born, ended)",
-            (true, false) => " (born)",
+            (true, true) => " (started, ended)",
+            (true, false) => " (started)",
             (false, true) => " (ended)",
             (false, false) => "",
         };

@@ -20,10 +20,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
         }
     }
     if let Some(gain) = verdict.max_gain.filter(|gain| *gain >= 1.05) {
-        page.labelled(
-            "gain",
-            &format!("at most {} as fast, if that were gone and nothing else came in its place", times(gain)),
-        );
+        page.labelled("gain", &format!("up to {} as fast if this cost disappeared", times(gain)));
     }
 }
 

@@ -25,7 +25,8 @@ const MOST_SOCKETS: usize = 4096;
 const MOST_LOOKED_AT: usize = 4096;
 /// Those of a window that are kept. A report shows the first five of all its windows.
 const MOST_OTHERS: usize = 20;
-/// Looking at the processes may take one part in so many of one CPU: 150 of them take 2 ms, and so are looked at each 10 s.
+/// Looking at the processes may take one part in this number of one CPU: 150 of them take 2 ms, and so are
+/// looked at each 10 s.
 const SPARSITY: u32 = 5000;
 
 /// What was read at the end of the last window.
@@ -83,7 +84,7 @@ impl MachineReads {
         }
     }
 
-    /// Differences since the last cut. Other processes are looked at now and then, and at the last one.
+    /// Differences since the last cut. Other processes are looked at sometimes, and at the last one.
     pub fn cut(&mut self, tgids: &[u32], is_last: bool) -> Machine {
         let now = monotonic_ns();
         let elapsed_ns = now.saturating_sub(std::mem::replace(&mut self.at_ns, now));

@@ -40,10 +40,10 @@ pub type Column = (&'static str, fn(&Cost) -> f64);
 
 /// The columns of a table, and the lines of a plot.
 pub const COLUMNS: [Column; 5] = [
-    ("CPU, its process", |cost| cost.process),
-    ("CPU, its kernel programs", |cost| cost.programs),
-    ("resident, at most", |cost| cost.resident_mib),
-    ("of its own, at the end", |cost| cost.own_mib),
+    ("CPU, process", |cost| cost.process),
+    ("CPU, kernel programs", |cost| cost.programs),
+    ("resident, peak", |cost| cost.resident_mib),
+    ("own, at the end", |cost| cost.own_mib),
     ("in the kernel", |cost| cost.kernel_mib),
 ];
 

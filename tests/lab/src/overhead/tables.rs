@@ -55,7 +55,7 @@ fn workload(row: &Row) -> String {
     for under in all {
         for reason in &under.failures {
             let reason = reason.replace('\n', " ");
-            let _ = writeln!(text, "\nNot measured: {}, {reason}", under.tool.name);
+            let _ = writeln!(text, "\nNot measured: {} ({reason})", under.tool.name);
         }
     }
     text
@@ -64,7 +64,7 @@ fn workload(row: &Row) -> String {
 /// What a tool takes from a workload, as a part of what another one takes, in the same round: medians and spread.
 pub fn loss_of(rows: &[Row], ours: &'static str, theirs: &str) -> String {
     let mut text = format!(
-        "\n| lost under {ours} | median | under {theirs} | median | the one less the other, in points of the throughput |\n\
+        "\n| loss with {ours} | median | with {theirs} | median | difference, in points of the throughput |\n\
          |---|---|---|---|---|\n"
     );
     for row in rows {

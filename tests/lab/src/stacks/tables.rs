@@ -32,9 +32,7 @@ pub fn whole(rows: &[Row]) -> String {
             samples(1)
         )
     });
-    text.push_str(
-        "\nWhere stacks of the profiler end that reach no entry, the largest groups of each program:\n\n",
-    );
+    text.push_str("\nProfiler stacks that do not reach the entry, largest groups of each program:\n\n");
     for (name, judged) in measured(rows) {
         for (view, ends) in ["on-CPU", "off-CPU"].iter().zip(&judged.ends) {
             for (path, share) in ends.iter().filter(|(_, share)| *share >= 0.0005) {
@@ -55,7 +53,7 @@ fn lost(judged: &Judged, side: usize) -> String {
 
 /// Do the largest stacks, and the innermost functions, have the same shares?
 pub fn shares(rows: &[Row]) -> String {
-    let head = "| the 20 largest of either, on-CPU | stacks compared | differ | innermost functions compared | differ |\n\
+    let head = "| the 20 largest on each side, on-CPU | stacks compared | different | innermost functions compared | different |\n\
                 |---|---|---|---|---|\n";
     let cells = |one: &Comparison| {
         let differ = one.differ.len();
@@ -70,7 +68,7 @@ pub fn shares(rows: &[Row]) -> String {
         for one in stacks.chain(judged.innermost.differ.iter().take(SHOWN)) {
             let (ours, perf, allowed) = (one.ours * 100.0, one.theirs * 100.0, one.allowed * 100.0);
             let path = shortened(&one.path);
-            let _ = writeln!(text, "- {name}: {ours:.1} here, {perf:.1} perf (± {allowed:.1}): `{path}`");
+            let _ = writeln!(text, "- {name}: profiler {ours:.1}, perf {perf:.1} (± {allowed:.1}): `{path}`");
         }
     }
     text

@@ -50,7 +50,7 @@ pub fn verdicts(bench: &Bench) -> Vec<Section> {
                 } else if is_worst {
                     "**wrong**"
                 } else {
-                    "wrong, not sure"
+                    "wrong, low confidence"
                 };
                 eprintln!("xtask:     {} ({}): {mark}", answer.id, answer.confidence);
                 (format!("{} ({})", answer.id, answer.confidence), mark)
@@ -58,15 +58,15 @@ pub fn verdicts(bench: &Bench) -> Vec<Section> {
             Err(error) => {
                 left_out += 1;
                 let words = format!("{error:#}").replace(['|', '\n'], " ");
-                eprintln!("xtask:     left out: {words}");
-                (words, "left out")
+                eprintln!("xtask:     not run: {words}");
+                (words, "not run")
             }
         };
         let _ = writeln!(rows, "| {} | {} | {answer} | {mark} |", case.name, case.right.join(" or "));
     }
     let head = format!(
-        "{right} of {all} right ({:.0} %), {wrong_and_sure} wrong with high confidence, {left_out} left out. Each recorded for {SECONDS} s; \
-         any other answer than those in the second column counts as wrong.\n\n\
+        "{right} of {all} right ({:.0} %), {wrong_and_sure} wrong with high confidence, {left_out} not run. Each case is recorded for \
+         {SECONDS} s; only the answers in the second column count as right.\n\n\
          | case | right | answer | |\n|---|---|---|---|\n",
         100.0 * right as f64 / f64::from(all.max(1))
     );
