@@ -19,9 +19,10 @@ fn load(name: &str) -> Recording {
     capture::load(&mut file).expect("every later version reads it")
 }
 
-fn seconds_in(span: &Span, state: u32) -> f64 {
+/// Rounded.
+fn milliseconds_in(span: &Span, state: u32) -> u64 {
     let ns: u64 = span.threads.iter().map(|thread| thread.state_ns[state as usize]).sum();
-    (ns as f64 / 1e6).round() / 1e3
+    (ns + 500_000) / 1_000_000
 }
 
 /// Python that sleeps for two seconds, writes and syncs for two, and computes for two, on a busy machine of two CPUs (Linux 6.18). The
@@ -32,10 +33,8 @@ fn format_5_of_sleep_fsync_and_computing() {
     let whole = recording.whole();
     assert_eq!(recording.windows.len(), 6);
     assert_eq!((whole.threads.len(), whole.processes.len()), (1, 1));
-    assert_eq!(
-        [state::ON_CPU, state::FSYNC, state::TIMER].map(|state| seconds_in(&whole, state)),
-        [2.034, 0.085, 3.484]
-    );
+    let times = [state::ON_CPU, state::FSYNC, state::TIMER].map(|state| milliseconds_in(&whole, state));
+    assert_eq!(times, [2034, 85, 3484]);
     let report = Report::over_time(&recording, &whole);
     Text::default().render(&report, &mut vec![]).expect("a vector takes everything");
     Json.render(&report, &mut vec![]).expect("a vector takes everything");
