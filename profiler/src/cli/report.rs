@@ -9,7 +9,7 @@ use crate::confine;
 use profiler_report::{
     analyze::Report,
     capture,
-    recording::{Recording, Span},
+    recording::{Recording, Span, Window},
     report::numbers::length,
 };
 
@@ -43,7 +43,7 @@ fn part(recording: &Recording, args: &args::Report) -> Result<Span> {
     }
     let windows = recording.windows_between(from_ns, to_ns);
     if windows.is_empty() {
-        let longest = recording.windows.iter().map(|window| window.elapsed_ns()).max().unwrap_or(0);
+        let longest = recording.windows.iter().map(Window::elapsed_ns).max().unwrap_or(0);
         bail!(
             "no window of the recording lies there: it lasts {}, in windows of up to {}\n  \
              try: other times, or a longer part",

@@ -66,10 +66,9 @@ impl Books {
         self.by_tid.get(&record.tid).is_none_or(|book| book.gap_ns == gap_ns(record))
     }
 
-    /// An account that was read twice: a lack that is the same again is real.
-    pub fn settled(&self, first: &ThreadRecord, second: ThreadRecord) -> Option<ThreadRecord> {
-        let is_real = gap_ns(first) == gap_ns(&second);
-        (is_real || self.covers_its_life(&second)).then_some(second)
+    /// Whether the second reading of an account can be booked: a gap that is the same again is real.
+    pub fn settled(&self, first: &ThreadRecord, second: &ThreadRecord) -> bool {
+        gap_ns(first) == gap_ns(second) || self.covers_its_life(second)
     }
 
     /// Books what an account has gained.
@@ -292,10 +291,10 @@ mod tests {
         torn.state_ns[state::TIMER as usize] = 2500;
         assert!(!books.covers_its_life(&torn));
         let whole = ThreadRecord { since_ns: 3500, ..torn };
-        assert_eq!(books.settled(&torn, whole), Some(whole));
-        assert_eq!(books.settled(&torn, ThreadRecord { opened_ns: 7, ..torn }), None);
+        assert!(books.settled(&torn, &whole));
+        assert!(!books.settled(&torn, &ThreadRecord { opened_ns: 7, ..torn }));
         // Twice the same lack is one that the kernel programs have made.
-        assert_eq!(books.settled(&torn, torn), Some(torn));
+        assert!(books.settled(&torn, &torn));
     }
 
     /// A thread's life: intervals with their states, and after each whether the books are cut somewhere in the next one.

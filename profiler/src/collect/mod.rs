@@ -339,14 +339,13 @@ impl Collector {
     /// or if its thread has ended: then it is booked later.
     pub fn settled(
         &self,
-        account: ThreadRecord,
+        account: &ThreadRecord,
         read_again: impl FnOnce() -> Option<ThreadRecord>,
     ) -> Option<ThreadRecord> {
-        if self.books.covers_its_life(&account) {
-            Some(account)
-        } else {
-            self.books.settled(&account, read_again()?)
+        if self.books.covers_its_life(account) {
+            return Some(*account);
         }
+        read_again().filter(|second| self.books.settled(account, second))
     }
 
     /// How long the present window is to be.

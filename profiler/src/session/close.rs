@@ -101,9 +101,10 @@ impl Session {
         let at_ns = host::monotonic_ns();
         let accounts = self.kernel.accounts()?;
         let (kernel, collector) = (&self.kernel, &self.collector);
-        let settled =
-            |account: ThreadRecord| collector.settled(account, || kernel.account(account.tid).ok().flatten());
-        let accounts = accounts.into_iter().filter_map(settled).collect();
+        let settled = |account: &ThreadRecord| {
+            collector.settled(account, || kernel.account(account.tid).ok().flatten())
+        };
+        let accounts = accounts.iter().filter_map(settled).collect();
         let cut = self.read_cut(at_ns, accounts, false)?;
         let window = self.collector.cut(cut, &mut self.world);
         let shown = self.options.watch.as_mut().map(|watch| {

@@ -57,6 +57,9 @@ pub struct Options {
     pub watch: Option<Watch>,
 }
 
+/// Shows a window, and tells whether the recording continues.
+pub type Show = dyn FnMut(&Span) -> Result<ControlFlow<()>> + Send;
+
 /// Whoever looks at a recording while it runs.
 pub struct Watch {
     /// Length of a window.
@@ -64,7 +67,7 @@ pub struct Watch {
     /// After this many windows the recording ends; without it at a signal.
     pub count: Option<u32>,
     /// Is given each window; says whether the recording continues.
-    pub show: Box<dyn FnMut(&Span) -> Result<ControlFlow<()>> + Send>,
+    pub show: Box<Show>,
 }
 
 impl fmt::Debug for Watch {
