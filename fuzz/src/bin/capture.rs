@@ -14,8 +14,8 @@ use profiler_report::report::{Json, Render as _, Style, Text, folded, svg};
 /// As docs/capture-format.md has them.
 const FILE_HEADER_BYTES: usize = 12;
 const SECTIONS: [&str; 15] = [
-    "meta", "followed", "process", "thread", "module", "frame", "name", "stack", "lock", "disk", "window", "skipped",
-    "debuginf", "budget", "end",
+    "meta", "followed", "process", "thread", "module", "frame", "name", "stack", "lock", "disk", "window",
+    "skipped", "debuginf", "budget", "end",
 ];
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -4,12 +4,12 @@
 //! a thread's end also counts as one that is still open at the end of the recording, if its `reserved` word is odd.
 #![no_main]
 
-use profiler_report::analyze::Report;
 use profiler::collect::{Collector, Cut, Ending, World};
 use profiler::decode::{Event, decode};
-use profiler_report::recording::{Method, Module, Place, StackEnd};
 use profiler::unwind::{Captured, Location, Unwound};
 use profiler_common::block_io::FileSeen;
+use profiler_report::analyze::Report;
+use profiler_report::recording::{Method, Module, Place, StackEnd};
 
 /// Images of the address space that [`Stacks`] makes up.
 const IMAGES: u32 = 4;

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use profiler_report::recording::{Method, StackEnd};
 use profiler::unwind::{
     Arch, ArchUnwinder, Arm, Captured, Image, Location, Mapping, Registers, X86, parse_image,
 };
+use profiler_report::recording::{Method, StackEnd};
 
 const TAIL_BYTES: usize = 256;
 const BASE: u64 = 0x10_0000;

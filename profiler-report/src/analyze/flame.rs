@@ -115,7 +115,7 @@ impl FlameFrame {
 }
 
 impl Flame {
-    /// Builds one view of a recording that is valid ([`Span::validate`]).
+    /// Builds one view of a recording that is valid ([`crate::recording::Recording::validate`]).
     pub fn new(recording: &Span, view: View) -> Self {
         let owners = crowd::owners(recording);
         let shares = Shares::of(recording);

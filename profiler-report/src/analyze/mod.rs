@@ -71,7 +71,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Computes everything. `recording` has passed [`Span::validate`]; its numbers may be anything.
+    /// Computes everything. `recording` is of a [`Recording`] that has passed [`Recording::validate`]; its numbers may be anything.
     pub fn new(recording: &'a Span) -> Self {
         let threads = ledger::threads(recording);
         let ledger = Ledger::of(&threads);

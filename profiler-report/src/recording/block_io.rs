@@ -8,7 +8,7 @@ use super::sum::{Keyed, Sum, add_buckets, add_number, add_rows};
 /// Everything about block devices and files in a [`super::Span`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlockIo {
-    /// Whether requests were followed. If not, all but [`BlockIo::devices`] is empty, and [`super::Quality::skipped`] says why if
+    /// Whether requests were followed. If not, all but [`BlockIo::devices`] is empty, and [`super::Recording::skipped`] says why if
     /// that was not asked for.
     pub followed: bool,
     /// Parallel to [`super::Recording::disks`].

@@ -101,7 +101,8 @@ pub struct Kernel {
     requests: Option<Requests>,
     /// None where contention for the kernel's locks is not reported.
     kernel_locks: Option<KernelLocks>,
-    wait_times: WaitTimes,
+    /// None where only disks are followed.
+    wait_times: Option<WaitTimes>,
     /// None where nobody asked for it.
     log: Option<KernelLog>,
     skipped: Vec<String>,
@@ -166,7 +167,7 @@ impl Kernel {
             };
         Ok(Self {
             kernel_locks,
-            wait_times: WaitTimes::new(&mut ebpf)?,
+            wait_times: follows_threads.then(|| WaitTimes::new(&mut ebpf)).transpose()?,
             log: (settings.config.log != 0).then(|| KernelLog::new(&mut ebpf)).transpose()?,
             requests,
             events: take_map(&mut ebpf, "EVENTS")?.try_into()?,
@@ -447,7 +448,7 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn wait_times(&mut self) -> Result<Vec<wait_times::Counts>> {
-        self.wait_times.gained()
+        self.wait_times.as_mut().map_or(Ok(vec![]), WaitTimes::gained)
     }
 
     /// A thread's waits are reported each time that they add up to this much from now on.

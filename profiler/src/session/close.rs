@@ -73,14 +73,14 @@ impl Cuts {
         };
     }
 
-    /// What was counted since the last cut.
-    fn gained(&mut self, now: Quality) -> Quality {
+    /// What was counted since the last cut. The last one has all causes, also those that never occurred.
+    fn gained(&mut self, now: Quality, is_last: bool) -> Quality {
         let before = mem::replace(&mut self.quality, now.clone());
         let mut gained = now;
         for ((_, count), (_, before)) in gained.kernel_counts.iter_mut().zip(&before.kernel_counts) {
             *count = count.saturating_sub(*before);
         }
-        gained.kernel_counts.retain(|(_, count)| *count > 0);
+        gained.kernel_counts.retain(|(_, count)| is_last || *count > 0);
         gained.offcpu_over_limit = gained.offcpu_over_limit.saturating_sub(before.offcpu_over_limit);
         gained.offcpu_passes = gained.offcpu_passes.saturating_sub(before.offcpu_passes);
         gained.offcpu_passes_missed = gained.offcpu_passes_missed.saturating_sub(before.offcpu_passes_missed);
@@ -145,15 +145,21 @@ impl Session {
         let (own_cpu_ns, rss_bytes) = self.usage.take()?;
         let (programs, measured_ns) = self.meter.take();
         let counted = self.kernel.stats()?;
-        let quality = self.cuts.gained(Quality {
-            kernel_counts: counted.into_iter().map(|(stat, count)| (stat.name().to_owned(), count)).collect(),
-            offcpu_over_limit: self.pacing.over_limit(),
-            offcpu_passes: self.pacing.passes(),
-            offcpu_passes_missed: self
-                .pacing
-                .missed(at_ns.saturating_sub(self.meta.started_at_ns), self.options.sample_hz),
-            ..Quality::default()
-        });
+        let quality = self.cuts.gained(
+            Quality {
+                kernel_counts: counted
+                    .into_iter()
+                    .map(|(stat, count)| (stat.name().to_owned(), count))
+                    .collect(),
+                offcpu_over_limit: self.pacing.over_limit(),
+                offcpu_passes: self.pacing.passes(),
+                offcpu_passes_missed: self
+                    .pacing
+                    .missed(at_ns.saturating_sub(self.meta.started_at_ns), self.options.sample_hz),
+                ..Quality::default()
+            },
+            is_last,
+        );
         Ok(Cut {
             at_ns,
             accounts,
