@@ -106,7 +106,7 @@ fn a_tiny_table_of_accounts_is_told() {
     assert!(report.number("/quality/counts/threads_full") > 1000.0, "{:#}", report.0["quality"]);
     assert!(report.number("/quality/threads_unseen") > 1000.0, "{:#}", report.0["quality"]);
     check_unreliable(&live, &report);
-    check_told(&live, &["of the thread accounts (", "room for", "at most 2 MiB (--kernel-memory)"]);
+    check_told(&live, &["of the thread accounts (", "fit into 2 MiB of kernel memory (--kernel-memory)"]);
 }
 
 /// Processes come and go while nobody empties the ring: each of them is counted that was not told, at its start or its end. So is what
@@ -130,5 +130,5 @@ fn births_and_ends_that_are_not_told_are_told_to_be_missing() {
     assert!(report.number("/quality/counts/ends_dropped") > 0.0, "{:#}", report.0["quality"]);
     assert!(report.number("/quality/counts/process_events_dropped") > 0.0, "{:#}", report.0["quality"]);
     check_unreliable(&live, &report);
-    check_told(&live, &["of the thread accounts (", "mappings were not told, for lack of room"]);
+    check_told(&live, &["of the thread accounts (", "mapping events lost (ring full)"]);
 }
