@@ -147,7 +147,7 @@ fn losses(recording: &Span) -> Vec<Loss> {
                 .iter()
                 .fold(0, |sum: u64, part| sum.saturating_add(part.count)),
             about_time: false,
-            advice: "more kernel memory (--kernel-memory), or --io off",
+            advice: "more kernel memory (--kernel-memory), or --block-io off",
         },
         Loss {
             what: "lock waits",

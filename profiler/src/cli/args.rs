@@ -79,8 +79,8 @@ pub struct Record {
     pub kernel_memory: u64,
 
     /// Follow disk requests, and show what ended waits for disks and files.
-    #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
-    pub io: Switch,
+    #[arg(long, alias = "io", value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
+    pub block_io: Switch,
 
     /// Look at who holds locks and who ends waits.
     #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]

@@ -47,7 +47,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
         kernel_bytes: args.kernel_memory,
-        block_io: args.io == Switch::On,
+        block_io: args.block_io == Switch::On,
         locks: args.locks == Switch::On,
         checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
