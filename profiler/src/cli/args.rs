@@ -72,8 +72,9 @@ pub struct Record {
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = share)]
     pub max_overhead: f64,
 
-    /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads have an account and fewer
-    /// samples can wait to be read; what is lost by that is counted and told. Each CPU takes some 150 KiB of it in any case.
+    /// Most memory that the recording may take in the kernel, from `2m` to `1g`. With less, fewer threads
+    /// have an account and fewer samples can wait to be read; what is lost by that is counted and told. Each
+    /// CPU takes some 150 KiB of it in any case.
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 
@@ -92,8 +93,8 @@ pub struct Record {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say on stderr what is being done and how long it took; given twice, also what the kernel programs do: which threads get an
-    /// account and why, and what there was to see of a wait without a reason.
+    /// Say on stderr what is being done and how long it took; given twice, also what the kernel programs do:
+    /// which threads get an account and why, and what there was to see of a wait without a reason.
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 

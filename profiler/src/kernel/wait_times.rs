@@ -49,8 +49,9 @@ impl WaitTimes {
     }
 }
 
-/// One group's waits, and what each CPU's histogram showed when it was last read. The kernel's counts wrap around, so it is their
-/// growth that is added up; that is right as long as they are read before they have gone round once, which takes hours.
+/// One group's waits, and what each CPU's histogram showed when it was last read. The kernel's counts wrap
+/// around, so it is their growth that is added up; that is right as long as they are read before they have
+/// gone round once, which takes hours.
 struct Sum {
     waits: GroupWaits,
     seen: Vec<[u32; BUCKETS]>,
