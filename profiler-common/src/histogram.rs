@@ -26,8 +26,9 @@ pub fn bucket(ns: u64) -> u32 {
 
 /// The same for the kernel programs.
 ///
-/// In 64 bits from end to end: for BPF, whose registers have so many, the compiler may check a copy that is cut to 32 bits and go on with
-/// another, of which the verifier then knows nothing (seen on 6.18: "R2 unbounded memory access").
+/// In 64 bits from end to end: for BPF, whose registers have 64, the compiler may check a copy that is
+/// cut to 32 bits and go on with another, of which the verifier then knows nothing (seen on 6.18: "R2
+/// unbounded memory access").
 #[allow(clippy::inline_always, reason = "a kernel program has no room for calls between its parts")]
 #[inline(always)]
 pub fn index(ns: u64) -> u64 {

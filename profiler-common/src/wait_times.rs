@@ -1,25 +1,28 @@
-//! How long waits lasted, by what they were for: one histogram of each group of states, over all recorded threads.
+//! How long waits lasted, by what they were for: one histogram of each group of states, over all recorded
+//! threads.
 //!
-//! A wait is an interval of the ledger that is over, in nanoseconds of CLOCK_MONOTONIC: from the switch-out to the wake-up
-//! if the thread was blocked, from the wake-up or the preemption to the switch-in if it waited for a CPU. So a thread that
-//! blocks and runs again adds two waits, one of each kind. Of a wait that had begun before its thread's account was opened
-//! only the part since then counts; one that is still open does not count yet.
+//! A wait is an interval of the ledger that is over, in nanoseconds of CLOCK_MONOTONIC: from the switch-out
+//! to the wake-up if the thread was blocked, from the wake-up or the preemption to the switch-in if it waited
+//! for a CPU. So a thread that blocks and runs again adds two waits, one of each kind. Of a wait that had
+//! begun before its thread's account was opened only the part since then counts; one that is still open does
+//! not count yet.
 
 use crate::{
     histogram::BUCKETS,
     state::{self, Group},
 };
 
-/// The groups that have a histogram, in the order of their indices. Not those in which a thread waits for work or for time to
-/// pass: how long such waits are is the load's doing.
+/// The groups that have a histogram, in the order of their indices. Not those in which a thread waits for
+/// work or for time to pass: how long such waits are is the load's doing.
 pub const GROUPS: [Group; 6] =
     [Group::RunQueue, Group::Disk, Group::Lock, Group::Net, Group::Ipc, Group::Memory];
 
 /// The index of waiting for a CPU.
 pub const RUN_QUEUE: u32 = 0;
 
-/// One group's histogram on one CPU: a value of the map `WAIT_TIMES`, in the buckets of [`crate::histogram`]. The counts wrap
-/// around: at 200,000 waits a second, more than a CPU has switches, after six hours of one bucket.
+/// One group's histogram on one CPU: a value of the map `WAIT_TIMES`, in the buckets of [`crate::histogram`].
+/// The counts wrap around: at 200,000 waits a second, more than a CPU has switches, after six hours of one
+/// bucket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimes {
@@ -43,7 +46,8 @@ pub const fn index(group: Group) -> Option<u32> {
 /// In [`GROUP_OF_STATE`]: a state whose waits are in no histogram.
 pub const NONE: u8 = u8::MAX;
 
-/// Index of the group of each state, by code. With a power of two of slots, so that a code needs no comparison to be within.
+/// Index of the group of each state, by code. With a power of two of slots, so that a code needs no
+/// comparison to be within.
 pub const GROUP_OF_STATE: [u8; 64] = {
     let mut groups = [NONE; 64];
     let mut code = 0;

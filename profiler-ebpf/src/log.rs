@@ -1,18 +1,18 @@
 //! What the programs do, line by line, for those who ask for it (`-vv`).
 //!
-//! Behind a load-time constant, so that the verifier removes the lines for all others: what remains of each is the reading of the
-//! constant, at places that are seldom reached. A line is a function of its own: inlined, its registers would push those of the
-//! program to the stack, which all would pay for.
+//! Behind a load-time constant, so that the verifier removes the lines for all others: what remains of each
+//! is the reading of the constant, at places that are seldom reached. A line is a function of its own:
+//! inlined, its registers would push those of the program to the stack, which all would pay for.
 //!
-//! No text of a target is in a line but the name of a thread, and that in hexadecimal digits: userspace takes what it is given as
-//! text for valid UTF-8, and ends if it is not.
+//! No text of a target is in a line but the name of a thread, and that in hexadecimal digits: userspace takes
+//! what it is given as text for valid UTF-8, and ends if it is not.
 
 use profiler_common::{ledger::ThreadRecord, stat::Stat};
 
 use crate::emit::count;
 
-/// Defines functions that say one line each. The lines are counted before: what userspace does not get of them was lost because the
-/// ring was full.
+/// Defines functions that say one line each. The lines are counted before: what userspace does not get of
+/// them was lost because the ring was full.
 macro_rules! lines {
     ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $format:literal $(, $value:expr)*;)*) => {$(
         $(#[$doc])*
@@ -60,8 +60,8 @@ lines! {
     /// Nothing is charged then.
     woken_beside_its_account(tid: u32, tgid: u32)
         "thread {} of process {} is woken, but the account under its id is another thread's", tid, tgid;
-    /// What there was to see of a wait: the number of its system call (negative: none) and the call's class, see
-    /// [`profiler_common::syscall`]; what the descriptor refers to that was looked at last, a code of
+    /// What there was to see of a wait: the number of its system call (negative: none) and the call's class,
+    /// see [`profiler_common::syscall`]; what the descriptor refers to that was looked at last, a code of
     /// [`crate::classify::FileKind`].
     wait_without_a_reason(record: &ThreadRecord, call: i32, class: i32)
         "wait of thread {} without a reason: system call {} of class {}; last descriptor {} of kind {}",

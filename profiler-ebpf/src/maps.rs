@@ -177,8 +177,8 @@ static WAKE_SCRATCH: PerCpuArray<WakeRecord> = PerCpuArray::with_max_entries(1, 
 #[map]
 pub static OWN_TIDS: HashMap<[u32; 2], u32> = HashMap::with_max_entries(1024, 0);
 
-/// How long waits lasted, by group. Per CPU, so that CPUs share no line, and with a group a value, which userspace reads with one system
-/// call for all CPUs. 6 × 1,600 B = 9.4 KiB a CPU.
+/// How long waits lasted, by group. Per CPU, so that CPUs share no line, and with a group a value, which
+/// userspace reads with one system call for all CPUs. 6 × 1,600 B = 9.4 KiB a CPU.
 #[map]
 static WAIT_TIMES: PerCpuArray<WaitTimes> = PerCpuArray::with_max_entries(wait_times::GROUPS.len() as u32, 0);
 

@@ -23,7 +23,8 @@ fn threads(workload: &Workload) -> Vec<u32> {
     tasks.flatten().map(|task| task.file_name().to_string_lossy().parse().expect("a number")).collect()
 }
 
-/// Each thread of the target gets its account from the pass over all tasks, and the line names both and the thread.
+/// Each thread of the target gets its account from the pass over all tasks, and the line names both and the
+/// thread.
 #[test]
 fn the_log_tells_of_each_account_that_is_opened_and_why() {
     let Some(live) = Live::start() else { return };

@@ -65,7 +65,8 @@ impl Account {
     /// The record, for the log.
     #[inline(always)]
     pub fn shown(&self) -> &ThreadRecord {
-        // SAFETY: non-null pointer into the map, to a whole record. What other CPUs change of it meanwhile may show halfway.
+        // SAFETY: non-null pointer into the map, to a whole record. What other CPUs change of it meanwhile
+        // may show halfway.
         unsafe { self.0.as_ref() }
     }
 
@@ -185,7 +186,8 @@ impl Account {
         // SAFETY: the pointer into the map is a whole record.
         let memory = unsafe { FileMemory::new(self.record(), now) };
         self.left_cpu(classify(&Wait::new(task, task_state, Some(memory))), now);
-        // What was decided is read back: kept over the charge, it would push something else out of the registers for all.
+        // What was decided is read back: kept over the charge, it would push something else out of the
+        // registers for all.
         if config!(log) != 0 && self.state() == state::UNKNOWN {
             let registers = task.user_registers();
             let call = registers.read(offset!(regs_syscall)) as i32;

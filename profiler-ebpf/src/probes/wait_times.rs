@@ -1,8 +1,10 @@
-//! How long did waits last? The ledger tells each wait that is over; here it is counted in the histogram of its group.
+//! How long did waits last? The ledger tells each wait that is over; here it is counted in the histogram of
+//! its group.
 //!
-//! Plain additions: a value is one CPU's, and no two of these additions overlap there. Both programs that count, at
-//! `sched_switch` and at `sched_waking` of a thread that is off its CPU, run with interrupts off (under the run queue's lock,
-//! and under the thread's `pi_lock`), and what may still interrupt them, an NMI, neither switches nor wakes.
+//! Plain additions: a value is one CPU's, and no two of these additions overlap there. Both programs that
+//! count, at `sched_switch` and at `sched_waking` of a thread that is off its CPU, run with interrupts off
+//! (under the run queue's lock, and under the thread's `pi_lock`), and what may still interrupt them, an NMI,
+//! neither switches nor wakes.
 
 use profiler_common::{
     histogram::{self, BUCKETS},
@@ -18,8 +20,8 @@ static WAIT_GROUPS: [u8; GROUP_OF_STATE.len()] = GROUP_OF_STATE;
 /// A wait in a state is over.
 #[inline(always)]
 pub fn add_in_state(state: u32, ns: u64) {
-    // Masked: the verifiers of 6.1 and 5.10 follow ranges that contradict each other after comparisons of states. Idle states have
-    // a number for which the map has no value.
+    // Masked: the verifiers of 6.1 and 5.10 follow ranges that contradict each other after comparisons of
+    // states. Idle states have a number for which the map has no value.
     add(u32::from(WAIT_GROUPS[state as usize & (GROUP_OF_STATE.len() - 1)]), ns);
 }
 

@@ -11,8 +11,8 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
-/// Size of the ring where there is a log. A line takes 256 bytes of it, or 512: it holds those of some 300 events, and is emptied each
-/// 50 ms.
+/// Size of the ring where there is a log. A line takes 256 bytes of it, or 512: it holds those of some 300
+/// events, and is emptied each 50 ms.
 pub const RING_BYTES: u32 = 128 << 10;
 /// And where there is none: the least that a ring can have, which the loader rounds up to a page.
 pub const NO_RING_BYTES: u32 = 4096;
@@ -42,7 +42,8 @@ impl KernelLog {
         Ok(Self { logger, lines })
     }
 
-    /// Gives each line that has arrived and is within the bounds to `take`. Names from the targets are in it, unescaped.
+    /// Gives each line that has arrived and is within the bounds to `take`. Names from the targets are in it,
+    /// unescaped.
     pub fn drain(&mut self, take: impl FnMut(&str)) {
         self.logger.flush();
         let lines = self.lines.with(|lines| mem::take(&mut lines.passed));

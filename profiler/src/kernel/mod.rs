@@ -345,8 +345,8 @@ impl Kernel {
         }
     }
 
-    /// Gives each line of the programs' log that has arrived to `take`, if there is a log. Names from the targets are in it,
-    /// unescaped. Beyond some hundred a second lines are only counted.
+    /// Gives each line of the programs' log that has arrived to `take`, if there is a log. Names from the
+    /// targets are in it, unescaped. Beyond some hundred a second lines are only counted.
     pub fn drain_log(&mut self, take: impl FnMut(&str)) {
         if let Some(log) = &mut self.log {
             log.drain(take);

@@ -15,7 +15,8 @@ const HASH_BYTES: u64 = 72;
 /// An account, with its entries in the maps of targets and of ids in other namespaces, which have the same capacity and 8 and 16
 /// bytes a value.
 const THREAD_BYTES: u64 = size_of::<ThreadRecord>() as u64 + HASH_BYTES + 8 + HASH_BYTES + 16 + HASH_BYTES;
-/// One CPU's part: a buffer for a large sample, a ring of perf of 16 pages with its header, and the histograms of waits.
+/// One CPU's part: a buffer for a large sample, a ring of perf of 16 pages with its header, and the
+/// histograms of waits.
 const CPU_BYTES: u64 =
     (FIXED_BYTES + LARGE_ROOM + 17 * PAGE_BYTES + GROUPS.len() * size_of::<WaitTimes>()) as u64;
 /// Maps of a fixed size and the programs themselves: some 0.9 MiB (docs/kernel-programs.md).
