@@ -2,6 +2,16 @@
 //!
 //! In: a valid [`Span`]. Out: a [`Report`], from which each format is written. Pure: no I/O, no clock, no
 //! environment, so that a saved capture gives the same report as the live run.
+//!
+//! ```
+//! use profiler_report::{analyze::Report, recording::Recording};
+//!
+//! let recording = Recording::default();
+//! let whole = recording.whole();
+//! let report = Report::over_time(&recording, &whole);
+//! assert_eq!(report.ledger.account.elapsed_ns, 0);
+//! assert_eq!(report.verdict.id.as_str(), "INSUFFICIENT_DATA");
+//! ```
 
 mod ledger;
 mod cross_check;

@@ -2,6 +2,16 @@
 //!
 //! In and out: [`Recording`]. The format is docs/capture-format.md. Opens no files: whoever calls has them open.
 //!
+//! ```
+//! use profiler_report::{capture, recording::Recording};
+//!
+//! let mut file = Vec::new();
+//! capture::save(&Recording::default(), &mut file)?;
+//! let recording = capture::load(&mut file.as_slice())?;
+//! assert_eq!(recording, Recording::default());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! ```text
 //! 89 50 52 46 0d 0a 1a 0a   magic
 //! 05 00 00 00               version, little endian

@@ -4,6 +4,21 @@
 //! Tables only grow: threads, stacks, locks, disks. [`Window`]s have what was seen from one moment to another, and add
 //! up: the whole recording, and each [`Span`] of it, is the sum of its windows. Times are nanoseconds; `*_at_ns` and the
 //! bounds of windows are CLOCK_MONOTONIC.
+//!
+//! ```
+//! use profiler_report::recording::{Meta, Recording, Window};
+//!
+//! let second = 1_000_000_000;
+//! let window = |from_s: u64| Window { from_ns: from_s * second, to_ns: (from_s + 1) * second, ..Window::default() };
+//! let recording = Recording {
+//!     meta: Meta { ended_at_ns: 3 * second, ..Meta::default() },
+//!     windows: vec![window(0), window(1), window(2)],
+//!     ..Recording::default()
+//! };
+//! assert_eq!(recording.whole().elapsed_ns(), 3 * second);
+//! let part = recording.span(recording.windows_between(second, 3 * second));
+//! assert_eq!(part.elapsed_ns(), 2 * second);
+//! ```
 
 mod sum;
 mod window;

@@ -1,6 +1,20 @@
 //! The formats in which a report is written, one file each.
 //!
 //! In: a finished [`Report`] and a writer. Computes nothing that another format would want too, opens no files.
+//!
+//! ```
+//! use profiler_report::{
+//!     analyze::Report,
+//!     recording::Recording,
+//!     report::{Render as _, Text},
+//! };
+//!
+//! let whole = Recording::default().whole();
+//! let mut text = Vec::new();
+//! Text::default().render(&Report::new(&whole), &mut text)?;
+//! assert!(String::from_utf8(text)?.contains("Verdict: INSUFFICIENT_DATA"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod text;
 mod json;

@@ -139,7 +139,11 @@ fn unit() -> Result<Outcome> {
     let mut tests = workspace("test");
     tests.args(["--no-fail-fast", "--lib", "--bins"]).args(test_programs(|package| package != LIVE)?);
     let mut kernel = cargo(["test", "--package", "profiler-ebpf", "--lib"]);
-    Ok(count_tests(&mut tests, None)?.and(&count_tests(&mut kernel, None)?))
+    // The examples that the library's modules open with.
+    let mut examples = workspace("test");
+    examples.arg("--doc");
+    let host = count_tests(&mut tests, None)?.and(&count_tests(&mut kernel, None)?);
+    Ok(host.and(&count_tests(&mut examples, None)?))
 }
 
 fn fuzz_for_a_minute() -> Result<Outcome> {
