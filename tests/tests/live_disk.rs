@@ -24,6 +24,11 @@ fn direct_reads_are_disk_read() {
         (0.99 * least..=seconds).contains(&found),
         "{found} s of {seconds} s in reads, {least} s in the device"
     );
+    // The histogram has a bucket of 6 %.
+    let waits = report.0["wait_times"].as_array().expect("a list");
+    let disk = waits.iter().find(|row| row["group"] == "disk").expect("waits for a disk");
+    check_near("waits in the histogram", number(disk, "waits"), switches, 0.01 * switches);
+    assert!(number(disk, "p50_seconds") >= 0.94 * DELAY.as_secs_f64(), "{disk:#}");
 }
 
 /// What the workload spends in `fdatasync` it waits for the device, is on a CPU or ready for one: so it waits for no less than its own

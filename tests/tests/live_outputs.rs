@@ -39,6 +39,41 @@ fn capture_gives_the_same_answer_as_the_live_run() {
     check_svg_is_valid(&names[3], &Report::read(&live.path("live.json")));
 }
 
+/// A part of a capture is whole windows, whose times are those of the strip; all windows together are the ledger.
+#[test]
+fn a_part_of_a_capture_is_reported_alone() {
+    let Some(live) = Live::start() else { return };
+    let workload = live.workload("deep_stack", &[]);
+    let (capture, part) = (path(&live, "out.prof"), path(&live, "part.json"));
+    let pid = workload.pid().to_string();
+    let whole = live.record(&["-p", &pid, "-d", "4", "-o", &capture]);
+    let of_part = live.run(&["report", &capture, "--from", "1s", "--to", "3s", "-o", &part]);
+    assert!(of_part.status.success(), "{of_part:?}");
+    let part = Report::read(&live.path("part.json"));
+    check_closed(&part);
+    let windows = whole.0["windows"].as_array().expect("a list");
+    assert!(windows.len() >= 2, "{windows:#?}");
+    let sum = |key: &str, from: f64, to: f64| -> f64 {
+        let number = |window: &serde_json::Value, key: &str| window[key].as_f64().expect("a number");
+        let wanted = windows.iter().filter(|window| {
+            number(window, "from_seconds") >= from - 1e-6 && number(window, "to_seconds") <= to + 1e-6
+        });
+        wanted.map(|window| number(window, key)).sum()
+    };
+    check_near("on the CPU", sum("on_cpu_seconds", 0.0, 1e9), whole.seconds("on_cpu"), 1e-6);
+    let (from, to) = (part.number("/part/from_seconds"), part.number("/part/to_seconds"));
+    assert!(
+        to - from > 0.9 && part.number("/elapsed_seconds") < whole.number("/elapsed_seconds"),
+        "{from} to {to}"
+    );
+    check_near("on the CPU in the part", sum("on_cpu_seconds", from, to), part.seconds("on_cpu"), 1e-6);
+    let refused = live.run(&["report", &capture, "--from", "1h"]);
+    assert!(
+        !refused.status.success() && refused.stderr.contains("no window of the recording"),
+        "{refused:?}"
+    );
+}
+
 /// The widths of the wall view are the ledger: ±1 % for counts that are rounded line by line.
 #[track_caller]
 fn check_folded_adds_up(live: &Live) {
