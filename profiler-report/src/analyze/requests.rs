@@ -201,7 +201,7 @@ impl Quantiles {
         for (bucket, count) in filled {
             super::add(buckets.entry(bucket).or_default(), count);
         }
-        let all: u64 = buckets.values().sum();
+        let all = buckets.values().fold(0_u64, |sum, &count| sum.saturating_add(count));
         let at = |share: f64| quantile(&buckets, share * all as f64);
         Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999) }
     }

@@ -10,7 +10,7 @@ use crate::recording::{
     DiskWait, FileWait, Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents,
     Meta, Method, Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo,
     ProgramCost, Quality, Release, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter, Thread,
-    ThreadSum, Wake,
+    ThreadSum, WaitTimes, Wake,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -40,8 +40,13 @@ pub fn any_span() -> impl Strategy<Value = Span> {
                     let locks = any_locks(processes, modules, threads.len(), stacks.len());
                     let samples = vec(sample(threads.len(), stacks.len()), 0..12);
                     let submitters = vec(submitter(base.block_io.devices.len(), stacks.len()), 0..4);
-                    let rest = (samples, submitters, locks, any_machine());
-                    rest.prop_map(move |(samples, submitters, locks, machine)| Span {
+                    let waits = vec((any::<u32>(), vec((any::<u32>(), any::<u64>()), 0..3)), 0..4);
+                    let rest = (samples, submitters, locks, any_machine(), waits);
+                    rest.prop_map(move |(samples, submitters, locks, machine, waits)| Span {
+                        wait_times: waits
+                            .into_iter()
+                            .map(|(group, buckets)| WaitTimes { group: group % 8, buckets })
+                            .collect(),
                         block_io: BlockIo { submitters, ..base.block_io.clone() },
                         locks,
                         machine,
