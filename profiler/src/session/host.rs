@@ -33,7 +33,6 @@ pub fn meta(target: &Target) -> Meta {
     Meta {
         profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
         target: target.to_string(),
-        started_unix_ns: unix_ns(),
         hostname: line("/proc/sys/kernel/hostname"),
         kernel_release: line("/proc/sys/kernel/osrelease"),
         architecture: std::env::consts::ARCH.to_owned(),

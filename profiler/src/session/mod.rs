@@ -212,7 +212,8 @@ impl Session {
         }
         let meta = Meta { sample_hz: options.sample_hz, ..host::meta(&options.target) };
         // Nothing more in between: until it has an account, a thread's time is in no state.
-        let meta = Meta { started_at_ns: host::monotonic_ns(), ..meta };
+        // Both clocks at the same moment: whoever compares the recording with something else goes by the wall clock.
+        let meta = Meta { started_unix_ns: host::unix_ns(), started_at_ns: host::monotonic_ns(), ..meta };
         kernel.start()?;
         let seeded_at_ns = host::monotonic_ns();
         let startup_ns = options.program_start.elapsed().as_nanos() as u64;
