@@ -17,7 +17,8 @@ pub struct Machine {
     pub allowed_cpus: Option<u32>,
     /// CPU time of those together.
     pub allowed_cpu: Option<CpuTime>,
-    /// The control groups of the target's processes, each with its ancestors.
+    /// The control groups of the target's processes, each with its ancestors. Like the processes below, read less often where there
+    /// are many.
     pub groups: Vec<Group>,
     /// TCP ports on which somebody listens in the target's network namespace: connections from there are to clients.
     pub listening_ports: Vec<u16>,

@@ -42,6 +42,8 @@ pub struct MachineReads {
     /// CPU time of each process, and when it is read next.
     processes: BTreeMap<u32, u64>,
     next_processes: Instant,
+    /// When control groups are read next: half a dozen files each.
+    next_groups: Instant,
     mounts: Mounts,
 }
 
@@ -59,6 +61,7 @@ impl MachineReads {
             allowed_cpus: None,
             processes: BTreeMap::new(),
             next_processes: Instant::now(),
+            next_groups: Instant::now(),
             mounts,
         };
         reads.others(&[]);
@@ -88,12 +91,8 @@ impl MachineReads {
     pub fn cut(&mut self, tgids: &[u32], is_last: bool) -> Machine {
         let now = monotonic_ns();
         let elapsed_ns = now.saturating_sub(std::mem::replace(&mut self.at_ns, now));
-        let groups = self.groups.iter_mut().map(|(path, (at_ns, before))| {
-            let elapsed_ns = now.saturating_sub(std::mem::replace(at_ns, now));
-            let after = self.mounts.read(path);
-            group_since(&std::mem::replace(before, after.clone()), &after, elapsed_ns)
-        });
-        let groups = groups.collect();
+        let groups_are_due = is_last || Instant::now() >= self.next_groups;
+        let groups = if groups_are_due { self.groups_since(now) } else { vec![] };
         let allowed = allowed_cpus(few(tgids)).or_else(|| self.allowed_cpus.clone());
         let cpu = self.cpu.take().zip(CpuReads::now());
         let pressures = self.pressure.take().zip(pressure_now());
@@ -116,6 +115,20 @@ impl MachineReads {
         self.memory = memories.map(|(_, after)| after);
         let is_due = is_last || Instant::now() >= self.next_processes;
         Machine { busiest_others: if is_due { self.others(tgids) } else { vec![] }, ..machine }
+    }
+
+    /// Differences of the control groups since they were read last.
+    fn groups_since(&mut self, now_ns: u64) -> Vec<Group> {
+        let began = Instant::now();
+        let groups = self.groups.iter_mut().map(|(path, (at_ns, before))| {
+            let elapsed_ns = now_ns.saturating_sub(std::mem::replace(at_ns, now_ns));
+            let after = self.mounts.read(path);
+            group_since(&std::mem::replace(before, after.clone()), &after, elapsed_ns)
+        });
+        let groups = groups.collect();
+        let now = Instant::now();
+        self.next_groups = now + (now - began) * SPARSITY;
+        groups
     }
 
     /// The processes with the most CPU time since the last look that are neither recorded nor this one.
