@@ -3,7 +3,6 @@
 //! In: [`Settings`]. Out: raw records ([`Kernel::drain`]), accounts, counts and costs. Decides nothing about them.
 
 mod attach;
-mod batch;
 mod btf;
 mod cost;
 mod iterate;
@@ -32,12 +31,12 @@ pub use privileges::{
 pub use requests::RequestSums;
 pub use trial::{Attached, Trial, Tried, Types, read_types, try_probes};
 
-use std::{collections::BTreeSet, os::fd::AsFd as _};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, IterableMap as _, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
 };
 use profiler_common::{
     config::{Config, Control, Pass, PassCounts, target_bits},
@@ -368,7 +367,11 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn accounts(&self) -> Result<Vec<ThreadRecord>> {
-        batch::values(self.threads.map().fd().as_fd()).context("cannot read the accounts")
+        self.threads
+            .iter()
+            .map(|entry| entry.map(|(_, record)| record))
+            .collect::<Result<_, _>>()
+            .context("cannot read the accounts")
     }
 
     /// The account of one thread, if it has one.
