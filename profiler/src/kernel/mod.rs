@@ -118,7 +118,9 @@ impl Kernel {
         let types = attach::kernel_types()?;
         let mut skipped = Vec::from_iter(settings.too_small.clone());
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
-        control.set(0, Control { stopped: 1, on_cpu_threshold: u32::MAX, ..Control::default() }, 0)?;
+        // Where only disks are followed, requests count from the moment at which the programs are attached.
+        let stopped = u32::from(settings.config.block_io_only == 0);
+        control.set(0, Control { stopped, on_cpu_threshold: u32::MAX, ..Control::default() }, 0)?;
         let mut classes: Array<_, u8> = take_map(&mut ebpf, "SYSCALL_CLASSES")?.try_into()?;
         for (number, class) in syscalls::classes() {
             classes.set(number, class, 0)?;
