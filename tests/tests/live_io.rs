@@ -52,7 +52,8 @@ fn disks_are_watched_until_a_signal() {
     let requests: String = requests.chars().skip_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();
     assert_eq!(requests, counted.to_string(), "requests:\n{whole}");
     assert!(rest.starts_with("0.0 %"), "reads at random places are not in sequence:\n{whole}");
-    line_with(whole, "device_read", "(pid");
+    // In the interval in which it read: the sum shows four processes, and a busy machine has others that use disks for longer.
+    line_with(&finished.stdout, "device_read", "(pid");
     assert!(whole.contains("Cost: "), "its cost is told:\n{whole}");
 }
 
