@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use profiler_common::{
     histogram::BUCKETS,
     ledger::{ThreadRecord, flags},
+    stat::Stat,
 };
 
 use super::{Finished, Session, Watch, checkpoint, counters, host};
@@ -145,12 +146,15 @@ impl Session {
         let (own_cpu_ns, rss_bytes) = self.usage.take()?;
         let (programs, measured_ns) = self.meter.take();
         let counted = self.kernel.stats()?;
+        let unshared = self.disks.unshared;
+        let counts = counted.into_iter().map(|(stat, count)| {
+            let more = if stat == Stat::RequestSharesFull { unshared } else { 0 };
+            (stat.name().to_owned(), count.saturating_add(more))
+        });
+        let kernel_counts = counts.collect();
         let quality = self.cuts.gained(
             Quality {
-                kernel_counts: counted
-                    .into_iter()
-                    .map(|(stat, count)| (stat.name().to_owned(), count))
-                    .collect(),
+                kernel_counts,
                 offcpu_over_limit: self.pacing.over_limit(),
                 offcpu_passes: self.pacing.passes(),
                 offcpu_passes_missed: self

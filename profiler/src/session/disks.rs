@@ -4,7 +4,7 @@
 //! disks that they refer to.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
 };
 
@@ -28,6 +28,8 @@ use profiler_report::recording::{
 
 /// Bytes of a sector in all of the kernel's counters, whatever the disk's own sectors are.
 const SECTOR: u64 = 512;
+/// Processes, cgroups and files that have rows: who watches disks for months meets new ones all the time.
+const MOST_SHARES: usize = 1 << 16;
 /// Disks that are looked at: a machine may have thousands, each with a line to read each second.
 const MOST_DISKS: usize = 256;
 
@@ -60,6 +62,9 @@ pub struct Disks {
     files: Before<FileKey, Waits>,
     /// The programs' sums of whose requests they were are emptied at each cut.
     pub emptying: bool,
+    /// Processes, cgroups and files that have rows, and requests of those beyond [`MOST_SHARES`].
+    known: HashSet<ShareKey>,
+    pub unshared: u64,
 }
 
 impl Disks {
@@ -75,6 +80,8 @@ impl Disks {
             waits: Before::default(),
             files: Before::default(),
             emptying,
+            known: HashSet::new(),
+            unshared: 0,
         }
     }
 
@@ -97,6 +104,16 @@ impl Disks {
             rows.requests.push(requests(row, &key, totals));
         }
         let gained = if self.emptying { sums.shares } else { self.shares.gained(sums.shares) };
+        let has_row = |(key, share): &(ShareKey, Share)| {
+            let is_kept = self.known.len() < MOST_SHARES || self.known.contains(key);
+            if is_kept {
+                self.known.insert(*key);
+            } else {
+                self.unshared = self.unshared.saturating_add(share.count);
+            }
+            is_kept
+        };
+        let gained: Vec<_> = gained.into_iter().filter(has_row).collect();
         rows.shares = shares(&gained, table, path);
         let submitter = |sum: &Submitted| Submitter {
             stack: sum.stack,
