@@ -126,23 +126,32 @@ pub fn usage() -> Usage {
     }
 }
 
-/// How long the thread that calls has been ready for a CPU without one, as the kernel counts it: field 2 of its `schedstat`.
+/// How long the thread that calls has not been blocked, as the kernel counts it: its CPU time, and field 2 of its `schedstat`,
+/// how long it was ready for a CPU without one.
 #[derive(Debug)]
-pub struct RunQueue(fs::File);
+pub struct Busy(fs::File);
 
-impl RunQueue {
+impl Busy {
     pub fn of_this_thread() -> Self {
         Self(fs::File::open("/proc/thread-self/schedstat").expect("the kernel counts run-queue waits"))
     }
 
     /// So far.
-    pub fn waited(&self) -> Duration {
+    pub fn time(&self) -> Duration {
         let mut text = [0; 64];
         let length = self.0.read_at(&mut text, 0).expect("the counters are read");
         let text = std::str::from_utf8(&text[..length]).expect("numbers");
         let ns = text.split(' ').nth(1).and_then(|ns| ns.parse().ok()).expect("a second number");
-        Duration::from_nanos(ns)
+        Duration::from_nanos(ns) + cpu_time(libc::CLOCK_THREAD_CPUTIME_ID)
     }
+}
+
+/// CPU time by one of the kernel's clocks of it. Unlike field 1 of `schedstat`, it includes the time since the last tick.
+fn cpu_time(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes into the local.
+    check(unsafe { libc::clock_gettime(clock, &mut time) });
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Writes a file of `bytes` bytes without a hole, and waits until it is on the device.

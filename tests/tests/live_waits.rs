@@ -30,7 +30,7 @@ fn waits_without_end_are_whole_and_have_their_reason() {
 }
 
 /// Truth of `changing_descriptor`: how long its reader was blocked on a pipe and on a socket, by turns and by the same number, by its
-/// own clock. They would change places if a wait had the reason of the one before. ±1 %: what the reader does on both sides of a wait.
+/// own clock. They would change places if a wait had the reason of the one before. ±1 %, for what passes between two readings of counters.
 #[test]
 fn a_descriptor_is_what_it_is_now() {
     let Some(live) = Live::start() else { return };
@@ -86,8 +86,8 @@ fn turns_by_futex_are_futex_wait_and_no_lock() {
     }
 }
 
-/// `waiter` measures its own waits for a mutex, without the time that the kernel counts as ready for a CPU: all but the few
-/// microseconds on both sides of each is `futex_lock`. ±1 %.
+/// `waiter` measures its own waits for a mutex, without the time that the kernel counts as on a CPU or ready for one: all of it is
+/// `futex_lock`. ±1 %, for what passes between two readings of counters.
 #[test]
 fn contended_mutex_is_a_lock_for_as_long_as_the_waiter_says() {
     let Some(live) = Live::start() else { return };

@@ -2,7 +2,8 @@
 //! socket by turns. No other wait comes between two, so at each the last reading of what the descriptor is was made
 //! a moment before, when it was the other thing.
 //!
-//! At the end it tells how long it was blocked in each, by its own clock less the time that the kernel counts as ready for a CPU.
+//! At the end it prints how long it was blocked in each: by its own clock, less the time that the kernel counts as on a CPU or
+//! ready for one.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -12,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profiler_tests::workload::{RunQueue, check, number, ready, thread_named};
+use profiler_tests::workload::{Busy, check, number, ready, thread_named};
 
 /// The number that changes its meaning.
 const CHANGING: RawFd = 100;
@@ -36,7 +37,7 @@ fn read_by_turns(
     ask: &Sender<(usize, Duration)>,
     end: Instant,
 ) {
-    let (run_queue, mut blocked) = (RunQueue::of_this_thread(), [Duration::ZERO; 2]);
+    let (busy, mut blocked) = (Busy::of_this_thread(), [Duration::ZERO; 2]);
     let sources = [pipe.as_raw_fd(), socket.as_raw_fd()];
     for turn in (0..).take_while(|_| Instant::now() < end) {
         let which = turn % 2;
@@ -45,9 +46,9 @@ fn read_by_turns(
         ask.send((which, times[which])).expect("the writer is there");
         // SAFETY: `dup2` has just made it, and the file closes it.
         let mut source = File::from(unsafe { OwnedFd::from_raw_fd(CHANGING) });
-        let (ready, started) = (run_queue.waited(), Instant::now());
+        let (before, started) = (busy.time(), Instant::now());
         source.read_exact(&mut [0]).expect("a byte");
-        blocked[which] += started.elapsed().saturating_sub(run_queue.waited().saturating_sub(ready));
+        blocked[which] += started.elapsed().saturating_sub(busy.time().saturating_sub(before));
     }
     let [pipe, socket] = blocked.map(|time| time.as_secs_f64());
     println!("{{\"pipe_seconds\": {pipe}, \"socket_seconds\": {socket}}}");

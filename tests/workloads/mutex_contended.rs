@@ -1,13 +1,14 @@
 //! `mutex_contended [SECONDS]`: a thread `holder` that holds a mutex for 30 ms in every 40 ms, and a thread `waiter` that
 //! wants it all the time.
 //!
-//! At the end it tells how long `waiter` took to get the mutex, by its own clock less the time that the kernel counts as ready for a CPU.
+//! At the end it prints how long `waiter` was blocked for the mutex: what it took to get it by its own clock, less the time that
+//! the kernel counts as on a CPU or ready for one.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profiler_tests::workload::{RunQueue, number, ready, thread_named};
+use profiler_tests::workload::{Busy, number, ready, thread_named};
 
 fn main() {
     let end = Instant::now() + Duration::from_secs_f64(number(1, 120.0));
@@ -36,11 +37,11 @@ fn hold(mutex: &Mutex<Duration>, end: Instant) {
 
 /// The mutex guards the sum of the waits for it.
 fn want(mutex: &Mutex<Duration>, end: Instant) {
-    let run_queue = RunQueue::of_this_thread();
+    let busy = Busy::of_this_thread();
     while Instant::now() < end {
-        let (ready, started) = (run_queue.waited(), Instant::now());
+        let (before, started) = (busy.time(), Instant::now());
         let mut sum = mutex.lock().expect("nobody panicked with the mutex held");
-        *sum += started.elapsed().saturating_sub(run_queue.waited().saturating_sub(ready));
+        *sum += started.elapsed().saturating_sub(busy.time().saturating_sub(before));
         drop(sum);
         thread::sleep(Duration::from_millis(1));
     }
