@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::confine::identity;
+use crate::confine::identity::{self, Owner};
 
 /// Where one result goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +32,6 @@ impl Destination {
             Self::Stdout => None,
             Self::File(path) => Some(directory(path).to_owned()),
         }
-    }
-}
-
-/// Who is to own the files that are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub uid: u32,
-    pub gid: u32,
-}
-
-impl Owner {
-    /// The user who called sudo, from the values of `SUDO_UID` and `SUDO_GID`; none if either is not a number.
-    pub fn of_sudo(uid: Option<&str>, gid: Option<&str>) -> Option<Self> {
-        Some(Self { uid: uid?.parse().ok()?, gid: gid?.parse().ok()? })
-    }
-
-    /// [`Owner::of_sudo`] from this process's environment.
-    pub fn from_environment() -> Option<Self> {
-        Self::of_sudo(std::env::var("SUDO_UID").ok().as_deref(), std::env::var("SUDO_GID").ok().as_deref())
     }
 }
 

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use profiler::confine;
 use profiler::process::Stamp;
+use profiler::read_at::ReadAt;
 use profiler::symbolize::cut_files::{guard, reading};
 use profiler::symbolize::{FileSymbolizer, KernelSymbols, ModuleSource, Sources, Symbolizer as _};
-use profiler::unwind::{ReadAt, parse_image};
+use profiler::unwind::parse_image;
 use profiler_report::recording::Name;
 use profiler_tests::compile::compile;
 use tempfile::TempDir;

@@ -150,7 +150,7 @@ impl Busy {
 fn cpu_time(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it writes into the local.
-    check(unsafe { libc::clock_gettime(clock, &mut time) });
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) });
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use profiler_common::lock::contention;
 
 use super::add;
+use super::holder::{Holder, holder};
 use super::label::frame_labels;
-use super::locks::{Holder, holder};
 use super::shares::Shares;
 use super::waits_in::telling;
 use crate::recording::{LockId, Span};

@@ -4,15 +4,29 @@
 //! brackets. Labels are still hostile text: each renderer escapes for its own format.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use profiler_common::state::Group;
 
-use super::stacks::Place;
 use crate::recording::{Broken, Frame, FrameId, Span, Stack, StackEnd};
 
 /// Functions that stand on top of a kernel stack only because the profiler, or another tracer, took it.
 const TRACING: &[&str] =
     &["bpf_prog_", "bpf_trace_run", "bpf_trampoline_", "bpf_get_stack", "__bpf_get_stack", "__traceiter_"];
+
+/// A line of source code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Hostile text, as the debug information has it.
+    pub file: String,
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
 
 /// One function of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Each stack with its time: the ledger's, shared out over the samples.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use profiler_common::state::{self, Group};
 
-use super::label::{frame_labels, kernel_frames, missing_root};
+use super::label::{Place, frame_labels, kernel_frames, missing_root};
 use super::ledger::group;
 use super::shares::Shares;
 use super::waits_in::telling;
@@ -34,20 +33,6 @@ pub struct StackTime {
     pub samples: u64,
     /// The stack that has the most of this time.
     pub(super) largest: StackId,
-}
-
-/// A line of source code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Hostile text, as the debug information has it.
-    pub file: String,
-    pub line: u32,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
 }
 
 impl StackTime {

@@ -6,7 +6,7 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
-use crate::session::Target;
+use crate::record::Target;
 use profiler_report::analyze::flame;
 
 /// Shows where a process's wall-clock time goes and why: on the CPU, waiting for a CPU, disk, locks, network, sleep.

@@ -10,7 +10,7 @@ use super::{args::Io, code, outputs::stdout_has_colour};
 use crate::{
     confine::Needs,
     kernel,
-    session::{self, MOST_KERNEL_BYTES, Options, Target, Watch},
+    record::{self, MOST_KERNEL_BYTES, Options, Target, Watch},
 };
 use profiler_report::{
     analyze::ended_by_budget,
@@ -49,8 +49,8 @@ pub fn run(args: &Io, program_start: Instant) -> Result<u8> {
         program_start,
         watch: Some(watch),
     };
-    let whole = session::record(options)?.recording.whole();
-    session::restore_signals();
+    let whole = record::record(options)?.recording.whole();
+    record::restore_signals();
     let _ = printed(&page.sum(&whole))?;
     Ok(if ended_by_budget(&whole) { code::RUNTIME } else { 0 })
 }

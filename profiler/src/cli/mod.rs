@@ -11,7 +11,7 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Parser as _;
 
-use crate::{kernel::Denied, messages, session::CommandError};
+use crate::{kernel::Denied, messages, record::CommandError};
 use args::{Args, Subcommand};
 
 /// Exit codes of our own. A recorded command's code goes before them; wrong usage is 2, from clap.
@@ -50,7 +50,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::TargetError;
+    use crate::record::TargetError;
 
     #[test]
     fn a_command_that_is_not_there_is_127_as_in_a_shell() {

@@ -11,9 +11,10 @@ use anyhow::Result;
 
 use super::args::Outputs;
 use crate::{
+    confine::identity::Owner,
     messages,
-    output::{self, Destination, Owner},
-    session::{Save, Target},
+    output::{self, Destination},
+    record::{Save, Target},
 };
 use profiler_report::{
     analyze::{

@@ -14,7 +14,7 @@ use crate::{
     doctor::{self, Wish},
     kernel, messages,
     process::{Processes, descriptor_path},
-    session::{self, Finished, Options},
+    record::{self, Finished, Options},
     symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
 };
 use profiler_report::{
@@ -56,7 +56,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         program_start,
         watch: None,
     };
-    let Finished { mut recording, processes, command } = session::record(options)?;
+    let Finished { mut recording, processes, command } = record::record(options)?;
     let recorded = Instant::now();
     name(&mut recording, &processes, kernel_symbols, debuginfod, !args.quiet);
     let named = recorded.elapsed();
@@ -65,7 +65,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     let span = recording.whole();
     let report = Report::over_time(&recording, &span);
     plan.write(&recording, &report)?;
-    session::restore_signals();
+    record::restore_signals();
     if args.verbose > 0 {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
     }

@@ -5,7 +5,24 @@
 
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::output::Owner;
+/// Who is to own the files that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Owner {
+    /// The user who called sudo, from the values of `SUDO_UID` and `SUDO_GID`; none if either is not a number.
+    pub fn of_sudo(uid: Option<&str>, gid: Option<&str>) -> Option<Self> {
+        Some(Self { uid: uid?.parse().ok()?, gid: gid?.parse().ok()? })
+    }
+
+    /// [`Owner::of_sudo`] from this process's environment.
+    pub fn from_environment() -> Option<Self> {
+        Self::of_sudo(std::env::var("SUDO_UID").ok().as_deref(), std::env::var("SUDO_GID").ok().as_deref())
+    }
+}
 
 /// Makes the invoking user this process's real user and its groups ours, so that [`as_invoking_user`] works later without
 /// any capability. It stays effectively root.

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 pub use capabilities::inherit_nothing as inherit_no_capabilities;
-pub use filter::{Allowed, install, install_for_keeper};
+use filter::install_for_keeper;
+pub use filter::{Allowed, install};
 
 use rustix::thread::CapabilitySet;
 
@@ -45,7 +46,7 @@ pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String
     capabilities::drop_unneeded(&needs.directories, maps_work).context("cannot give up capabilities")?;
     let installed = filter::install(&Allowed { network: needs.network, signalled: needs.command });
     // After the filter of all: it cannot be installed for a thread that has one of its own.
-    let installed = installed.and_then(|()| keeper.map_or(Ok(()), Keeper::lock));
+    let installed = installed.and_then(|()| keeper.map_or(Ok(()), |keeper| keeper.lock(install_for_keeper)));
     if let Err(error) = installed {
         sentences.push(format!("system calls are not restricted ({error:#})"));
     }

@@ -4,7 +4,7 @@
 //! says (the probes).
 
 use super::{Facts, Finding, Verdict, memory, privileges, read, requirements, surroundings};
-use crate::session::Target;
+use crate::record::Target;
 
 /// What is to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What is known of the machine and of this process: plain values, as the system reports them.
 
 use super::privileges::Capability;
-use crate::kernel::{Trial, Tried, Types};
+use crate::{instruments::trial::Trial, kernel::Types};
 
 /// Everything that is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Facts {
     pub release: String,
     pub architecture: String,
     /// The kernel's types; None where nobody has looked.
-    pub types: Option<Tried<Types>>,
+    pub types: Option<Result<Types, String>>,
 
     /// The effective set.
     pub capabilities: u64,
@@ -83,7 +83,14 @@ impl Facts {
 /// A machine on which everything works, for tests that change one fact.
 #[cfg(test)]
 pub fn healthy() -> Facts {
-    use crate::kernel::Attached;
+    use crate::instruments::{
+        Instruments,
+        trial::{Attached, Attempt},
+    };
+    let attempt = |about: &'static crate::instruments::About| {
+        let source = (about.name == "on_cpu").then_some("cycles");
+        Some(Attempt { name: about.name, probe: about.probe.as_ref()?, tried: Ok(source) })
+    };
     Facts {
         release: "6.18.44".into(),
         architecture: "x86_64".into(),
@@ -114,14 +121,10 @@ pub fn healthy() -> Facts {
             load: Ok(()),
             attached: Some(Attached {
                 scheduler: Ok(()),
-                on_cpu: Ok("cycles"),
                 seeder: Ok(()),
-                off_cpu: Ok(()),
-                block: Ok(()),
-                contention: Ok(()),
+                instruments: Instruments::abouts().into_iter().filter_map(attempt).collect(),
                 kernel_bytes: 11 << 20,
             }),
-            mappings: Ok(()),
             run_time: true,
         }),
     }

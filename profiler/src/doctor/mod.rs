@@ -1,7 +1,7 @@
 //! What this machine lets the profiler do, before anybody waits for a recording: each requirement and each
 //! probe works, is degraded (what is lost, the line that fixes it) or impossible (why).
 //!
-//! In: [`Facts`], which `read` takes from the system and the kernel's answers to a [`Trial`](crate::kernel::Trial). Out:
+//! In: [`Facts`], which `read` takes from the system and the kernel's answers to a [`Trial`](crate::instruments::trial::Trial). Out:
 //! [`Finding`]s, one a check, and what they add up to. Only `read` does I/O: what is decided is decided on values.
 
 mod facts;
@@ -23,6 +23,9 @@ pub use json::render as render_json;
 pub use text::{render as render_text, warning};
 
 use finding::worst;
+
+/// At this rate the on-CPU sampler is tried: the one that recordings have if none is named.
+const SAMPLE_HZ: u32 = 99;
 
 /// Everything that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,30 +5,21 @@ use super::{
     privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, Capability, is_refused, missing},
     requirements::{OLDEST, later_kernel},
 };
-use crate::kernel::{Attached, Tried};
-
-/// At this rate the on-CPU sampler is tried: the one that recordings have if none is named.
-pub const SAMPLE_HZ: u32 = 99;
-
-/// Tracepoints of contended locks of the kernel.
-const CONTENTION_SINCE: (u32, u32) = (5, 19);
-
-/// Sleepable iterators and `bpf_copy_from_user_task`.
-const OFF_CPU_SINCE: (u32, u32) = (5, 18);
+use crate::instruments::{
+    About, Instruments, Probe, on_cpu,
+    trial::{Attached, Attempt, Tried},
+};
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
-    vec![
-        load(facts),
-        scheduler(facts),
-        on_cpu(facts),
-        cycles(facts),
-        seeder(facts),
-        off_cpu(facts),
-        mappings(facts),
-        run_time(facts),
-        block(facts),
-        contention(facts),
-    ]
+    let mut findings = vec![load(facts), scheduler(facts), seeder(facts)];
+    for about in Instruments::abouts() {
+        findings.extend(about.probe.as_ref().map(|probe| instrument(facts, about, probe)));
+        if *about == on_cpu::ABOUT {
+            findings.push(cycles(facts));
+        }
+    }
+    findings.push(run_time(facts));
+    findings
 }
 
 /// Why the probes of these facts cannot be tried; nothing if they can.
@@ -78,11 +69,22 @@ fn scheduler(facts: &Facts) -> Finding {
     judge(facts, Finding::required("scheduler events", found), tried, OLDEST)
 }
 
-fn on_cpu(facts: &Facts) -> Finding {
-    let tried = attached(facts).map(|attached| &attached.on_cpu);
-    let source = tried.and_then(|tried| tried.as_ref().ok()).copied().unwrap_or_default();
-    let found = format!("attached to every CPU at {SAMPLE_HZ} Hz ({source})");
-    judge(facts, Finding::required("on-CPU sampler", found), tried, OLDEST)
+/// What an instrument attaches.
+fn instrument(facts: &Facts, about: &About, probe: &Probe) -> Finding {
+    let tried = attempt(facts, about.name).map(|attempt| &attempt.tried);
+    let source = tried.and_then(|tried| tried.as_ref().ok().copied().flatten());
+    let found = source.map_or_else(|| probe.works.to_owned(), |source| format!("{} ({source})", probe.works));
+    let Some(lost) = probe.lost else {
+        return judge(facts, Finding::required(probe.name, found), tried, probe.since);
+    };
+    let refusal = tried.and_then(|tried| tried.as_ref().err());
+    let fix = refusal.and_then(|why| probe.fixes.iter().find(|(words, _)| why.contains(words)));
+    let fix = fix.map(|(_, command)| *command);
+    lost_if_refused(judge(facts, Finding::optional(probe.name, found), tried, probe.since), lost, fix)
+}
+
+fn attempt<'a>(facts: &'a Facts, name: &str) -> Option<&'a Attempt> {
+    attached(facts)?.of(name)
 }
 
 /// What else drives the sampler than the hardware's counter cannot see code that runs with interrupts off.
@@ -93,9 +95,9 @@ fn cycles(facts: &Facts) -> Finding {
         let found = "not used in a virtual machine, by design".into();
         return Finding { found, ..finding }.degraded(lost, &[]);
     }
-    let tried = attached(facts).map(|attached| &attached.on_cpu);
+    let tried = attempt(facts, on_cpu::ABOUT.name).map(|attempt| &attempt.tried);
     match tried {
-        Some(Ok("cycles")) => finding,
+        Some(Ok(Some("cycles"))) => finding,
         Some(Ok(_)) => {
             Finding { found: "this machine has no cycle counter".into(), ..finding }.degraded(lost, &[])
         }
@@ -107,35 +109,6 @@ fn cycles(facts: &Facts) -> Finding {
 fn seeder(facts: &Facts) -> Finding {
     let tried = attached(facts).map(|attached| &attached.seeder);
     judge(facts, Finding::required("task iterator", "attached and run"), tried, OLDEST)
-}
-
-fn off_cpu(facts: &Facts) -> Finding {
-    let finding = Finding::optional("off-CPU sampler", "attached: stacks of waiting threads");
-    let tried = attached(facts).map(|attached| &attached.off_cpu);
-    lost_if_refused(judge(facts, finding, tried, OFF_CPU_SINCE), "stacks of waiting threads", None)
-}
-
-fn block(facts: &Facts) -> Finding {
-    let finding = Finding::optional("block events", "attached: disk requests from arrival to completion");
-    let tried = attached(facts).map(|attached| &attached.block);
-    let lost = "disk requests, and what ended waits for them";
-    lost_if_refused(judge(facts, finding, tried, OLDEST), lost, None)
-}
-
-fn contention(facts: &Facts) -> Finding {
-    let finding = Finding::optional("contention events", "attached: waits for locks of the kernel");
-    let tried = attached(facts).map(|attached| &attached.contention);
-    lost_if_refused(judge(facts, finding, tried, CONTENTION_SINCE), "kernel locks", None)
-}
-
-fn mappings(facts: &Facts) -> Finding {
-    let finding = Finding::optional("mapping events", "attached: mappings and execs");
-    let tried = facts.trial.as_ref().map(|trial| &trial.mappings);
-    let finding = judge(facts, finding, tried, OLDEST);
-    // Its rings are locked memory too, of which each user has so much a CPU.
-    let mend = matches!(tried, Some(Err(why)) if why.contains("os error 1)"));
-    let mend = mend.then_some("sudo sysctl kernel.perf_event_mlock_kb=516");
-    lost_if_refused(finding, "names in very short-lived processes", mend)
 }
 
 fn run_time(facts: &Facts) -> Finding {
@@ -171,13 +144,20 @@ mod tests {
             Answer, Diagnosis, Outcome,
             facts::{check, healthy},
         },
-        kernel::Trial,
+        instruments::trial::Trial,
     };
 
     fn with(change: impl FnOnce(&mut Attached)) -> Facts {
         let mut facts = healthy();
         change(facts.trial.as_mut().and_then(|trial| trial.attached.as_mut()).unwrap());
         facts
+    }
+
+    /// An instrument's attempt came out like this.
+    fn tried(name: &str, tried: Tried<Option<&'static str>>) -> Facts {
+        with(|attached| {
+            attached.instruments.iter_mut().find(|attempt| attempt.name == name).unwrap().tried = tried;
+        })
     }
 
     #[track_caller]
@@ -204,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_sleepable_iterators_loses_stacks_of_waiting_threads() {
-        let mut facts = with(|attached| attached.off_cpu = Err("unknown func".into()));
+        let mut facts = tried("off_cpu", Err("unknown func".into()));
         facts.release = "5.15.0".into();
         check(
             &facts,
@@ -217,15 +197,14 @@ mod tests {
 
     #[test]
     fn a_kernel_without_block_events_loses_requests() {
-        let facts =
-            with(|attached| attached.block = Err("this kernel has no tracepoint `block_rq_issue`".into()));
+        let facts = tried("block_io", Err("this kernel has no tracepoint `block_rq_issue`".into()));
         check(&facts, "block events", "degraded", &["no tracepoint", "lost: disk requests"]);
         check_outcome(&facts, Outcome::Degraded);
     }
 
     #[test]
     fn cycles_are_not_missed_in_a_virtual_machine_but_told() {
-        let facts = Facts { virtual_machine: true, ..with(|attached| attached.on_cpu = Ok("cpu-clock")) };
+        let facts = Facts { virtual_machine: true, ..tried("on_cpu", Ok(Some("cpu-clock"))) };
         check(&facts, "hardware counters", "degraded", &["by design", "interrupts disabled"]);
         check(&facts, "on-CPU sampler", "works", &["cpu-clock"]);
         check_outcome(&facts, Outcome::Degraded);
@@ -233,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_counters_is_told_apart_from_a_virtual_one() {
-        let facts = with(|attached| attached.on_cpu = Ok("cpu-clock"));
+        let facts = tried("on_cpu", Ok(Some("cpu-clock")));
         check(&facts, "hardware counters", "degraded", &["has no cycle counter"]);
     }
 
@@ -256,7 +235,7 @@ mod tests {
 
     #[test]
     fn programs_that_do_not_load_leave_nothing_to_attach() {
-        let trial = Trial { load: Err("no memory".into()), attached: None, mappings: Ok(()), run_time: true };
+        let trial = Trial { load: Err("no memory".into()), attached: None, run_time: true };
         let facts = Facts { trial: Some(trial), ..healthy() };
         check(&facts, "kernel programs", "impossible", &["no memory"]);
         check(&facts, "scheduler events", "impossible", &["kernel programs not loaded"]);
@@ -264,17 +243,13 @@ mod tests {
 
     #[test]
     fn mapping_events_without_locked_memory_name_the_setting() {
-        let mut facts = healthy();
-        facts.trial.as_mut().unwrap().mappings =
-            Err("does not tell: Operation not permitted (os error 1)".into());
+        let facts = tried("mappings", Err("does not tell: Operation not permitted (os error 1)".into()));
         check(&facts, "mapping events", "degraded", &["very short-lived", "kernel.perf_event_mlock_kb=516"]);
     }
 
     #[test]
     fn a_kernel_without_contention_events_loses_its_own_locks() {
-        let mut facts = with(|attached| {
-            attached.contention = Err("this kernel has no tracepoint `contention_begin`".into());
-        });
+        let mut facts = tried("locks", Err("this kernel has no tracepoint `contention_begin`".into()));
         facts.release = "5.15.0".into();
         check(&facts, "contention events", "degraded", &["kernel locks", "Linux 5.19 or later"]);
         check_outcome(&facts, Outcome::Degraded);

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use super::{Answer, Facts, probes};
-use crate::{kernel, symbolize::KernelSymbols};
+use super::{Answer, Facts, SAMPLE_HZ, probes};
+use crate::{host, instruments::trial::try_probes, kernel, symbolize::KernelSymbols};
 
 mod calls;
 mod memory;
@@ -17,9 +17,9 @@ const MOST_NAME: usize = 64;
 pub fn facts() -> Facts {
     let mut facts = settings();
     facts.types = Some(kernel::read_types());
-    facts.virtual_machine = kernel::is_virtual_machine();
+    facts.virtual_machine = host::is_virtual_machine();
     if probes::why_untried(&facts).is_none() {
-        facts.trial = Some(kernel::try_probes(probes::SAMPLE_HZ));
+        facts.trial = Some(try_probes(SAMPLE_HZ));
     }
     facts
 }

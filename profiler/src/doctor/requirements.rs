@@ -1,9 +1,8 @@
 //! The kernel and its settings.
 
 use super::{
-    Facts, Finding,
+    Facts, Finding, SAMPLE_HZ,
     privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYSLOG},
-    probes::SAMPLE_HZ,
 };
 
 /// Where the kernel runs its oldest part of what the programs use (`bpf_task_pt_regs`).
@@ -104,7 +103,7 @@ const PARANOIA_OF_THE_KERNEL: i64 = 2;
 
 fn is_sampler_refused(facts: &Facts) -> bool {
     let attached = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
-    attached.is_some_and(|attached| attached.on_cpu.is_err())
+    attached.and_then(|attached| attached.of("on_cpu")).is_some_and(|attempt| attempt.tried.is_err())
 }
 
 /// The kernel lowers this limit by itself when its interrupts take long.
@@ -218,7 +217,9 @@ mod tests {
         let allowed = Facts { perf_event_paranoid: Some(3), capabilities: perfmon, ..healthy() };
         check(&allowed, "perf_event_paranoid", "works", &["3 (cap_perfmon"]);
         let mut refused = allowed;
-        refused.trial.as_mut().unwrap().attached.as_mut().unwrap().on_cpu = Err("Permission denied".into());
+        let attached = refused.trial.as_mut().unwrap().attached.as_mut().unwrap();
+        let on_cpu = attached.instruments.iter_mut().find(|attempt| attempt.name == "on_cpu").unwrap();
+        on_cpu.tried = Err("Permission denied".into());
         check(&refused, "perf_event_paranoid", "impossible", &["sysctl kernel.perf_event_paranoid=2"]);
     }
 

@@ -3,11 +3,7 @@
 use std::{fs, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result};
-use aya::{
-    Ebpf,
-    programs::Program,
-    sys::{Stats, enable_stats},
-};
+use aya::{Ebpf, programs::Program};
 
 use super::keeper;
 
@@ -33,11 +29,6 @@ impl StatsBurst {
 /// is needed to make use of.
 pub fn is_always_measured() -> bool {
     fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|value| value.trim() == "1")
-}
-
-/// Has the kernel measure until what is returned is closed. The calling thread needs `CAP_SYS_ADMIN` for it.
-pub fn enable_run_time() -> Option<OwnedFd> {
-    enable_stats(Stats::RunTime).ok()
 }
 
 /// Run time of one program since it was loaded, as far as it was measured.

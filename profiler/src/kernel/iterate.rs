@@ -1,4 +1,4 @@
-//! Runs the task iterators: the seeding pass, and the off-CPU sampler once a tick.
+//! Runs iterators over tasks: the seeding pass, and passes of an instrument.
 
 use std::{
     fs::File,
@@ -9,12 +9,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{Btf, Ebpf, programs::Iter};
 
-use super::{attach::load_program, sys};
+use super::{
+    program::{load_program, program},
+    sys,
+};
 
 /// Opens accounts.
 pub struct Seeder(OwnedFd);
 
-/// Takes off-CPU stacks.
+/// A program that looks at threads each time that it is run.
 pub struct Passes(Vec<OwnedFd>);
 
 impl Seeder {
@@ -31,17 +34,17 @@ impl Seeder {
 
 impl Passes {
     /// Loads the program, and links it to each of the processes if there are any, else to all tasks.
-    pub fn new(ebpf: &mut Ebpf, btf: &Btf, only: &[u32]) -> Result<Self> {
-        load(ebpf, btf, "sample_off_cpu")?;
+    pub fn new(ebpf: &mut Ebpf, btf: &Btf, (name, only): (&str, &[u32])) -> Result<Self> {
+        load(ebpf, btf, name)?;
         if !only.is_empty() {
             let limited: io::Result<Vec<_>> =
-                only.iter().map(|&tgid| link_loaded(ebpf, "sample_off_cpu", Some(tgid))).collect();
+                only.iter().map(|&tgid| link_loaded(ebpf, name, Some(tgid))).collect();
             // Before 6.1 the kernel cannot limit an iterator; and a process may be gone by now.
             if let Ok(links) = limited {
                 return Ok(Self(links));
             }
         }
-        Ok(Self(vec![link_loaded(ebpf, "sample_off_cpu", None).context("cannot link `sample_off_cpu`")?]))
+        Ok(Self(vec![link_loaded(ebpf, name, None).with_context(|| format!("cannot link `{name}`"))?]))
     }
 
     /// One pass.
@@ -59,7 +62,7 @@ impl Passes {
 }
 
 fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str) -> Result<()> {
-    let program: &mut Iter = super::program(ebpf, name)?;
+    let program: &mut Iter = program(ebpf, name)?;
     load_program(name, || program.load("task", btf))
 }
 

@@ -15,9 +15,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use aya::sys::{Stats, enable_stats};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::{cost, privileges, signals};
+use super::{privileges, signals};
 
 /// Asks the thread, if there is one.
 static LINE: OnceLock<Mutex<Line>> = OnceLock::new();
@@ -28,8 +29,8 @@ struct Line {
 }
 
 enum Question {
-    /// The filter of all threads is there: now a narrower one.
-    Lock,
+    /// The filter of all threads is there: now this, which installs a narrower one.
+    Lock(fn() -> Result<()>),
     Measure,
 }
 
@@ -65,15 +66,15 @@ impl Keeper {
         Ok(LINE.set(Mutex::new(line)).is_ok().then_some(Self(())))
     }
 
-    /// Restricts the thread further than the others. After them: their filter could not be installed for a thread that has one
+    /// Restricts the thread further than the others, by what `install` does in it. After them: their filter could not be installed for a thread that has one
     /// of its own.
     ///
     /// # Errors
     /// The kernel takes no filter.
-    pub fn lock(self) -> Result<()> {
+    pub fn lock(self, install: fn() -> Result<()>) -> Result<()> {
         let Some(line) = LINE.get() else { return Ok(()) };
         let line = line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.questions.send(Question::Lock)?;
+        line.questions.send(Question::Lock(install))?;
         line.locked()
     }
 }
@@ -89,13 +90,18 @@ impl Line {
 
 /// Has the run time of programs measured, as long as what is returned lives.
 pub fn measure() -> Option<OwnedFd> {
-    let Some(line) = LINE.get() else { return cost::enable_run_time() };
+    let Some(line) = LINE.get() else { return enable_run_time() };
     let line = line.lock().ok()?;
     line.questions.send(Question::Measure).ok()?;
     match line.answers.recv().ok()? {
         Answer::Measured(statistics) => statistics,
         Answer::Locked(_) => None,
     }
+}
+
+/// Has the kernel measure until what is returned is closed. The calling thread needs `CAP_SYS_ADMIN` for it.
+fn enable_run_time() -> Option<OwnedFd> {
+    enable_stats(Stats::RunTime).ok()
 }
 
 fn give_up_all_but_one() -> io::Result<()> {
@@ -109,8 +115,8 @@ fn give_up_all_but_one() -> io::Result<()> {
 fn answer(asked: &Receiver<Question>, answered: &SyncSender<Answer>) {
     for question in asked {
         let answer = match question {
-            Question::Lock => Answer::Locked(crate::confine::install_for_keeper()),
-            Question::Measure => Answer::Measured(cost::enable_run_time()),
+            Question::Lock(install) => Answer::Locked(install()),
+            Question::Measure => Answer::Measured(enable_run_time()),
         };
         if answered.send(answer).is_err() {
             return;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use object::{Object, ObjectSegment, ObjectSymbol};
 
 use super::*;
-use crate::unwind::{Captured, ReadAt, Registers, parse_image};
+use crate::read_at::ReadAt;
+use crate::unwind::{Captured, Registers, parse_image};
 
 /// Bytes of stack that a test takes: more than its call chain has.
 const ENOUGH: usize = 256 * 1024;

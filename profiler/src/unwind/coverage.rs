@@ -5,22 +5,20 @@
 //! framehop may look at it.
 
 use gimli::{
-    CallFrameInstruction, CallFrameInstructionIter, CfaRule, EhFrame, EhFrameHdr, EndianSlice, Expression,
+    CallFrameInstruction, CallFrameInstructionIter, CfaRule, EhFrame, EhFrameHdr, Expression,
     FrameDescriptionEntry, LittleEndian, Operation, RegisterRule, UnwindContext, UnwindExpression,
     UnwindSection, UnwindTableRow,
 };
 
 use super::arch::Arch;
 use super::evaluate::Row;
+use super::section::{Bytes, Entries};
 use super::tables::Tables;
 
 /// Longest entry that is evaluated: real ones stay below a few KiB.
 const ENTRY_BYTES: usize = 64 * 1024;
 /// Longest expression that is evaluated: those of signal frames and of the PLT have 3 to 12 bytes.
 const EXPRESSION_BYTES: usize = 256;
-
-pub type Bytes<'a> = EndianSlice<'a, LittleEndian>;
-pub type Section<'a> = EhFrame<Bytes<'a>>;
 
 /// What the tables of an image say about one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +83,7 @@ pub fn with_row<T>(
 /// The harmless entry that covers an address, or what it means that there is none.
 fn entry<'a>(
     tables: &'a Tables,
-    section: &Section<'a>,
+    section: &Entries<'a>,
     svma: u64,
 ) -> Result<FrameDescriptionEntry<Bytes<'a>>, Judgement> {
     let nothing = |_| Judgement::NOTHING;
@@ -150,7 +148,7 @@ fn is_usual_frame<A: Arch>(cfa: i64, saved: Option<&RegisterRule<usize>>) -> boo
 
 fn is_harmless<'a>(
     entry: &FrameDescriptionEntry<Bytes<'a>>,
-    section: &Section<'a>,
+    section: &Entries<'a>,
     tables: &'a Tables,
 ) -> bool {
     let encoding = entry.cie().encoding();
@@ -165,7 +163,7 @@ fn is_harmless<'a>(
 /// the evaluation.
 fn all_expressions<'a>(
     mut instructions: CallFrameInstructionIter<'_, Bytes<'a>>,
-    section: &Section<'a>,
+    section: &Entries<'a>,
     encoding: gimli::Encoding,
 ) -> bool {
     while let Ok(Some(instruction)) = instructions.next() {
@@ -185,7 +183,7 @@ fn all_expressions<'a>(
 /// Short and without any jump: a jump forward may land in the middle of an operation that is a jump backward.
 fn expression_is_harmless(
     expression: &UnwindExpression<usize>,
-    section: &Section<'_>,
+    section: &Entries<'_>,
     encoding: gimli::Encoding,
 ) -> bool {
     if expression.length > EXPRESSION_BYTES {

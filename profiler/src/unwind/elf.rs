@@ -4,10 +4,8 @@
 //! would then kill the profiler (SIGBUS), and no read is longer than a stated bound, because the file may be hostile.
 //! Only 64-bit little-endian files; symbols are not read here.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use object::LittleEndian as LE;
@@ -18,9 +16,10 @@ use profiler_common::go::GoOffsets;
 use thiserror::Error;
 
 use super::compressed::{self, Compression};
-use super::go::{self, Outermost};
-use super::goroutine;
-use super::tables::{Found, INDEXED_BYTES, Section, Tables};
+use super::section::Section;
+use super::tables::{Found, INDEXED_BYTES, Tables};
+use crate::read_at::ReadAt;
+use crate::runtimes::go::{self, Outermost};
 
 /// Program headers that are looked at: real files have 10 to 15.
 const PROGRAM_HEADERS: usize = 256;
@@ -35,37 +34,6 @@ const BUILD_ID_BYTES: usize = 64;
 /// How far behind a file's entry point its first call returns to: in `_start` of glibc's dynamic linker 8 bytes, of musl
 /// and others some 30.
 const ENTRY_BYTES: u64 = 64;
-
-/// Bytes that can be read from any offset: a file, or memory.
-pub trait ReadAt {
-    /// Fills `bytes` from `offset` or fails.
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
-    /// How many bytes there are.
-    fn size(&self) -> io::Result<u64>;
-}
-
-impl ReadAt for File {
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(bytes, offset)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-}
-
-impl ReadAt for [u8] {
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let slice = from.checked_add(bytes.len()).and_then(|to| self.get(from..to));
-        bytes.copy_from_slice(slice.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
-    }
-}
 
 /// Why a file is no image.
 #[derive(Debug, Error)]
@@ -334,11 +302,11 @@ impl<'a, R: ReadAt + ?Sized> Sections<'a, R> {
         let start =
             |wanted| outermost.iter().find(|(_, why)| *why == wanted).map(|(function, _)| function.start);
         let (systemstack, nanotime) = (start(Outermost::Switched), start(Outermost::IntoVdso));
-        let offsets = systemstack.and_then(|start| goroutine::offsets(read, start, nanotime));
+        let offsets = systemstack.and_then(|start| go::offsets(read, start, nanotime));
         if offsets.is_some() {
             outermost.retain_mut(|(function, why)| {
                 let partly = *why == Outermost::SwitchedForFirstCall;
-                let end = if partly { goroutine::first_call_end(read, function.start) } else { None };
+                let end = if partly { go::first_call_end(read, function.start) } else { None };
                 function.end = end.unwrap_or(u64::MAX).min(function.end);
                 !partly || end.is_some_and(|end| end == function.end)
             });

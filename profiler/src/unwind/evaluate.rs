@@ -7,12 +7,12 @@ use gimli::{
 };
 
 use super::arch::{Arch, Frame};
-use super::coverage::{Bytes, Section};
+use super::section::{Bytes, Entries};
 
 /// A row, and what its expressions need.
 pub struct Row<'a> {
     pub row: &'a UnwindTableRow<usize>,
-    pub section: &'a Section<'a>,
+    pub section: &'a Entries<'a>,
     pub encoding: Encoding,
 }
 

@@ -4,8 +4,7 @@
 
 use gimli::{BaseAddresses, CieOrFde, CommonInformationEntry, EhFrame, LittleEndian, UnwindSection};
 
-use super::coverage::Bytes;
-use super::tables::Section;
+use super::section::{Bytes, Section};
 
 /// `.eh_frame_hdr`: version, then the encodings of the address of `.eh_frame` (absolute, 8 bytes), of the number of rows
 /// (4 bytes), and of the rows (signed, 4 bytes, relative to the index itself).

@@ -1,6 +1,6 @@
 //! From registers and a snapshot of the stack to code addresses.
 //!
-//! In: ELF bytes through [`ReadAt`], the layout of an address space as [`Mapping`]s, and for each sample its
+//! In: ELF bytes through [`ReadAt`](crate::read_at::ReadAt), the layout of an address space as [`Mapping`]s, and for each sample its
 //! [`Registers`] and stack bytes. Out: [`Location`]s and how the stack ended. Opens no file and reads no `/proc`; that
 //! is [`crate::process`]. This is the only importer of framehop.
 
@@ -9,16 +9,15 @@ mod compressed;
 mod coverage;
 mod elf;
 mod evaluate;
-mod go;
-mod goroutine;
 mod index;
+mod section;
 mod signal;
 mod stack;
 mod tables;
 mod unwinder;
 
 pub use arch::{Arch, Arm, X86};
-pub use elf::{Image, Malformed, ReadAt, Sections, parse_image};
+pub use elf::{Image, Malformed, Sections, parse_image};
 pub use tables::Tables;
 pub use unwinder::{ArchUnwinder, Unwinder, Unwound};
 

@@ -5,19 +5,13 @@ use std::sync::Arc;
 use framehop::{ExplicitModuleSectionInfo, Module};
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian};
 
+use super::Mapping;
 use super::index;
-use super::{Mapping, coverage};
+use super::section::{Entries, Section};
 
 /// Largest table that is read though it has no index of its own: some 100,000 functions, walked once in a few tens of
 /// milliseconds.
 pub const INDEXED_BYTES: u64 = 8 << 20;
-
-/// One section: its address as the file states it, and its bytes.
-#[derive(Clone, Debug)]
-pub struct Section {
-    pub svma: u64,
-    pub bytes: Arc<[u8]>,
-}
 
 /// The unwind tables of one file: `.eh_frame`, or `.debug_frame` in that form, and its search table.
 #[derive(Clone, Debug)]
@@ -83,7 +77,7 @@ impl Tables {
         (self.frames.bytes.len() + self.index.bytes.len()) as u64
     }
 
-    pub(super) fn section(&self) -> coverage::Section<'_> {
+    pub(super) fn section(&self) -> Entries<'_> {
         EhFrame::new(&self.frames.bytes, LittleEndian)
     }
 

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use profiler_common::go::GoOffsets;
 
-use super::go::Outermost;
 use super::*;
+use crate::runtimes::go::Outermost;
 use profiler_report::recording::{Broken, StackEnd};
 
 mod aarch64;

@@ -9,9 +9,9 @@ use profiler_common::go::GoOffsets;
 use super::arch::{Arch, Native};
 use super::coverage::{Coverage, Judgement, is_gap, judge, with_row};
 use super::evaluate::Tracked;
-use super::go::Outermost;
 use super::stack::Snapshot;
 use super::{Captured, Image, Location, Mapping, OtherStack, OtherStacks, Registers, signal};
+use crate::runtimes::go::Outermost;
 use profiler_report::recording::{Broken, Method, StackEnd};
 
 /// Places for judged addresses. 4,096 × 16 B = 64 KiB.

@@ -1,7 +1,7 @@
 //! `CPU_BOUND`: the threads run nearly all the time.
 
-use super::facts::Times;
 use super::finding::Finding;
+use super::times::Times;
 use super::{Agreement, Facts, Outcome, Rule, VerdictId};
 use crate::analyze::numbers::{percent, plural};
 

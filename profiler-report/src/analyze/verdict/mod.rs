@@ -16,6 +16,7 @@ mod memory_pressure;
 mod nothing;
 mod reasons;
 mod runtimes;
+mod times;
 mod writeback_throttled;
 mod fsync_bound;
 mod disk_bound;
@@ -28,9 +29,10 @@ mod ipc_wait;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Facts, Parts};
+pub use facts::Facts;
 pub use finding::{Agreement, Confidence, Finding};
 pub use id::VerdictId;
+pub use times::Parts;
 
 use crate::analyze::numbers::{percent, seconds};
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use profiler_common::state::{self, Group};
 
 use super::disk_kinds::{DiskKinds, Kind};
-use super::facts::{Parts, Times};
+use super::times::{Parts, Times};
 use crate::analyze::label::frame_labels;
 use crate::analyze::ledger::group;
 use crate::analyze::{Account, ThreadAccount, add};

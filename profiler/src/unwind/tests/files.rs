@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::*;
+use crate::runtimes::go::{Outermost, Place, outermost};
 use crate::unwind::compressed::{Compression, TooLong, expand};
-use crate::unwind::go::{Outermost, Place, outermost};
 use crate::unwind::index;
 use crate::unwind::tables::Found;
 
