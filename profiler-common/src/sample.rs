@@ -9,7 +9,7 @@ pub const MOST_STACK_BYTES: u32 = 64 * 1024;
 /// The unit in which user stacks are read: a read that crosses into an unmapped page fails whole.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Codes of [`SampleHeader::state`] in a record of the kind [`crate::event_kind::OTHER_STACK`].
+/// Which stack a record of the kind [`crate::event_kind::OTHER_STACK`] is, see [`SampleHeader::other_stack`].
 pub mod other_stack {
     /// The stack of the goroutine for which the thread runs on its own.
     pub const GOROUTINE: u32 = 0;
@@ -22,7 +22,7 @@ pub mod other_stack {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleHeader {
-    /// [`crate::event_kind::ON_CPU_SAMPLE`] or [`crate::event_kind::OFF_CPU_SAMPLE`].
+    /// One of the kinds of samples in [`crate::event_kind`].
     pub kind: u32,
     /// Thread id in the initial PID namespace.
     pub tid: u32,
@@ -46,16 +46,73 @@ pub struct SampleHeader {
     pub stack_bytes: u32,
     /// A sample stands for `2^32 / (threshold + 1)` ticks or waits like it; `u32::MAX` for exactly one.
     pub threshold: u32,
-    /// Off-CPU: the interval of which the stack is taken, [`crate::ledger::ThreadRecord::wait_seq`].
-    pub wait_seq: u32,
-    /// Off-CPU: the thread's interval that was sampled before this one.
-    pub repeated_seq: u32,
-    /// Off-CPU: how many more ticks had found that earlier interval going on.
-    pub repeats: u32,
-    /// The lock for which the thread waits or on which it spins: the address of a futex's word, or of a lock of the kernel.
-    /// 0: none. Of a [`crate::event_kind::SUBMIT_SAMPLE`] the request: its disk in the upper half, as [`crate::block_io::device`] makes it,
-    /// and a code of [`crate::block_io::operation`] in the lower; its bytes are in `wait_seq`.
+    /// What only samples of this kind have: written and read as one of [`SampledWait`], [`SubmittedRequest`], the waiter of a
+    /// release or the kind of another stack. Zeros on the CPU.
+    pub own: [u32; 3],
+    /// The lock for which the thread waits, on which it spins or which it releases: the address of a futex's word, or of a lock
+    /// of the kernel. 0: none.
     pub lock: u64,
+}
+
+/// What an off-CPU sample says of waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampledWait {
+    /// The interval of which the stack is taken, [`crate::ledger::ThreadRecord::wait_seq`].
+    pub seq: u32,
+    /// The thread's interval that was sampled before this one.
+    pub repeated_seq: u32,
+    /// How many more ticks had found that earlier interval going on.
+    pub repeats: u32,
+}
+
+/// The request that a [`crate::event_kind::SUBMIT_SAMPLE`] submits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubmittedRequest {
+    /// A disk's number, as [`crate::block_io::device`] makes it.
+    pub device: u32,
+    /// A code of [`crate::block_io::operation`].
+    pub operation: u32,
+    pub bytes: u32,
+}
+
+impl SampledWait {
+    /// As [`SampleHeader::own`].
+    #[inline(always)]
+    pub const fn own(self) -> [u32; 3] {
+        [self.seq, self.repeated_seq, self.repeats]
+    }
+}
+
+impl SubmittedRequest {
+    /// As [`SampleHeader::own`].
+    #[inline(always)]
+    pub const fn own(self) -> [u32; 3] {
+        [self.device, self.operation, self.bytes]
+    }
+}
+
+impl SampleHeader {
+    /// Of an off-CPU sample.
+    pub const fn wait(&self) -> SampledWait {
+        let [seq, repeated_seq, repeats] = self.own;
+        SampledWait { seq, repeated_seq, repeats }
+    }
+
+    /// Of a submission.
+    pub const fn request(&self) -> SubmittedRequest {
+        let [device, operation, bytes] = self.own;
+        SubmittedRequest { device, operation, bytes }
+    }
+
+    /// Of a release: the thread id of the one that waited, in the initial PID namespace.
+    pub const fn waiter(&self) -> u32 {
+        self.own[0]
+    }
+
+    /// Of another stack: a code of [`other_stack`].
+    pub const fn other_stack(&self) -> u32 {
+        self.own[0]
+    }
 }
 
 const _: () = assert!(size_of::<SampleHeader>() == 88, "kernel/user ABI");

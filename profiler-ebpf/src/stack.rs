@@ -121,7 +121,7 @@ pub unsafe fn send_other_stacks(
             if after_return != 0 {
                 // The caller's frame pointer lies below the return address.
                 (*header).fp = memory.word(after_return - 16)?;
-                (*header).state = other_stack::VDSO;
+                (*header).own = [other_stack::VDSO, 0, 0];
                 send_up_to_end(sample, memory, present, after_return - 8, wanted);
             }
         }
@@ -130,7 +130,7 @@ pub unsafe fn send_other_stacks(
             return None;
         }
         (*header).fp = memory.word(goroutine + u64::from(go.sched_bp))?;
-        (*header).state = other_stack::GOROUTINE;
+        (*header).own = [other_stack::GOROUTINE, 0, 0];
         let sp = memory.word(goroutine + u64::from(go.sched_sp))?;
         send_up_to_end(sample, memory, goroutine, sp, wanted)
     }

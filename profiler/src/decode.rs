@@ -7,7 +7,7 @@ use profiler_common::{
     ledger::{ThreadEnd, ThreadRecord},
     lock::{LockSeen, WAKER_FRAMES, Wake},
     process::ProcessEvent,
-    sample::{KERNEL_FRAMES, SampleHeader},
+    sample::{KERNEL_FRAMES, SampleHeader, SampledWait, SubmittedRequest},
 };
 
 /// What a record says.
@@ -15,8 +15,9 @@ use profiler_common::{
 pub enum Event<'a> {
     /// A stack, on or off the CPU.
     Sample(Sample<'a>),
-    /// The stack on which that of the same thread's next sample, of the same moment, goes on.
-    OtherStack(Sample<'a>),
+    /// The stack on which that of the same thread's next sample, of the same moment, goes on: a code of
+    /// [`profiler_common::sample::other_stack`].
+    OtherStack { kind: u32, sample: Sample<'a> },
     /// The final account of a thread.
     ThreadEnd(Box<ThreadRecord>),
     /// A recorded thread forked a process.
@@ -31,9 +32,10 @@ pub enum Event<'a> {
     LockSeen(LockSeen),
     /// A wait ends.
     Woken(Box<Woken>),
-    /// The stack of the thread that ends another's wait for a lock.
-    Release(Sample<'a>),
-    Submit(Sample<'a>),
+    /// The stack of the thread that ends another's wait for a lock, and the id of that one.
+    Release { waiter_tid: u32, sample: Sample<'a> },
+    /// The stack that submits a request to a block device.
+    Submit { request: SubmittedRequest, sample: Sample<'a> },
 }
 
 /// The end of a wait.
@@ -48,7 +50,8 @@ pub struct Woken {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample<'a> {
     pub header: SampleHeader,
-    pub on_cpu: bool,
+    /// Off the CPU: the wait that it was taken in.
+    pub wait: Option<SampledWait>,
     /// Kernel addresses, innermost first.
     pub kernel: Vec<u64>,
     /// Bytes of the user stack, from `header.sp` upward.
@@ -72,9 +75,15 @@ pub enum DecodeError {
 /// The record is cut, of an unknown kind, or contradicts itself.
 pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
     match read::<u32>(record)? {
-        event_kind::ON_CPU_SAMPLE => Ok(Event::Sample(sample(record, true)?)),
-        event_kind::OFF_CPU_SAMPLE => Ok(Event::Sample(sample(record, false)?)),
-        event_kind::OTHER_STACK => Ok(Event::OtherStack(sample(record, false)?)),
+        event_kind::ON_CPU_SAMPLE => Ok(Event::Sample(sample(record)?)),
+        event_kind::OFF_CPU_SAMPLE => {
+            let sample = sample(record)?;
+            Ok(Event::Sample(Sample { wait: Some(sample.header.wait()), ..sample }))
+        }
+        event_kind::OTHER_STACK => {
+            let sample = sample(record)?;
+            Ok(Event::OtherStack { kind: sample.header.other_stack(), sample })
+        }
         event_kind::THREAD_END => Ok(Event::ThreadEnd(Box::new(read::<ThreadEnd>(record)?.record))),
         event_kind::FORK => Ok(Event::Fork(read(record)?)),
         event_kind::EXEC => Ok(Event::Exec(read(record)?)),
@@ -82,14 +91,20 @@ pub fn decode(record: &[u8]) -> Result<Event<'_>, DecodeError> {
         event_kind::FILE_SEEN => Ok(Event::FileSeen(read(record)?)),
         event_kind::LOCK_SEEN => Ok(Event::LockSeen(read(record)?)),
         event_kind::WAKE => Ok(Event::Woken(Box::new(woken(record)?))),
-        event_kind::SUBMIT_SAMPLE => Ok(Event::Submit(sample(record, true)?)),
-        event_kind::RELEASE_SAMPLE => Ok(Event::Release(sample(record, true)?)),
+        event_kind::SUBMIT_SAMPLE => {
+            let sample = sample(record)?;
+            Ok(Event::Submit { request: sample.header.request(), sample })
+        }
+        event_kind::RELEASE_SAMPLE => {
+            let sample = sample(record)?;
+            Ok(Event::Release { waiter_tid: sample.header.waiter(), sample })
+        }
         unknown => Err(DecodeError::UnknownKind(unknown)),
     }
 }
 
 /// header | kernel frames: `[u64; KERNEL_FRAMES]`, the first `kernel_bytes` valid | user stack: `stack_bytes` bytes
-fn sample(record: &[u8], on_cpu: bool) -> Result<Sample<'_>, DecodeError> {
+fn sample(record: &[u8]) -> Result<Sample<'_>, DecodeError> {
     let header: SampleHeader = read(record)?;
     let frames_at = size_of::<SampleHeader>();
     let stack_at = frames_at + 8 * KERNEL_FRAMES;
@@ -103,7 +118,7 @@ fn sample(record: &[u8], on_cpu: bool) -> Result<Sample<'_>, DecodeError> {
     let stack_end = stack_at + header.stack_bytes as usize;
     let stack = record.get(stack_at..stack_end).ok_or(short(stack_end))?;
     let kernel = frames.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
-    Ok(Sample { header, on_cpu, kernel, stack })
+    Ok(Sample { header, wait: None, kernel, stack })
 }
 
 /// header | kernel frames: `kernel_bytes` bytes
@@ -143,7 +158,7 @@ mod tests {
             record.extend(word.to_ne_bytes()); // at_ns, ip, sp, fp, lr
         }
         for word in [16_u32, 5, u32::MAX, 3, 2, 9] {
-            record.extend(word.to_ne_bytes()); // kernel_bytes, stack_bytes, threshold, wait_seq, repeated_seq, repeats
+            record.extend(word.to_ne_bytes()); // kernel_bytes, stack_bytes, threshold, and of the wait: seq, repeated_seq, repeats
         }
         record.extend(0xabc_u64.to_ne_bytes()); // lock
         for frame in 0..KERNEL_FRAMES as u64 {
@@ -157,12 +172,29 @@ mod tests {
     fn a_sample_is_read_field_by_field() {
         let record = literal_sample();
         let Ok(Event::Sample(sample)) = decode(&record) else { panic!("not a sample") };
-        assert!(!sample.on_cpu);
         assert_eq!((sample.header.tid, sample.header.ns_tgid, sample.header.state), (41, 40, 28));
         assert_eq!((sample.header.at_ns, sample.header.ip), (7, 0x1000));
-        assert_eq!((sample.header.wait_seq, sample.header.repeated_seq, sample.header.repeats), (3, 2, 9));
+        assert_eq!(sample.wait, Some(SampledWait { seq: 3, repeated_seq: 2, repeats: 9 }));
         assert_eq!(sample.kernel, [0xffff_0000, 0xffff_0001]);
         assert_eq!(sample.stack, b"stack");
+    }
+
+    #[test]
+    fn what_only_one_kind_has_is_read_by_kind() {
+        let record = |kind: u32| {
+            let mut record = literal_sample();
+            record[..4].copy_from_slice(&kind.to_ne_bytes());
+            record
+        };
+        let on_cpu = record(event_kind::ON_CPU_SAMPLE);
+        assert!(matches!(decode(&on_cpu), Ok(Event::Sample(Sample { wait: None, .. }))));
+        let other = record(event_kind::OTHER_STACK);
+        assert!(matches!(decode(&other), Ok(Event::OtherStack { kind: 3, .. })));
+        let release = record(event_kind::RELEASE_SAMPLE);
+        assert!(matches!(decode(&release), Ok(Event::Release { waiter_tid: 3, .. })));
+        let submit = record(event_kind::SUBMIT_SAMPLE);
+        let Ok(Event::Submit { request, .. }) = decode(&submit) else { panic!("not a submission") };
+        assert_eq!(request, SubmittedRequest { device: 3, operation: 2, bytes: 9 });
     }
 
     #[test]

@@ -293,9 +293,7 @@ unsafe fn send_release(
         (*header).state = state::ON_CPU;
         (*header).at_ns = now;
         (*header).threshold = u32::MAX;
-        (*header).wait_seq = (*waiter).tid;
-        (*header).repeated_seq = 0;
-        (*header).repeats = 0;
+        (*header).own = [(*waiter).tid, 0, 0];
         (*header).lock = lock;
         stack::read_user_part(sample, current, UserMemory::Current, DEFAULT_STACK_BYTES);
         stack::read_kernel_part(sample, context);

@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use profiler_common::{
     event_kind,
-    sample::{LARGE_ROOM, SampleRecord},
+    sample::{LARGE_ROOM, SampleRecord, SampledWait},
     stat::Stat,
     state,
 };
@@ -70,7 +70,7 @@ pub fn on_task(task: Task) -> Option<()> {
         let at_ns = now_ns();
         let wanted = config!(off_cpu_stack_bytes);
         stack::send_other_stacks(sample, record, task, UserMemory::Of(task), at_ns, wanted);
-        fill(sample, task, account, at_ns, threshold);
+        fill(sample, task, account, (at_ns, threshold), wait_seq);
         if core::ptr::read_volatile(&raw const (*record).wait_seq) != wait_seq
             || core::ptr::read_volatile(&raw const (*record).state) == state::ON_CPU
         {
@@ -78,7 +78,6 @@ pub fn on_task(task: Task) -> Option<()> {
             return None;
         }
         (*sample).header.state = state_before;
-        (*sample).header.wait_seq = wait_seq;
         emit_sample(sample, Stat::OffCpuSamples, Stat::OffCpuDropped).then(|| {
             (*counts).left_over -= 1;
             (*record).sampled_seq = wait_seq;
@@ -95,8 +94,8 @@ unsafe fn fill(
     sample: *mut SampleRecord<LARGE_ROOM>,
     task: Task,
     account: Account,
-    at_ns: u64,
-    threshold: u32,
+    (at_ns, threshold): (u64, u32),
+    seq: u32,
 ) {
     let record = account.record();
     // SAFETY: by the caller's word, and the account's pointer is not null.
@@ -107,8 +106,8 @@ unsafe fn fill(
         (*header).ns_tgid = (*record).ns_tgid;
         (*header).at_ns = at_ns;
         (*header).threshold = threshold;
-        (*header).repeated_seq = (*record).sampled_seq;
-        (*header).repeats = (*record).repeats;
+        let (repeated_seq, repeats) = ((*record).sampled_seq, (*record).repeats);
+        (*header).own = SampledWait { seq, repeated_seq, repeats }.own();
         (*header).lock = locks::waited_for(record, task);
         stack::read_user_part(sample, task, UserMemory::Of(task), config!(off_cpu_stack_bytes));
         stack::read_task_kernel_part(sample, task);

@@ -100,9 +100,10 @@ unsafe fn fill<const ROOM: usize>(
         (*header).state = state::ON_CPU;
         (*header).at_ns = at_ns;
         (*header).threshold = maps::on_cpu_threshold();
-        (*header).wait_seq = 0;
-        (*header).repeated_seq = 0;
-        (*header).repeats = 0;
+        // One by one: of a whole array of zeroes the compiler makes a call of `memset`.
+        (*header).own[0] = 0;
+        (*header).own[1] = 0;
+        (*header).own[2] = 0;
         (*header).lock = (*account.record()).spin_lock;
         stack::read_user_part(sample, Task::current(), UserMemory::Current, stack_bytes);
         stack::read_kernel_part(sample, ctx.as_ptr());

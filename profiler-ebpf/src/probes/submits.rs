@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use profiler_common::{
     block_io, event_kind,
-    sample::{DEFAULT_STACK_BYTES, SMALL_ROOM, SampleRecord},
+    sample::{DEFAULT_STACK_BYTES, SMALL_ROOM, SampleRecord, SubmittedRequest},
     stat::Stat,
     state,
 };
@@ -70,10 +70,9 @@ pub unsafe fn sample_submitter(
         (*header).state = state::ON_CPU;
         (*header).at_ns = new.arrived_ns;
         (*header).threshold = threshold;
-        (*header).wait_seq = request.remaining_bytes();
-        (*header).repeated_seq = 0;
-        (*header).repeats = 0;
-        (*header).lock = u64::from(new.device) << 32 | u64::from(new.operation);
+        let (device, operation, bytes) = (new.device, new.operation, request.remaining_bytes());
+        (*header).own = SubmittedRequest { device, operation, bytes }.own();
+        (*header).lock = 0;
         stack::read_user_part(sample, task, UserMemory::Current, DEFAULT_STACK_BYTES);
         stack::read_kernel_part(sample, context);
     }

@@ -65,9 +65,9 @@ impl Goroutines {
         std::mem::take(&mut self.changes)
     }
 
-    /// Keeps a stack for the sample that follows.
-    pub fn keep(&mut self, other: &decode::Sample) {
-        let key = (other.header.tid, other.header.state);
+    /// Keeps a stack of this kind for the sample that follows.
+    pub fn keep(&mut self, kind: u32, other: &decode::Sample) {
+        let key = (other.header.tid, kind);
         if self.stacks.len() >= MOST_STACKS && !self.stacks.contains_key(&key) {
             self.stacks.clear();
         }
@@ -106,12 +106,12 @@ mod tests {
         assert_eq!(goroutines.take_changes(), []);
     }
 
-    fn sample(tid: u32, at_ns: u64, state: u32) -> SampleHeader {
+    fn sample(tid: u32, at_ns: u64) -> SampleHeader {
         SampleHeader {
             kind: 0,
             tid,
             ns_tgid: tid,
-            state,
+            state: 0,
             at_ns,
             ip: 0,
             sp: 0x1000 + at_ns,
@@ -120,9 +120,7 @@ mod tests {
             kernel_bytes: 0,
             stack_bytes: 0,
             threshold: 0,
-            wait_seq: 0,
-            repeated_seq: 0,
-            repeats: 0,
+            own: [0; 3],
             lock: 0,
         }
     }
@@ -131,20 +129,20 @@ mod tests {
     fn a_stack_belongs_to_the_sample_of_its_thread_and_moment() {
         let mut goroutines = Goroutines::default();
         let mut keep = |tid, at_ns, kind, stack| {
-            let header = sample(tid, at_ns, kind);
-            goroutines.keep(&decode::Sample { header, on_cpu: false, kernel: vec![], stack });
+            let header = sample(tid, at_ns);
+            goroutines.keep(kind, &decode::Sample { header, wait: None, kernel: vec![], stack });
         };
         keep(7, 1, other_stack::GOROUTINE, b"long ago");
         keep(7, 1, other_stack::VDSO, b"long ago");
         keep(7, 2, other_stack::GOROUTINE, b"now");
         keep(8, 2, other_stack::VDSO, b"another's");
-        let found = goroutines.stacks_of(&sample(7, 2, 0));
+        let found = goroutines.stacks_of(&sample(7, 2));
         assert_eq!(found.goroutine.map(|stack| (stack.sp, stack.bytes)), Some((0x1002, &b"now"[..])));
         assert!(found.vdso.is_none());
-        let found = goroutines.stacks_of(&sample(7, 3, 0));
+        let found = goroutines.stacks_of(&sample(7, 3));
         assert!(found.goroutine.is_none() && found.vdso.is_none());
         assert_eq!(
-            goroutines.stacks_of(&sample(8, 2, 0)).vdso.map(|stack| stack.bytes),
+            goroutines.stacks_of(&sample(8, 2)).vdso.map(|stack| stack.bytes),
             Some(&b"another's"[..])
         );
     }

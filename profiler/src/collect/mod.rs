@@ -21,6 +21,7 @@ use profiler_common::{
     ledger::{COMM_BYTES, ThreadRecord},
     lock::{KernelLockKey, KernelLockWaits, LockSeen, contention, waker},
     process::ProcessEvent,
+    sample::SubmittedRequest,
     state,
 };
 
@@ -139,7 +140,7 @@ impl Collector {
     pub fn take(&mut self, record: &[u8], world: &mut dyn World) {
         match decode::decode(record) {
             Ok(Event::Sample(sample)) => self.take_sample(&sample, world),
-            Ok(Event::OtherStack(other)) => self.goroutines.keep(&other),
+            Ok(Event::OtherStack { kind, sample }) => self.goroutines.keep(kind, &sample),
             Ok(Event::ThreadEnd(record)) => self.take_end(&record, world),
             Ok(Event::Fork(event)) => {
                 world.forked(event.parent_ns_tgid, event.ns_tgid, event.at_ns);
@@ -154,8 +155,8 @@ impl Collector {
             }
             Ok(Event::LockSeen(seen)) => self.take_lock(&seen, world),
             Ok(Event::Woken(woken)) => self.take_wake(&woken, world),
-            Ok(Event::Submit(sample)) => self.take_submit(&sample, world),
-            Ok(Event::Release(sample)) => self.take_release(&sample, world),
+            Ok(Event::Submit { request, sample }) => self.take_submit(request, &sample, world),
+            Ok(Event::Release { waiter_tid, sample }) => self.take_release(waiter_tid, &sample, world),
             Err(_) => self.quality.malformed_records += 1,
         }
     }
@@ -196,7 +197,7 @@ impl Collector {
             self.goroutines.saw(tgid, unwound.goroutines);
             (unwound.end, unwound.method)
         };
-        if sample.on_cpu {
+        if sample.wait.is_none() {
             self.depths.saw(header.tid, header.stack_bytes, how.0);
         }
         self.stacks.intern(process, &sample.kernel, &self.locations, how)
@@ -255,21 +256,21 @@ impl Collector {
         }
     }
 
-    fn take_release(&mut self, sample: &decode::Sample, world: &mut dyn World) {
+    fn take_release(&mut self, waiter_tid: u32, sample: &decode::Sample, world: &mut dyn World) {
         let header = &sample.header;
         let Some((holder, process)) = self.threads.sampled(header.tid, header.ns_tgid, world) else { return };
         let stack = self.unwound(sample, process, world);
         let lock = self.lock_of(header.ns_tgid, process, header.lock, world);
         if let (Some(stack), Some(lock)) = (stack, lock) {
-            self.locks.released(header.wait_seq, header.at_ns, lock, holder, stack);
+            self.locks.released(waiter_tid, header.at_ns, lock, holder, stack);
         }
     }
 
-    fn take_submit(&mut self, sample: &decode::Sample, world: &mut dyn World) {
+    fn take_submit(&mut self, request: SubmittedRequest, sample: &decode::Sample, world: &mut dyn World) {
         let header = &sample.header;
         let process = self.threads.sampled(header.tid, header.ns_tgid, world).map(|(_, process)| process);
         let stack = process.and_then(|process| self.unwound(sample, process, world));
-        if !stack.is_some_and(|stack| self.submits.add(header, stack)) {
+        if !stack.is_some_and(|stack| self.submits.add(request, header.threshold, stack)) {
             self.quality.samples_over_limit += 1;
         }
     }

@@ -50,19 +50,19 @@ impl Samples {
         quality: &mut Quality,
     ) -> bool {
         let header = &sample.header;
-        if !sample.on_cpu {
-            self.add_repeats(header.tid, header.repeated_seq, header.repeats, quality);
+        if let Some(wait) = sample.wait {
+            self.add_repeats(header.tid, wait.repeated_seq, wait.repeats, quality);
             self.last.remove(&header.tid);
         }
         let key = (thread, header.state, stack, lock);
         let Some(sum) = self.sums.entry(key) else { return false };
         sum.weight += stands_for(header.threshold);
         sum.count += 1;
-        if sample.on_cpu {
-            self.on_cpu += 1;
-        } else {
+        if let Some(wait) = sample.wait {
             self.off_cpu += 1;
-            self.last.insert(header.tid, Last { wait_seq: header.wait_seq, key, taken: 0 });
+            self.last.insert(header.tid, Last { wait_seq: wait.seq, key, taken: 0 });
+        } else {
+            self.on_cpu += 1;
         }
         true
     }

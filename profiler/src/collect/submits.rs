@@ -1,6 +1,6 @@
 //! Stacks that submit requests to block devices, added up.
 
-use profiler_common::sample::SampleHeader;
+use profiler_common::sample::SubmittedRequest;
 
 use super::rows::Rows;
 
@@ -32,14 +32,14 @@ impl Default for Submits {
 
 impl Submits {
     /// Takes in one sample, which stands for as many requests as its threshold says. False if there is no room for it.
-    pub fn add(&mut self, header: &SampleHeader, stack: StackId) -> bool {
-        let (device, operation) = ((header.lock >> 32) as u32, header.lock as u32);
+    pub fn add(&mut self, request: SubmittedRequest, threshold: u32, stack: StackId) -> bool {
+        let SubmittedRequest { device, operation, bytes } = request;
         let Some(row) = self.0.entry((device, operation, stack)) else { return false };
         (row.device, row.operation, row.stack) = (device, operation, stack);
-        let weight = (1_u64 << 32) / (u64::from(header.threshold) + 1);
+        let weight = (1_u64 << 32) / (u64::from(threshold) + 1);
         row.samples += 1;
         row.count = row.count.saturating_add(weight);
-        row.bytes = row.bytes.saturating_add(weight.saturating_mul(u64::from(header.wait_seq)));
+        row.bytes = row.bytes.saturating_add(weight.saturating_mul(u64::from(bytes)));
         true
     }
 
@@ -54,10 +54,7 @@ mod tests {
     use super::*;
 
     fn add(submits: &mut Submits, device: u32, threshold: u32, stack: StackId) -> bool {
-        // SAFETY: fixed-width integers, of which zeros are valid values.
-        let zero: SampleHeader = unsafe { std::mem::zeroed() };
-        let header = SampleHeader { lock: u64::from(device) << 32 | 1, threshold, wait_seq: 4096, ..zero };
-        submits.add(&header, stack)
+        submits.add(SubmittedRequest { device, operation: 1, bytes: 4096 }, threshold, stack)
     }
 
     #[test]

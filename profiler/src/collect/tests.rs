@@ -4,7 +4,7 @@ use profiler_common::{
     event_kind,
     ledger::{HISTORY, ThreadEnd, ThreadRecord, flags},
     process::ProcessEvent,
-    sample::{KERNEL_FRAMES, SampleHeader},
+    sample::{KERNEL_FRAMES, SampleHeader, SampledWait},
     state,
 };
 
@@ -100,9 +100,7 @@ fn sample(kind: u32, tid: u32, ip: u64) -> SampleHeader {
         kernel_bytes: 0,
         stack_bytes: 0,
         threshold: u32::MAX,
-        wait_seq: 0,
-        repeated_seq: 0,
-        repeats: 0,
+        own: [0; 3],
         lock: 0,
     }
 }
@@ -218,11 +216,9 @@ fn threads_beyond_the_table_add_up_in_one_row() {
 
 #[test]
 fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() {
-    let off = |wait_seq, repeated_seq, repeats| {
+    let off = |seq, repeated_seq, repeats| {
         with_stack(&SampleHeader {
-            wait_seq,
-            repeated_seq,
-            repeats,
+            own: SampledWait { seq, repeated_seq, repeats }.own(),
             ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20)
         })
     };
@@ -238,7 +234,7 @@ fn equal_stacks_add_up_and_repeats_add_weight_to_the_wait_that_they_belong_to() 
 
 #[test]
 fn repeats_count_in_the_window_in_which_they_were() {
-    let off = with_stack(&SampleHeader { wait_seq: 1, ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20) });
+    let off = with_stack(&SampleHeader { own: [1, 0, 0], ..sample(event_kind::OFF_CPU_SAMPLE, 11, 0x20) });
     let mut collector = take_all(&[off]);
     let waits = |repeats| ThreadRecord { sampled_seq: 1, repeats, ..account(11) };
     let cut = |at_ns, repeats| Cut { at_ns, accounts: vec![waits(repeats)], ..Cut::default() };
