@@ -135,7 +135,9 @@ impl Watched {
         let (thread, counted) = (report.thread(tid), self.between(report.interval_unix_ns())[&tid]);
         let expected = counted.blocked_seconds(report.elapsed());
         let tolerance = 0.01 * report.elapsed() + counted.tolerance();
-        check_near(&format!("`{state}` of thread {tid}"), thread.seconds(state), expected, tolerance);
+        // With its other states: where time is missing in this one, it is in another.
+        let what = format!("`{state}` of thread {tid} ({})", thread.0["states"]);
+        check_near(&what, thread.seconds(state), expected, tolerance);
     }
 
     /// The sum of that over all threads.

@@ -37,14 +37,14 @@ const NAMES: &[&str] = &[
     "locked memory",
     "kernel programs",
     "scheduler events",
+    "task iterator",
     "on-CPU sampler",
     "hardware counters",
-    "task iterator",
     "off-CPU sampler",
-    "mapping events",
-    "run-time statistics",
     "block events",
     "contention events",
+    "mapping events",
+    "run-time statistics",
 ];
 
 /// Verdict and name of each line that has one: the columns of the text are fixed.

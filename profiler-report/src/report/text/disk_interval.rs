@@ -130,11 +130,14 @@ fn devices(block_io: &BlockIo, page: &mut Page) {
 fn shares(kind: &str, shares: &[&RequestShare], seconds: f64, page: &mut Page) {
     let mut by_id: BTreeMap<u64, (RequestShare, u64)> = BTreeMap::new();
     let mut all = 0_u64;
+    // The name is that of most of its requests: a program's first ones read the program itself, under the name of its shell.
+    let mut shares = shares.to_vec();
+    shares.sort_by_key(|share| std::cmp::Reverse(share.count));
     for share in shares {
         all = all.saturating_add(share.device_ns);
         let (sum, device_ns) = by_id
             .entry(share.id)
-            .or_insert_with(|| (RequestShare { count: 0, bytes: 0, ..(*share).clone() }, 0));
+            .or_insert_with(|| (RequestShare { count: 0, bytes: 0, ..share.clone() }, 0));
         sum.count = sum.count.saturating_add(share.count);
         sum.bytes = sum.bytes.saturating_add(share.bytes);
         *device_ns = device_ns.saturating_add(share.device_ns);
@@ -246,6 +249,17 @@ mod tests {
         check(&text, "10.0 s from 1970-01-01");
         check(&text, "sda write 15 8 KiB");
         check(&text, "device time requests/s bytes/s process");
+    }
+
+    #[test]
+    fn a_process_has_the_name_of_most_of_its_requests() {
+        let mut renamed = interval();
+        let shares = &mut renamed.block_io.shares;
+        let first = RequestShare { name: "sh".to_owned(), count: 1, ..shares[0].clone() };
+        let later = RequestShare { name: "dd".to_owned(), count: 9, ..shares[0].clone() };
+        let pid = first.id;
+        *shares = vec![first, later];
+        check(&DiskPage::default().text(&renamed), &format!("dd (pid {pid})"));
     }
 
     #[test]
