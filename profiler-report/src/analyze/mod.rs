@@ -14,48 +14,31 @@
 //! ```
 
 mod ledger;
-mod cross_check;
-mod quality;
-mod cost;
-pub mod label;
-mod shares;
-mod waits_in;
+pub mod claim;
+pub mod numbers;
 mod stacks;
-mod holder;
-mod hot;
-mod requests;
-mod wait_times;
-mod kernel_paths;
-mod lock_kinds;
 mod locks;
-mod kernel_locks;
-mod deadlocks;
-mod enders;
 mod wakers;
+mod disks;
+mod wait_times;
+mod trust;
 mod verdict;
 mod course;
-pub mod numbers;
-pub mod flame;
 
-pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, ended_by_budget, why_unmeasured};
 pub use course::{Course, Moment, Stretch};
-pub use cross_check::CrossCheck;
-pub use deadlocks::Deadlock;
-pub use enders::Ender;
-pub use holder::Holder;
-pub use hot::{Hot, HotFunction, HotList, HotStack};
-pub use kernel_locks::KernelLockRow;
+pub use disks::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group, state_name};
-pub use lock_kinds::FutexKind;
-pub use locks::{FutexRow, LockReport, lock_name};
-pub use quality::{Loss, StackEnds, Trust, counted};
-pub use requests::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
-pub use stacks::{FunctionTime, StackTime, Stacks, TOP};
+pub use locks::{Deadlock, FutexKind, FutexRow, Holder, KernelLockRow, LockReport, lock_name};
+pub use stacks::{FunctionTime, Hot, HotFunction, HotList, HotStack, StackTime, Stacks, TOP, flame, label};
+pub use trust::{
+    CostRatios, CrossCheck, Loss, RUN_TIMES_UNMEASURED, StackEnds, Trust, counted, ended_by_budget,
+    why_unmeasured,
+};
 pub use verdict::{Confidence, Verdict, VerdictId};
 pub use wait_times::WaitRow;
-pub use wakers::{Chain, Edge, Wakers};
+pub use wakers::{Chain, Edge, Ender, Wakers};
 
-use self::shares::Shares;
+use self::stacks::shares::Shares;
 use crate::recording::{Recording, Span};
 
 /// Everything that the formats show, beside the recording itself.

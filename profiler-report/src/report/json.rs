@@ -147,7 +147,7 @@ struct Document<'a> {
     quality: QualityJson<'a>,
     /// What the recording itself took.
     cost: CostJson<'a>,
-    verdict: VerdictJson<'a>,
+    verdict: VerdictJson,
 }
 
 /// How long finished waits of one group lasted.

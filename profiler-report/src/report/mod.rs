@@ -20,6 +20,7 @@ mod text;
 mod json;
 pub mod folded;
 pub mod svg;
+pub mod words;
 mod escape;
 pub mod frame_text;
 mod function_name;

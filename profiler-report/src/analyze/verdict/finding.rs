@@ -2,6 +2,7 @@
 
 use super::VerdictId;
 use super::facts::Facts;
+use crate::analyze::claim::Claim;
 
 /// A cause.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -9,10 +10,10 @@ pub struct Finding {
     pub id: VerdictId,
     /// Of the working threads' active time.
     pub share: f64,
-    pub sentence: String,
-    pub evidence: Vec<String>,
-    pub counter_evidence: Vec<String>,
-    pub next_steps: Vec<String>,
+    pub sentence: Claim,
+    pub evidence: Vec<Claim>,
+    pub counter_evidence: Vec<Claim>,
+    pub next_steps: Vec<Claim>,
     pub max_gain: Option<f64>,
     /// What other sources say of it.
     pub agreement: Vec<Agreement>,

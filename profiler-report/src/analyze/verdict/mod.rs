@@ -7,25 +7,12 @@
 mod id;
 mod facts;
 mod finding;
-mod deadlock;
-mod cpu_quota;
-mod cpu_saturated;
-mod cpu_bound;
-mod cpu_single_thread;
-mod memory_pressure;
 mod nothing;
 mod reasons;
+mod rules;
 mod runtimes;
 mod times;
-mod writeback_throttled;
-mod fsync_bound;
-mod disk_bound;
 mod disk_kinds;
-mod lock_user;
-mod lock_kernel;
-mod lock_held_across_io;
-mod downstream_wait;
-mod ipc_wait;
 #[cfg(test)]
 mod tests;
 
@@ -34,14 +21,14 @@ pub use finding::{Agreement, Confidence, Finding};
 pub use id::VerdictId;
 pub use times::Parts;
 
-use crate::analyze::numbers::{percent, seconds};
+use crate::analyze::claim::{Claim, claim, percent, seconds};
 
 /// What a rule says.
 pub enum Outcome {
     Found(Finding),
     Clear,
     /// Its cause may be there, but what would show it is missing.
-    NotEnoughData(String),
+    NotEnoughData(Claim),
 }
 
 /// One cause.
@@ -52,21 +39,21 @@ pub trait Rule: Sync {
 
 /// Each rule. Of two findings that explain the same time, the first one in this order stands.
 const RULES: &[&dyn Rule] = &[
-    &deadlock::Deadlock,
-    &cpu_quota::CpuQuota,
-    &memory_pressure::MemoryPressure,
-    &lock_held_across_io::LockHeldAcrossIo,
-    &lock_user::LockUser,
-    &lock_kernel::LockKernel,
-    &writeback_throttled::WritebackThrottled,
-    &fsync_bound::FsyncBound,
-    &disk_bound::DiskRead,
-    &disk_bound::DiskWrite,
-    &cpu_saturated::CpuSaturated,
-    &cpu_single_thread::CpuSingleThread,
-    &cpu_bound::CpuBound,
-    &downstream_wait::DownstreamWait,
-    &ipc_wait::IpcWait,
+    &rules::deadlock::Deadlock,
+    &rules::cpu_quota::CpuQuota,
+    &rules::memory_pressure::MemoryPressure,
+    &rules::lock_held_across_io::LockHeldAcrossIo,
+    &rules::lock_user::LockUser,
+    &rules::lock_kernel::LockKernel,
+    &rules::writeback_throttled::WritebackThrottled,
+    &rules::fsync_bound::FsyncBound,
+    &rules::disk_bound::DiskRead,
+    &rules::disk_bound::DiskWrite,
+    &rules::cpu_saturated::CpuSaturated,
+    &rules::cpu_single_thread::CpuSingleThread,
+    &rules::cpu_bound::CpuBound,
+    &rules::downstream_wait::DownstreamWait,
+    &rules::ipc_wait::IpcWait,
 ];
 
 /// The answer.
@@ -77,10 +64,10 @@ pub struct Verdict {
     /// From 0 to 1.
     pub score: f64,
     /// What it is, with its numbers.
-    pub sentence: String,
-    pub evidence: Vec<String>,
-    pub counter_evidence: Vec<String>,
-    pub next_steps: Vec<String>,
+    pub sentence: Claim,
+    pub evidence: Vec<Claim>,
+    pub counter_evidence: Vec<Claim>,
+    pub next_steps: Vec<Claim>,
     /// So many times as fast, if the cause were gone and nothing else came in its place: an upper bound.
     pub max_gain: Option<f64>,
     /// Other causes that were found, the largest first: which, and its share of the working time.
@@ -125,29 +112,29 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
     let mut why = Vec::new();
     let mut next = Vec::new();
     if facts.elapsed_ns < SHORTEST_NS {
-        why.push(format!("the recording is only {} long", seconds(facts.elapsed_ns)));
-        next.push("record for longer: `-d 10`".to_owned());
+        why.push(claim!("the recording is only {} long", seconds(facts.elapsed_ns)));
+        next.push(claim!("record for longer: `-d 10`"));
     }
     if facts.recording.threads.is_empty() {
-        why.push("no thread was seen".to_owned());
+        why.push(claim!("no thread was seen"));
     }
     if trust.lost_ratio > LOST_LIMIT {
-        why.push(format!("{} of the events were lost", percent(trust.lost_ratio)));
+        why.push(claim!("{} of the events were lost", percent(trust.lost_ratio)));
         if let Some(worst) = trust.losses.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio())) {
-            next.push(format!("try: {}", worst.advice));
+            next.push(claim!("try: {}", worst.advice));
         }
     }
     let classified = facts.ledger.classified_ratio();
     if classified < CLASSIFIED_LIMIT && facts.ledger.unknown_ns as f64 > IDLE * facts.elapsed_ns as f64 {
-        why.push(format!("the reason is known for only {} of the blocked time", percent(classified)));
+        why.push(claim!("the reason is known for only {} of the blocked time", percent(classified)));
     }
     if facts.ledger.residual_ratio() > RESIDUAL_LIMIT {
-        why.push(format!("the books do not close: {} is missing", percent(facts.ledger.residual_ratio())));
+        why.push(claim!("the books do not close: {} is missing", percent(facts.ledger.residual_ratio())));
     }
     if why.is_empty() {
         return None;
     }
-    let sentence = format!("not enough data for a verdict: {}", why.join("; "));
+    let sentence = claim!("not enough data for a verdict: {}", Claim::list("; ", &why));
     Some(Verdict {
         id: VerdictId::InsufficientData,
         confidence: Confidence::Low,
@@ -162,7 +149,7 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
 }
 
 /// The one that counts, of those that were found.
-fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict {
+fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[Claim]) -> Verdict {
     let mut left: Vec<Finding> = Vec::new();
     for finding in found {
         // What another one explains already is no cause of its own.
@@ -181,7 +168,7 @@ fn choose(facts: &Facts<'_>, found: Vec<Finding>, missing: &[String]) -> Verdict
     let score = finding::score(facts, &first).min(finding::most(&first, &others));
     let mut counter_evidence = first.counter_evidence;
     for other in &others {
-        counter_evidence.push(format!("{}: {} of the working time", other.id, percent(other.share)));
+        counter_evidence.push(claim!("{}: {} of the working time", other.id, percent(other.share)));
     }
     Verdict {
         id: first.id,
@@ -208,12 +195,12 @@ fn is_mixture(first: &Finding, second: &Finding) -> bool {
 
 fn mixture(facts: &Facts<'_>, first: &Finding, second: &Finding, also: Vec<(VerdictId, f64)>) -> Verdict {
     let score = finding::score(facts, first).min(finding::score(facts, second)).min(finding::BELOW_HIGH);
-    let evidence = [first, second].map(|finding| format!("{}: {}", finding.id, finding.sentence)).to_vec();
+    let evidence = [first, second].map(|finding| claim!("{}: {}", finding.id, finding.sentence)).to_vec();
     Verdict {
         id: VerdictId::Mixed,
         confidence: Confidence::of(score),
         score,
-        sentence: format!(
+        sentence: claim!(
             "two causes: {} ({} of the working time) and {} ({})",
             first.id,
             percent(first.share),

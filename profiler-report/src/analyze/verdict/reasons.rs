@@ -7,8 +7,8 @@ use profiler_common::state::{self, Group};
 
 use super::disk_kinds::{DiskKinds, Kind};
 use super::times::{Parts, Times};
-use crate::analyze::label::frame_labels;
 use crate::analyze::ledger::group;
+use crate::analyze::stacks::label::frame_labels;
 use crate::analyze::{Account, ThreadAccount, add};
 use crate::recording::{LockId, Peer, Span, StackId, ThreadId};
 

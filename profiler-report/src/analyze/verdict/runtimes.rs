@@ -1,6 +1,6 @@
 //! Runtimes whose tasks wait for each other without a thread that waits: what is blocked in them cannot be seen from outside.
 
-use crate::analyze::label::frame_labels;
+use crate::analyze::stacks::label::frame_labels;
 use crate::recording::{FrameId, Span};
 
 /// By the file of a module: the Java machine, whose monitors and locks all wait in the same condition variable.

@@ -7,6 +7,7 @@ use crate::recording::{
     CpuTime, Group, Held, Lock, Locks, Machine, Meta, Method, Module, OpenWait, Party, Place, Pressure,
     Process, Sample, Span, Stack, StackEnd, Thread, ThreadSum, Wake,
 };
+use crate::report::words::sentence;
 
 const S: u64 = 1_000_000_000;
 
@@ -72,7 +73,7 @@ fn what_a_runtime_hides_may_not_be_idle() {
     java.modules = vec![Module { path: "/usr/lib/jvm/lib/server/libjvm.so".into(), build_id: vec![] }];
     let verdict = Report::new(&java).verdict;
     assert_eq!((verdict.id, verdict.confidence), (VerdictId::Idle, Confidence::Medium), "{verdict:#?}");
-    assert!(verdict.counter_evidence[0].starts_with("Java threads"), "{verdict:#?}");
+    assert!(sentence(&verdict.counter_evidence[0]).starts_with("Java threads"), "{verdict:#?}");
 }
 
 #[test]
@@ -136,7 +137,11 @@ fn ready_threads_beside_idle_cpus_are_no_sure_saturation() {
         Some(Pressure { elapsed_ns: 10 * S, cpu_some_ns: 3 * S, ..Pressure::default() });
     let report = Report::new(&recording);
     assert_eq!((report.verdict.id, report.verdict.confidence), (VerdictId::CpuSaturated, Confidence::Low));
-    assert!(report.verdict.counter_evidence[0].ends_with("were idle for 50.0 %"), "{:#?}", report.verdict);
+    assert!(
+        sentence(&report.verdict.counter_evidence[0]).ends_with("were idle for 50.0 %"),
+        "{:#?}",
+        report.verdict
+    );
     recording.machine.allowed_cpus = Some(2);
     recording.machine.allowed_cpu = Some(CpuTime { busy_ns: 19 * S, idle_ns: S, ..CpuTime::default() });
     check(&recording, VerdictId::CpuSaturated, Confidence::High);
@@ -182,7 +187,7 @@ fn reads_and_writes_are_one_cause() {
     };
     let recording = recording(vec![both(1)]);
     check(&recording, VerdictId::DiskReadBound, Confidence::Low);
-    let sentence = Report::new(&recording).verdict.sentence;
+    let sentence = sentence(&Report::new(&recording).verdict.sentence);
     assert!(
         sentence.contains("wait 40.0 % of their working time for disk reads and 38.0 % for writes"),
         "{sentence}"

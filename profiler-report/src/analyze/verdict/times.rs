@@ -1,7 +1,7 @@
 //! What the rules' facts are made of: the parts of a report, and the time of each thread that did something.
 
 use crate::analyze::locks::LockReport;
-use crate::analyze::shares::Shares;
+use crate::analyze::stacks::shares::Shares;
 use crate::analyze::wakers::Wakers;
 use crate::analyze::{CrossCheck, Disks, Hot, Ledger, ThreadAccount, Trust};
 use crate::recording::ThreadId;

@@ -5,27 +5,59 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::values::{ConfidenceJson, Seconds, VerdictIdJson, seconds};
+use crate::analyze::claim::{Claim, Value};
 use crate::analyze::{Confidence, Report, Verdict};
 use crate::recording::{CpuTime, Group, Machine, Pressure};
+use crate::report::words;
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
-pub struct VerdictJson<'a> {
+pub struct VerdictJson {
     id: VerdictIdJson,
     #[serde(with = "ConfidenceJson")]
     confidence: Confidence,
     /// From 0 to 1.
     score: f64,
     /// What the bottleneck is, with its numbers.
-    sentence: &'a str,
-    evidence: &'a [String],
-    counter_evidence: &'a [String],
-    next_steps: &'a [String],
+    sentence: String,
+    evidence: Vec<String>,
+    counter_evidence: Vec<String>,
+    next_steps: Vec<String>,
+    /// The numbers of the sentence and of each piece of evidence, in their order.
+    values: ValuesJson,
     /// So many times as fast at most; null where that is not meaningful.
     #[cfg_attr(test, schemars(range(min = 0)))]
     max_gain: Option<f64>,
     /// Other causes, the largest first.
     also: Vec<AlsoJson>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+struct ValuesJson {
+    sentence: Vec<ValueJson>,
+    evidence: Vec<Vec<ValueJson>>,
+    counter_evidence: Vec<Vec<ValueJson>>,
+}
+
+/// One number.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+struct ValueJson {
+    value: f64,
+    unit: UnitJson,
+}
+
+/// `ratio`: a part of something, from 0 to 1. `number`: without a unit.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(JsonSchema))]
+enum UnitJson {
+    Ratio,
+    Seconds,
+    Bytes,
+    Count,
+    Number,
 }
 
 #[derive(Serialize)]
@@ -100,16 +132,36 @@ struct OtherProcessJson<'a> {
     cpu_seconds: Seconds,
 }
 
-impl<'a> VerdictJson<'a> {
-    pub fn of(verdict: &'a Verdict) -> Self {
+fn sentences(claims: &[Claim]) -> Vec<String> {
+    claims.iter().map(words::sentence).collect()
+}
+
+fn values(claim: &Claim) -> Vec<ValueJson> {
+    let value = |value: Value| match value {
+        Value::Ratio(ratio) => ValueJson { value: ratio, unit: UnitJson::Ratio },
+        Value::Ns(ns) => ValueJson { value: ns / 1e9, unit: UnitJson::Seconds },
+        Value::Bytes(bytes) => ValueJson { value: bytes as f64, unit: UnitJson::Bytes },
+        Value::Count(count) => ValueJson { value: count as f64, unit: UnitJson::Count },
+        Value::Number(number, _) => ValueJson { value: number, unit: UnitJson::Number },
+    };
+    claim.values().map(value).collect()
+}
+
+impl VerdictJson {
+    pub fn of(verdict: &Verdict) -> Self {
         Self {
             id: VerdictIdJson::of(verdict.id),
             confidence: verdict.confidence,
             score: verdict.score,
-            sentence: &verdict.sentence,
-            evidence: &verdict.evidence,
-            counter_evidence: &verdict.counter_evidence,
-            next_steps: &verdict.next_steps,
+            sentence: words::sentence(&verdict.sentence),
+            evidence: sentences(&verdict.evidence),
+            counter_evidence: sentences(&verdict.counter_evidence),
+            next_steps: sentences(&verdict.next_steps),
+            values: ValuesJson {
+                sentence: values(&verdict.sentence),
+                evidence: verdict.evidence.iter().map(values).collect(),
+                counter_evidence: verdict.counter_evidence.iter().map(values).collect(),
+            },
             max_gain: verdict.max_gain,
             also: verdict
                 .also

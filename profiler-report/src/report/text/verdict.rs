@@ -2,7 +2,7 @@
 
 use super::Page;
 use crate::analyze::{Report, Verdict};
-use crate::report::escape::visible;
+use crate::report::{escape::visible, words};
 
 /// Sentences of each kind.
 const SENTENCES: usize = 4;
@@ -16,7 +16,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     for (label, sentences) in lists {
         for (index, sentence) in sentences.iter().take(SENTENCES).enumerate() {
             let label = if index == 0 { label } else { "" };
-            page.labelled(label, &visible(sentence, 400));
+            page.labelled(label, &visible(&words::sentence(sentence), 400));
         }
     }
     if let Some(gain) = verdict.max_gain.filter(|gain| *gain >= 1.05) {
@@ -25,7 +25,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 }
 
 fn sentence(verdict: &Verdict) -> String {
-    let text = visible(&verdict.sentence, 400);
+    let text = visible(&words::sentence(&verdict.sentence), 400);
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
