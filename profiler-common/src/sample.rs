@@ -77,7 +77,7 @@ pub struct SubmittedRequest {
 
 impl SampledWait {
     /// As [`SampleHeader::own`].
-    #[inline(always)]
+    #[inline]
     pub const fn own(self) -> [u32; 3] {
         [self.seq, self.repeated_seq, self.repeats]
     }
@@ -85,7 +85,7 @@ impl SampledWait {
 
 impl SubmittedRequest {
     /// As [`SampleHeader::own`].
-    #[inline(always)]
+    #[inline]
     pub const fn own(self) -> [u32; 3] {
         [self.device, self.operation, self.bytes]
     }

@@ -1,7 +1,7 @@
 //! What a verdict says, as values: words of ours, names that the target brought, and numbers with their units. `report` makes
 //! sentences of them.
 //!
-//! A rule writes [`claim!`](crate::claim) as it would write `format!`, and each argument stays what it is.
+//! A rule writes `claim!` as it would write `format!`, and each argument stays what it is.
 
 use std::net::IpAddr;
 
@@ -118,7 +118,7 @@ impl Claim {
     }
 }
 
-/// A [`Claim`](crate::analyze::claim::Claim) of a pattern, in which each `{}` stands for the next argument.
+/// A `Claim` of a pattern, in which each `{}` stands for the next argument.
 macro_rules! claim {
     ($pattern:literal $(, $argument:expr)* $(,)?) => {{
         let mut claim = $crate::analyze::claim::Claim::default();
