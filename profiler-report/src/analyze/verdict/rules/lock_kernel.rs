@@ -94,9 +94,12 @@ fn describe(facts: &Facts<'_>, row: &KernelLockRow) -> Claim {
     let lock = facts.recording.locks.locks.get(row.lock as usize);
     match lock {
         Some(lock) if !lock.name.is_empty() => claim!("the {} `{}`", row.kind, lock.name),
-        _ => match &row.waited_in {
-            Some(function) => claim!("the {} requested in `{}`", row.kind, function),
-            None => claim!("the {} {}", row.kind, lock_name(facts.recording, row.lock)),
-        },
+        _ => {
+            if let Some(function) = &row.waited_in {
+                claim!("the {} requested in `{}`", row.kind, function)
+            } else {
+                claim!("the {} {}", row.kind, lock_name(facts.recording, row.lock))
+            }
+        }
     }
 }

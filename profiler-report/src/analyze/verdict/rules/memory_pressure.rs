@@ -24,11 +24,10 @@ impl Rule for MemoryPressure {
         if share < SHARE || !signs.is_short && facts.share(signs.direct_ns) < 2.0 * SHARE {
             return Outcome::Clear;
         }
-        let next_step = match signs.group.filter(|group| group.memory_limit_hits > 0) {
-            Some(group) => {
-                claim!("raise the memory limit of {}, or reduce what the program uses", group.path)
-            }
-            None => claim!("add memory, or find the largest user: `ps --sort=-rss`"),
+        let next_step = if let Some(group) = signs.group.filter(|group| group.memory_limit_hits > 0) {
+            claim!("raise the memory limit of {}, or reduce what the program uses", group.path)
+        } else {
+            claim!("add memory, or find the largest user: `ps --sort=-rss`")
         };
         Outcome::Found(Finding {
             id: VerdictId::MemoryPressure,
