@@ -6,13 +6,13 @@ mod hooks;
 mod pacing;
 mod tables;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use profiler_common::stat::Stat;
 
 use super::{About, Instrument, Probe, Reading};
 use crate::{
     collect::Cut,
-    kernel::{Btf, Kernel, Object, Plan, error_line},
+    kernel::{Btf, Kernel, Object, Plan, brief, error_line},
 };
 use hooks::{Hooks, Requests};
 use pacing::SubmitPacing;
@@ -97,12 +97,13 @@ impl Instrument for BlockIo {
         }
         let attached = match &self.hooks {
             Ok(hooks) => hooks.attach(object),
-            Err(why) => bail!("{why}"),
+            Err(why) => Err(anyhow!("{why}")),
         };
-        if self.is_alone {
-            attached.context("cannot follow requests to block devices")?;
-        } else {
-            attached?;
+        match attached {
+            Err(error) if self.is_alone => {
+                bail!("cannot follow requests to block devices: {}", brief(&format!("{error:#}")))
+            }
+            attached => attached?,
         }
         self.requests = Some(Requests::new(object)?);
         Ok(())

@@ -80,19 +80,13 @@ pub struct MachineReads {
 impl MachineReads {
     /// Reads everything but what belongs to processes: of them none is known yet.
     fn now() -> Self {
-        let mounts = Mounts::of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
         let mut reads = Self {
             at_ns: monotonic_ns(),
             cpu: CpuReads::now(),
             pressure: pressure_now(),
             memory: read("/proc/vmstat", memory_events),
-            groups: BTreeMap::new(),
-            listening_ports: None,
-            allowed_cpus: None,
-            processes: BTreeMap::new(),
-            next_processes: Instant::now(),
-            next_groups: Instant::now(),
-            mounts,
+            mounts: Mounts::of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            ..Self::new()
         };
         reads.others(&[]);
         reads
