@@ -175,6 +175,12 @@ mod tests {
     }
 
     #[test]
+    fn the_rate_that_is_told_is_the_one_that_is_tried() {
+        let works = on_cpu::ABOUT.probe.as_ref().unwrap().works;
+        assert!(works.ends_with(&format!("{} Hz", crate::doctor::SAMPLE_HZ)), "{works}");
+    }
+
+    #[test]
     fn a_refused_scheduler_hook_stops_everything() {
         let facts =
             with(|attached| attached.scheduler = Err("refuses `sched_switch`: Invalid argument".into()));
