@@ -7,6 +7,7 @@
 mod overhead;
 mod storm;
 mod own;
+mod builds;
 mod growth;
 mod stacks;
 mod verdicts;
@@ -16,7 +17,7 @@ mod interval;
 mod usage;
 mod machine;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +45,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "overhead", document: OVERHEAD, run: |bench| Ok(overhead::overhead(bench)) },
     Benchmark { name: "storm", document: OVERHEAD, run: |bench| Ok(vec![("storm", storm::storm(bench)?)]) },
     Benchmark { name: "self", document: OVERHEAD, run: |bench| Ok(vec![("self", own::own(bench)?)]) },
+    Benchmark {
+        name: "builds",
+        document: OVERHEAD,
+        run: |bench| Ok(vec![("builds", builds::builds(bench)?)]),
+    },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark {
         name: "latency",
@@ -59,7 +65,8 @@ const BENCHMARKS: &[Benchmark] = &[
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench", about = "Benchmarks of profiler")]
 struct Args {
-    /// Which: overhead, storm, self, growth, latency, disks, futexes, stacks, verdicts; without a name all of them
+    /// Which: overhead, storm, self, builds, growth, latency, disks, futexes, stacks, verdicts; without a name all but
+    /// `builds`
     names: Vec<String>,
     /// How often each variant is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -70,6 +77,9 @@ struct Args {
     /// Measure this program, not the release build; the documents stay as they are
     #[arg(long)]
     profiler: Option<PathBuf>,
+    /// An earlier build, for `builds`: both in turn, in one run; the documents stay as they are
+    #[arg(long)]
+    before: Option<PathBuf>,
 }
 
 /// What each benchmark needs.
@@ -77,6 +87,8 @@ struct Bench {
     /// Where the workloads are.
     directory: PathBuf,
     profiler: PathBuf,
+    /// An earlier build, to compare with.
+    before: Option<PathBuf>,
     scratch: TempDir,
     rounds: u16,
     only: Option<String>,
@@ -86,9 +98,7 @@ struct Bench {
 
 impl Bench {
     fn profiler(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.profiler);
-        command.args(with_budget(arguments));
-        command
+        profiler(&self.profiler, arguments)
     }
 
     fn workload(&self, name: &str, arguments: &[&str]) -> Result<Workload> {
@@ -104,6 +114,13 @@ impl Bench {
     fn path(&self, name: &str) -> String {
         self.scratch.path().join(name).to_string_lossy().into_owned()
     }
+}
+
+/// A build of `profiler`, with room enough to record everything.
+fn profiler(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(with_budget(arguments));
+    command
 }
 
 fn main() -> ExitCode {
@@ -134,9 +151,16 @@ fn bench(args: &Args) -> Result<()> {
     let directory = target_directory(&repository().join("Cargo.toml"))?.join("release");
     let scratch = TempDir::with_prefix("profiler-bench-")?;
     let profiler = args.profiler.clone().unwrap_or_else(|| directory.join("profiler"));
-    let for_documents = args.only.is_none() && args.profiler.is_none();
-    let bench =
-        Bench { directory, profiler, scratch, rounds: args.rounds, only: args.only.clone(), for_documents };
+    let for_documents = args.only.is_none() && args.profiler.is_none() && args.before.is_none();
+    let bench = Bench {
+        directory,
+        profiler,
+        before: args.before.clone(),
+        scratch,
+        rounds: args.rounds,
+        only: args.only.clone(),
+        for_documents,
+    };
     for Benchmark { name, document, run } in chosen {
         let sections = run(&bench).with_context(|| format!("benchmark `{name}`"))?;
         for (name, section) in sections {
@@ -151,7 +175,7 @@ fn bench(args: &Args) -> Result<()> {
 
 fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     if names.is_empty() {
-        return Ok(BENCHMARKS.to_vec());
+        return Ok(BENCHMARKS.iter().filter(|known| known.name != "builds").copied().collect());
     }
     let find = |name: &String| {
         let known = BENCHMARKS.iter().find(|known| known.name == name);

@@ -2,6 +2,7 @@
 //!
 //! CPU time and memory are read from `/proc` beside the profiler, to check what its own report says of them.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -22,15 +23,15 @@ const TO_REPORT: Duration = Duration::from_secs(60);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One recording of a process with 100 threads.
-struct Use {
+pub struct Use {
     /// Percent of one CPU, by `/proc/PID/stat`.
-    cpu: f64,
+    pub cpu: f64,
     /// The same by the profiler's own report.
     cpu_reported: f64,
     /// Percent of one CPU in the kernel programs, by the report.
-    cpu_programs: f64,
+    pub cpu_programs: f64,
     /// Most resident memory by `/proc/PID/status`, and the maps.
-    memory: f64,
+    pub memory: f64,
     attached_after: f64,
 }
 
@@ -38,7 +39,7 @@ struct Use {
 pub fn own(bench: &Bench) -> Result<String> {
     let mut rounds = Vec::new();
     for _ in 0..bench.rounds {
-        rounds.push(hundred_threads(bench)?);
+        rounds.push(hundred_threads(bench, |arguments| bench.profiler(arguments))?);
     }
     let of = |name, value: fn(&Use) -> f64| Series::new(name, rounds.iter().map(value));
     let cpu = [
@@ -59,12 +60,13 @@ pub fn own(bench: &Bench) -> Result<String> {
     ))
 }
 
-fn hundred_threads(bench: &Bench) -> Result<Use> {
+/// One recording by the program that `profiler` starts with these arguments.
+pub fn hundred_threads(bench: &Bench, profiler: impl Fn(&[&str]) -> Command) -> Result<Use> {
     let workload = bench.workload("many_threads", &["100", "20"])?;
     let report = bench.path("self.json");
     let started = Instant::now();
     let recording =
-        Running::start(bench.profiler(&["record", "-q", "-p", &workload.pid().to_string(), "-o", &report]))?;
+        Running::start(profiler(&["record", "-q", "-p", &workload.pid().to_string(), "-o", &report]))?;
     wait_until("attached", TO_ATTACH, || !attached_programs(recording.pid()).is_empty())?;
     let attached_after = started.elapsed().as_secs_f64() * 1e3;
     // What follows the attaching belongs to the start.

@@ -1,5 +1,6 @@
 //! A switch storm: two processes on one CPU that do nothing but wake each other through pipes.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use anyhow::{Context, Result};
 use profiler_tests::harness::attached_programs;
 use profiler_tests::running::{Running, Workload, wait_until};
 
-use super::Bench;
 use super::rounds::{Series, in_turn, table};
+use super::{Bench, profiler};
 
 /// The storm's own arguments: CPU, seconds that count, seconds before in which the tool must get attached.
 const STORM: [&str; 3] = ["0", "3", "3"];
@@ -16,14 +17,12 @@ const TIME_TO_ATTACH: Duration = Duration::from_millis(2500);
 
 /// What a round trip gains by the profiler, as a part of what it gains by `offcputime`.
 pub fn storm(bench: &Bench) -> Result<String> {
-    let report = bench.path("storm.json");
-    let profiler =
-        |storm: &Workload| bench.profiler(&["record", "-q", "-p", &storm.pid_list(), "-o", &report]);
+    let recorder = |storm: &Workload| storm_recorder(bench, &bench.profiler, storm);
     let all = in_turn(
         bench.rounds,
         vec![
             ("no tool", Box::new(|| round_trip(bench, |_| None))),
-            ("profiler, both ends recorded", Box::new(|| round_trip(bench, |storm| Some(profiler(storm))))),
+            ("profiler, both ends recorded", Box::new(|| round_trip(bench, |storm| Some(recorder(storm))))),
             (
                 "offcputime without a filter",
                 Box::new(|| round_trip(bench, |_| Some(Command::new("offcputime")))),
@@ -40,8 +39,13 @@ pub fn storm(bench: &Bench) -> Result<String> {
     Ok(format!("{times}\n{}\nGoal: at most 0.15.\n", table("ratio, round by round", 3, &[ratio])))
 }
 
+/// A build of `profiler` that records both ends of the storm.
+pub fn storm_recorder(bench: &Bench, program: &Path, storm: &Workload) -> Command {
+    profiler(program, &["record", "-q", "-p", &storm.pid_list(), "-o", &bench.path("storm.json")])
+}
+
 /// Nanoseconds of a round trip, with a tool attached throughout.
-fn round_trip(bench: &Bench, tool: impl FnOnce(&Workload) -> Option<Command>) -> Result<f64> {
+pub fn round_trip(bench: &Bench, tool: impl FnOnce(&Workload) -> Option<Command>) -> Result<f64> {
     let storm = bench.workload("pipe_pingpong", &STORM)?;
     let tool = tool(&storm).map(Running::start).transpose()?;
     if let Some(tool) = &tool {
