@@ -42,7 +42,20 @@ const PROFILER: &[(&str, &[&str])] = &[
         ],
     ),
     ("doctor", &["host", "instruments", "kernel", "record", "symbolize"]),
-    ("cli", &["confine", "doctor", "kernel", "messages", "output", "process", "record", "symbolize"]),
+    (
+        "cli",
+        &[
+            "confine",
+            "doctor",
+            "instruments",
+            "kernel",
+            "messages",
+            "output",
+            "process",
+            "record",
+            "symbolize",
+        ],
+    ),
 ];
 
 const REPORT: &[(&str, &[&str])] = &[

@@ -30,10 +30,7 @@ pub use disks::{DiskRow, Disks, PageCache, Quantiles, SubmitterRow};
 pub use ledger::{Account, Ledger, ProcessAccount, StateTime, ThreadAccount, group, state_name};
 pub use locks::{Deadlock, FutexKind, FutexRow, Holder, KernelLockRow, LockReport, lock_name};
 pub use stacks::{FunctionTime, Hot, HotFunction, HotList, HotStack, StackTime, Stacks, TOP, flame, label};
-pub use trust::{
-    CostRatios, CrossCheck, Loss, RUN_TIMES_UNMEASURED, StackEnds, Trust, counted, ended_by_budget,
-    why_unmeasured,
-};
+pub use trust::{CostRatios, CrossCheck, Loss, LossKind, StackEnds, Trust, counted, ended_by_budget};
 pub use verdict::{Confidence, Verdict, VerdictId};
 pub use wait_times::WaitRow;
 pub use wakers::{Chain, Edge, Ender, Wakers};

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 
 use self::columns::Uneven;
 use self::tables::{Frames, Names, Stacks, WindowTables};
-use crate::recording::{Invalid, Recording};
+use crate::recording::{Invalid, Recording, Skip};
 
 /// First bytes of a capture. As in PNG, the first byte is not text, and a transfer that changes line ends is seen.
 const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
@@ -100,7 +100,7 @@ pub fn save(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     write_section(out, "lock", &recording.locks)?;
     write_section(out, "disk", &recording.disks)?;
     write_section(out, "window", &WindowTables::of(&recording.windows))?;
-    write_section(out, "skipped", &recording.skipped)?;
+    write_section(out, "skip", &recording.skipped)?;
     write_section(out, "debuginf", &recording.debuginfod)?;
     write_section(out, "budget", &recording.budget)?;
     write_section_bytes(out, "end", &[])
@@ -146,7 +146,12 @@ fn take_in(recording: &mut Recording, section: &Section, room: &mut u64) -> Resu
         "window" => {
             recording.windows = section.unpacked::<WindowTables>(room)?.into_rows().map_err(uneven)?;
         }
-        "skipped" => recording.skipped = section.unpacked(room)?,
+        "skip" => recording.skipped = section.unpacked(room)?,
+        // From before causes had values.
+        "skipped" => {
+            recording.skipped =
+                section.unpacked::<Vec<String>>(room)?.into_iter().map(Skip::sentence).collect();
+        }
         "debuginf" => recording.debuginfod = section.unpacked(room)?,
         "budget" => recording.budget = section.unpacked(room)?,
         _ => {}

@@ -31,6 +31,8 @@ mod locks;
 mod machine;
 mod quality;
 mod cost;
+mod instrument_id;
+mod skip;
 mod validate;
 #[cfg(test)]
 mod tests;
@@ -40,11 +42,13 @@ pub use block_io::{
     Requests, Submitter,
 };
 pub use cost::{Budget, Cost, Detail, DetailStep, ProgramCost};
+pub use instrument_id::InstrumentId;
 pub use locks::{
     Held, KernelWaits, Lock, LockId, LockRows, Locks, OpenWait, Party, Peer, Place, Release, Wake, WakeKey,
 };
 pub use machine::{CpuTime, Group, Machine, MemoryEvents, OtherProcess, Pressure};
 pub use quality::{Debuginfod, Quality};
+pub use skip::{Skip, SkipCause};
 pub use span::{Part, Span, ThreadSum};
 pub use stacks::{Broken, Frame, Method, Module, Name, Sample, Stack, StackEnd};
 pub use sum::{Keyed, Sum};
@@ -82,8 +86,8 @@ pub struct Recording {
     pub disks: Vec<Disk>,
     /// In order of time, without gaps between them.
     pub windows: Vec<Window>,
-    /// What is off or degraded on this machine, and why, as sentences.
-    pub skipped: Vec<String>,
+    /// What is off or degraded on this machine, and why.
+    pub skipped: Vec<Skip>,
     /// Files of debug information that servers were asked for.
     pub debuginfod: Debuginfod,
     pub budget: Budget,

@@ -12,7 +12,7 @@ use super::sum::Sum;
 use super::threads::{Process, Thread, ThreadTimes};
 use super::wait_times::WaitTimes;
 use super::window::Window;
-use super::{Meta, Recording};
+use super::{Meta, Recording, Skip};
 
 /// Processes outside of the target that are shown with their CPU time.
 const MOST_OTHERS: usize = 5;
@@ -38,7 +38,7 @@ pub struct Span {
     pub machine: Machine,
     pub quality: Quality,
     /// What is off or degraded on this machine, and why, as sentences.
-    pub skipped: Vec<String>,
+    pub skipped: Vec<Skip>,
     pub debuginfod: Debuginfod,
     pub cost: Cost,
     pub budget: Budget,

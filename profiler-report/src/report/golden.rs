@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Json, Render, Style, Text};
 use crate::analyze::Report;
-use crate::recording::Span;
+use crate::recording::{Skip, Span};
 use crate::testing::{any_span, example};
 
 fn rendered(render: &dyn Render, recording: &Span) -> String {
@@ -238,7 +238,7 @@ fn names_of_four_kib_with_escapes_stay_within_the_page() {
     recording.processes[0].command_line.clone_from(&name);
     recording.threads[0].comm.clone_from(&name);
     recording.meta.hostname.clone_from(&name);
-    recording.skipped.push(name.clone());
+    recording.skipped.push(Skip::sentence(name.clone()));
     for names in recording.names.iter_mut().flatten() {
         names.function.clone_from(&name);
     }

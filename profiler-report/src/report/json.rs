@@ -7,6 +7,8 @@ mod block_io;
 mod locks;
 mod verdict;
 mod windows;
+mod quality;
+mod cost;
 #[cfg(test)]
 mod schema;
 
@@ -22,17 +24,19 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use profiler_common::state::Group;
 
 use self::block_io::BlockIoJson;
+use self::cost::CostJson;
 use self::locks::LocksJson;
+use self::quality::QualityJson;
 use self::values::{Ratio, Seconds, StateJson, seconds};
 use self::verdict::{MachineJson, VerdictJson};
 use self::windows::{StretchJson, WindowJson, stretches, windows};
 use super::Render;
 use super::frame_text::is_unsafe;
 use crate::analyze::{
-    Account, CrossCheck, ProcessAccount, Quantiles, Report, StackEnds, StackTime, Stacks, StateTime,
-    ThreadAccount, WaitRow,
+    Account, CrossCheck, ProcessAccount, Quantiles, Report, StackTime, Stacks, StateTime, ThreadAccount,
+    WaitRow,
 };
-use crate::recording::{Broken, Debuginfod, Detail, Part};
+use crate::recording::Part;
 
 /// Raised when a key is removed or changes its meaning; a new key does not raise it.
 const SCHEMA_VERSION: u32 = 1;
@@ -347,111 +351,6 @@ struct StackJson<'a> {
     samples: u64,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-struct QualityJson<'a> {
-    /// The largest of the shares of lost samples, thread accounts and kernel events.
-    lost_ratio: Ratio,
-    /// `lost_ratio` is at most 0.01.
-    reliable: bool,
-    /// By samples; null when no stack was taken, as are the next two.
-    stacks_complete_ratio: Option<Ratio>,
-    stacks_cut_ratio: Option<Ratio>,
-    stacks_broken_ratio: Option<Ratio>,
-    /// Broken stacks by reason.
-    stacks_broken: BTreeMap<BrokenJson, u64>,
-    /// Stacks in which at least one caller was found without an unwind table.
-    stacks_by_frame_pointers_ratio: Option<Ratio>,
-    stacks_on_cpu: StackEndsJson,
-    stacks_off_cpu: StackEndsJson,
-    /// Frames of all samples that have a name.
-    frames_named_ratio: Option<Ratio>,
-    /// What the kernel programs counted, by the names of `profiler-common/src/stat.rs`.
-    counts: BTreeMap<&'a str, u64>,
-    /// Threads that `/proc` shows at the end and the ledger has never seen.
-    threads_unseen: u32,
-    /// Waits that a pass of the off-CPU sampler had no room for.
-    offcpu_over_limit: u64,
-    /// Passes of the off-CPU sampler.
-    offcpu_passes: u64,
-    /// Passes that came too late: shares of stacks are less precise, nothing is lost.
-    offcpu_passes_missed: u64,
-    /// Records that did not decode.
-    malformed_records: u64,
-    /// Later sightings of a wait whose own sample was lost.
-    repeats_without_sample: u64,
-    /// Samples left out because a table of the recording was full.
-    samples_over_limit: u64,
-    /// Rows about locks and the ends of waits left out because a table of the recording was full.
-    locks_over_limit: u64,
-    /// Events that a kernel program missed because it was already running on that CPU.
-    recursion_misses: u64,
-    /// Sentences: everything that is off or degraded on this machine.
-    skipped: &'a [String],
-    debuginfod: Debuginfod,
-}
-
-/// How stacks ended, as numbers of stacks.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-struct StackEndsJson {
-    complete: u64,
-    cut: u64,
-    broken: u64,
-    by_frame_pointers: u64,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-struct CostJson<'a> {
-    /// Share of one CPU that the profiler's process took.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    cpu_ratio: Option<f64>,
-    /// CPU time of the profiler's process over the recording.
-    own_cpu_seconds: Seconds,
-    /// The most resident memory of the profiler's process.
-    rss_bytes: u64,
-    /// Memory of the kernel maps and of perf's rings.
-    kernel_bytes: u64,
-    /// Each kernel program, while the kernel measured them.
-    programs: Vec<ProgramJson<'a>>,
-    /// Their share of one CPU over that time.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    programs_cpu_ratio: Option<f64>,
-    /// From the start of the profiler until everything was attached.
-    startup_seconds: Seconds,
-    /// The process and the programs that do not run in its time, as a share of the machine's CPU time.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    machine_ratio: Option<f64>,
-    /// The limit, from `--max-overhead`.
-    budget_ratio: f64,
-    /// Changes of the detail to keep to the budget.
-    steps: Vec<DetailStepJson>,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-struct DetailStepJson {
-    /// Since the start.
-    at_seconds: Seconds,
-    /// From then on.
-    #[serde(with = "DetailJson")]
-    detail: Detail,
-    /// Of the preceding second.
-    cost_ratio: f64,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-struct ProgramJson<'a> {
-    name: &'a str,
-    run_seconds: Seconds,
-    runs: u64,
-    /// Mean, in nanoseconds; null where it never ran.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    ns_per_run: Option<f64>,
-}
-
 impl<'a> Document<'a> {
     fn of(report: &'a Report<'_>) -> Self {
         let recording = report.recording;
@@ -577,122 +476,6 @@ impl<'a> StacksJson<'a> {
     }
 }
 
-impl<'a> QualityJson<'a> {
-    fn of(report: &'a Report<'_>) -> Self {
-        let (quality, trust) = (&report.recording.quality, &report.trust);
-        let ends = trust.ends.ratios();
-        Self {
-            lost_ratio: Ratio(trust.lost_ratio),
-            reliable: trust.reliable,
-            stacks_complete_ratio: ends.map(|[complete, _, _]| Ratio(complete)),
-            stacks_cut_ratio: ends.map(|[_, cut, _]| Ratio(cut)),
-            stacks_broken_ratio: ends.map(|[_, _, broken]| Ratio(broken)),
-            stacks_broken: trust
-                .ends
-                .broken
-                .iter()
-                .map(|(&why, &count)| (BrokenJson::of(why), count))
-                .collect(),
-            stacks_by_frame_pointers_ratio: trust.ends.by_frame_pointers_ratio().map(Ratio),
-            stacks_on_cpu: StackEndsJson::of(&trust.on_cpu_ends),
-            stacks_off_cpu: StackEndsJson::of(&trust.off_cpu_ends),
-            frames_named_ratio: trust.frames_named.map(Ratio),
-            counts: quality.kernel_counts.iter().map(|(name, count)| (name.as_str(), *count)).collect(),
-            threads_unseen: quality.threads_unseen,
-            offcpu_over_limit: quality.offcpu_over_limit,
-            offcpu_passes: quality.offcpu_passes,
-            offcpu_passes_missed: quality.offcpu_passes_missed,
-            malformed_records: quality.malformed_records,
-            repeats_without_sample: quality.repeats_without_sample,
-            samples_over_limit: quality.samples_over_limit,
-            locks_over_limit: quality.locks_over_limit,
-            recursion_misses: quality.recursion_misses,
-            skipped: &report.recording.skipped,
-            debuginfod: report.recording.debuginfod,
-        }
-    }
-}
-
-impl StackEndsJson {
-    fn of(ends: &StackEnds) -> Self {
-        let (broken, by_frame_pointers) = (ends.all_broken(), ends.by_frame_pointers);
-        Self { complete: ends.complete, cut: ends.cut, broken, by_frame_pointers }
-    }
-}
-
-impl<'a> CostJson<'a> {
-    fn of(report: &'a Report<'_>) -> Self {
-        let (cost, budget) = (&report.recording.cost, &report.recording.budget);
-        let programs = cost.programs.iter().map(|program| ProgramJson {
-            name: &program.name,
-            run_seconds: seconds(program.run_ns),
-            runs: program.runs,
-            ns_per_run: (program.runs > 0).then(|| program.run_ns as f64 / program.runs as f64),
-        });
-        Self {
-            cpu_ratio: report.cost.own_cpu,
-            own_cpu_seconds: seconds(cost.own_cpu_ns),
-            rss_bytes: cost.rss_bytes,
-            kernel_bytes: cost.kernel_bytes,
-            programs: programs.collect(),
-            programs_cpu_ratio: report.cost.programs_cpu,
-            startup_seconds: seconds(budget.startup_ns),
-            machine_ratio: report.cost.machine,
-            budget_ratio: budget.ratio,
-            steps: budget
-                .steps
-                .iter()
-                .map(|step| DetailStepJson {
-                    at_seconds: seconds(step.at_ns),
-                    detail: step.detail,
-                    cost_ratio: step.cost_ratio,
-                })
-                .collect(),
-        }
-    }
-}
-
 fn by_state<T>(account: &Account, value: impl Fn(&StateTime) -> T) -> BTreeMap<StateJson, T> {
     account.states.iter().map(|(&code, time)| (StateJson::of(code), value(time))).collect()
-}
-
-/// How much is recorded.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(remote = "Detail", rename_all = "snake_case")]
-enum DetailJson {
-    Full,
-    HalfRate,
-    QuarterRate,
-    NoOptionalProbes,
-    FewOffCpuStacks,
-    LedgerOnly,
-    Detached,
-}
-
-/// Why a stack is broken.
-// No descriptions of its variants: the schema of a map with these keys needs a plain list of them.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum BrokenJson {
-    StackUnreadable,
-    NoModule,
-    NoUnwindInfo,
-    TooDeep,
-    ProcessGone,
-    OtherStack,
-}
-
-impl BrokenJson {
-    fn of(why: Broken) -> Self {
-        match why {
-            Broken::StackUnreadable => Self::StackUnreadable,
-            Broken::NoModule => Self::NoModule,
-            Broken::NoUnwindInfo => Self::NoUnwindInfo,
-            Broken::TooDeep => Self::TooDeep,
-            Broken::ProcessGone => Self::ProcessGone,
-            Broken::OtherStack => Self::OtherStack,
-        }
-    }
 }

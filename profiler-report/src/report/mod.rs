@@ -21,6 +21,7 @@ mod json;
 pub mod folded;
 pub mod svg;
 pub mod words;
+mod skips;
 mod escape;
 pub mod frame_text;
 mod function_name;
@@ -29,6 +30,7 @@ mod golden;
 
 pub use escape::visible;
 pub use json::Json;
+pub use skips::sentence as skip_sentence;
 pub use text::{DiskPage, Style, Text, wrapped};
 
 use std::ffi::OsStr;

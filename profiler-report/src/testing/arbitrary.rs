@@ -7,10 +7,10 @@ use proptest::sample::Index;
 
 use crate::recording::{
     BlockIo, Broken, Budget, Cost, CpuTime, Debuginfod, Detail, DetailStep, Device, Disk, DiskCounters,
-    DiskWait, FileWait, Frame, Group, Held, KernelCounters, KernelWaits, Lock, Locks, Machine, MemoryEvents,
-    Meta, Method, Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process, ProcessIo,
-    ProgramCost, Quality, Release, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter, Thread,
-    ThreadSum, WaitTimes, Wake,
+    DiskWait, FileWait, Frame, Group, Held, InstrumentId, KernelCounters, KernelWaits, Lock, Locks, Machine,
+    MemoryEvents, Meta, Method, Module, Name, OpenWait, OtherProcess, Party, Peer, Place, Pressure, Process,
+    ProcessIo, ProgramCost, Quality, Release, RequestShare, Requests, Sample, Skip, SkipCause, Span, Stack,
+    StackEnd, Submitter, Thread, ThreadSum, WaitTimes, Wake,
 };
 
 /// Tables of a few rows with any numbers and any text in them. Weights are any finite numbers, also below zero.
@@ -187,8 +187,16 @@ fn sample(threads: usize, stacks: usize) -> impl Strategy<Value = Sample> {
     )
 }
 
-fn quality() -> impl Strategy<Value = (Quality, Vec<String>, Debuginfod)> {
-    (vec((text(), any::<u64>()), 0..4), any::<[u64; 14]>(), any::<u32>(), vec(text(), 0..3)).prop_map(
+fn skip() -> impl Strategy<Value = Skip> {
+    let instruments = [InstrumentId::Ledger, InstrumentId::OnCpu, InstrumentId::Names, InstrumentId::Later];
+    let causes = [SkipCause::Refused, SkipCause::LateCpus, SkipCause::FilesChanged, SkipCause::Later];
+    (any::<(Index, Index)>(), any::<u64>(), text()).prop_map(move |((instrument, cause), count, detail)| {
+        Skip { instrument: *instrument.get(&instruments), cause: *cause.get(&causes), count, detail }
+    })
+}
+
+fn quality() -> impl Strategy<Value = (Quality, Vec<Skip>, Debuginfod)> {
+    (vec((text(), any::<u64>()), 0..4), any::<[u64; 14]>(), any::<u32>(), vec(skip(), 0..3)).prop_map(
         |(kernel_counts, numbers, threads_unseen, skipped)| {
             let quality = Quality {
                 kernel_counts,

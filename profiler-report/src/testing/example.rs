@@ -16,9 +16,9 @@ use profiler_common::{
 
 use crate::recording::{
     BlockIo, Broken, Budget, Cost, CpuTime, Detail, DetailStep, Device, Disk, DiskCounters, DiskWait,
-    FileWait, Frame, KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure, Process,
-    ProcessIo, ProgramCost, Quality, RequestShare, Requests, Sample, Span, Stack, StackEnd, Submitter,
-    Thread, ThreadSum, WaitTimes,
+    FileWait, Frame, InstrumentId, KernelCounters, Locks, Machine, Meta, Method, Module, Name, Pressure,
+    Process, ProcessIo, ProgramCost, Quality, RequestShare, Requests, Sample, Skip, SkipCause, Span, Stack,
+    StackEnd, Submitter, Thread, ThreadSum, WaitTimes,
 };
 
 const MS: u64 = 1_000_000;
@@ -52,7 +52,7 @@ pub fn example() -> Span {
         locks: Locks { followed: true, kernel_followed: true, ..Locks::default() },
         machine: machine(),
         quality: quality(),
-        skipped: vec!["kernel 6.18.5 gave no hardware counters to this guest".into()],
+        skipped: vec![Skip::new(InstrumentId::OnCpu, SkipCause::CyclesUnsafe)],
         cost: cost(),
         budget: budget(),
         ..Span::default()

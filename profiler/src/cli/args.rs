@@ -6,6 +6,7 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
+use super::switches::Switches;
 use crate::record::Target;
 use profiler_report::analyze::flame;
 
@@ -78,13 +79,8 @@ pub struct Record {
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = kernel_bytes)]
     pub kernel_memory: u64,
 
-    /// Follow disk requests, and show what ended waits for disks and files.
-    #[arg(long, alias = "io", value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
-    pub block_io: Switch,
-
-    /// Look at who holds locks and who ends waits.
-    #[arg(long, value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
-    pub locks: Switch,
+    #[command(flatten)]
+    pub switches: Switches,
 
     #[command(flatten)]
     pub outputs: Outputs,
@@ -158,13 +154,6 @@ pub struct Outputs {
     /// What flamegraphs (.svg, .folded) show.
     #[arg(long, value_enum, default_value_t = View::Wall)]
     pub view: View,
-}
-
-/// Whether something optional is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    On,
-    Off,
 }
 
 /// What a flamegraph shows.

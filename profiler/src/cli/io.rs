@@ -1,5 +1,6 @@
 //! `profiler io`: shows what disks do. A recording of no thread, whose windows are shown as they end.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use crate::{
     kernel,
     record::{self, MOST_KERNEL_BYTES, Options, Target, Watch},
 };
+use profiler_report::recording::InstrumentId;
 use profiler_report::{
     analyze::ended_by_budget,
     report::{DiskPage, Style},
@@ -40,8 +42,7 @@ pub fn run(args: &Io, program_start: Instant) -> Result<u8> {
         stack_bytes: None,
         budget_ratio: args.max_overhead,
         kernel_bytes: MOST_KERNEL_BYTES,
-        block_io: true,
-        locks: false,
+        on: BTreeSet::from([InstrumentId::BlockIo]),
         kernel_log: false,
         checkpoint: None,
         needs: Needs::default(),

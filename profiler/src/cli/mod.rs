@@ -6,6 +6,7 @@ mod io;
 mod outputs;
 mod record;
 mod report;
+mod switches;
 
 use std::{process::ExitCode, time::Instant};
 

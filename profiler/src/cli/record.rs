@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
 
-use super::{
-    args::{Record, Switch},
-    code,
-    outputs::Plan,
-};
+use super::{args::Record, code, outputs::Plan};
 use crate::{
     confine::{self, Needs},
     doctor::{self, Wish},
@@ -47,8 +43,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         stack_bytes: args.stack_bytes,
         budget_ratio: args.max_overhead,
         kernel_bytes: args.kernel_memory,
-        block_io: args.block_io == Switch::On,
-        locks: args.locks == Switch::On,
+        on: args.switches.0.clone(),
         checkpoint: plan.checkpoint(),
         needs: Needs { directories: plan.directories(), network: debuginfod.is_some(), command: None },
         kernel_log: args.verbose > 1,
@@ -138,7 +133,7 @@ fn name(
     sources.debuginfod = debuginfod.map(|found| Debuginfod::start(found, progress));
     name_locks(recording, processes);
     symbolize::symbolize(recording, symbolize::worker_count(), || FileSymbolizer::new(&sources));
-    recording.skipped.extend(sources.sentences());
-    recording.skipped.extend(maps.sentence());
+    recording.skipped.extend(sources.skips());
+    recording.skipped.extend(maps.skip());
     recording.debuginfod = sources.debuginfod.map(|servers| servers.counts()).unwrap_or_default();
 }

@@ -21,7 +21,7 @@ pub use filter::{Allowed, install};
 use rustix::thread::CapabilitySet;
 
 use crate::kernel::{self, Keeper};
-use profiler_report::analyze::RUN_TIMES_UNMEASURED;
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 
 /// What the rest of the run does beside reading.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +35,12 @@ pub struct Needs {
 }
 
 /// Gives up everything else, for all threads that there are and will be. `maps_work` tries whether the maps of the kernel
-/// programs can still be used. Returns what is missing or could not be given up, as sentences for the report.
+/// programs can still be used. Returns what is missing or could not be given up, for the report.
 ///
 /// # Errors
 /// The kernel refuses to take capabilities back. A recording that could not be confined does not begin.
-pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String>> {
-    let mut sentences = lacking(kernel::effective_capabilities());
+pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<Skip>> {
+    let mut skips = lacking(kernel::effective_capabilities());
     let keeper = Keeper::start()?;
     identity::adopt_invoking_user();
     capabilities::drop_unneeded(&needs.directories, maps_work).context("cannot give up capabilities")?;
@@ -48,23 +48,23 @@ pub fn confine(needs: &Needs, maps_work: impl Fn() -> bool) -> Result<Vec<String
     // After the filter of all: it cannot be installed for a thread that has one of its own.
     let installed = installed.and_then(|()| keeper.map_or(Ok(()), |keeper| keeper.lock(install_for_keeper)));
     if let Err(error) = installed {
-        sentences.push(format!("system calls are not restricted ({error:#})"));
+        let words = format!("{error:#}");
+        skips.push(Skip::with_detail(InstrumentId::Profiler, SkipCause::Unconfined, words));
     }
-    Ok(sentences)
+    Ok(skips)
 }
 
 /// What the result is going to lack for want of a capability. Names of kernel functions are reported by
 /// [`crate::symbolize::KernelSymbols`].
-fn lacking(effective: CapabilitySet) -> Vec<String> {
-    let mut sentences = vec![];
+fn lacking(effective: CapabilitySet) -> Vec<Skip> {
+    let mut skips = vec![];
     if !effective.contains(CapabilitySet::SYS_ADMIN) && !kernel::is_always_measured() {
-        sentences.push(format!("{RUN_TIMES_UNMEASURED}this process lacks cap_sys_admin"));
+        skips.push(Skip::new(InstrumentId::Profiler, SkipCause::RunTimesUnmeasured));
     }
     if !effective.intersects(CapabilitySet::SYS_ADMIN | CapabilitySet::CHECKPOINT_RESTORE) {
-        let lost = "deleted or replaced libraries cannot be read";
-        sentences.push(format!("{lost} (cap_checkpoint_restore is missing)"));
+        skips.push(Skip::new(InstrumentId::Names, SkipCause::DeletedFilesUnreadable));
     }
-    sentences
+    skips
 }
 
 /// A capture is another's file too, and reading it takes no capability: those that the program's file gave to a user go. Root

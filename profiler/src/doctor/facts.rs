@@ -87,9 +87,10 @@ pub fn healthy() -> Facts {
         Instruments,
         trial::{Attached, Attempt},
     };
+    use profiler_report::recording::InstrumentId;
     let attempt = |about: &'static crate::instruments::About| {
-        let source = (about.name == "on_cpu").then_some("cycles");
-        Some(Attempt { name: about.name, probe: about.probe.as_ref()?, tried: Ok(source) })
+        let source = (about.id == InstrumentId::OnCpu).then_some("cycles");
+        Some(Attempt { id: about.id, probe: about.probe.as_ref()?, tried: Ok(source) })
     };
     Facts {
         release: "6.18.44".into(),

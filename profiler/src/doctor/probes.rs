@@ -9,6 +9,7 @@ use crate::instruments::{
     About, Instruments, Probe, on_cpu,
     trial::{Attached, Attempt, Tried},
 };
+use profiler_report::recording::InstrumentId;
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![load(facts), scheduler(facts), seeder(facts)];
@@ -71,7 +72,7 @@ fn scheduler(facts: &Facts) -> Finding {
 
 /// What an instrument attaches.
 fn instrument(facts: &Facts, about: &About, probe: &Probe) -> Finding {
-    let tried = attempt(facts, about.name).map(|attempt| &attempt.tried);
+    let tried = attempt(facts, about.id).map(|attempt| &attempt.tried);
     let source = tried.and_then(|tried| tried.as_ref().ok().copied().flatten());
     let found = source.map_or_else(|| probe.works.to_owned(), |source| format!("{} ({source})", probe.works));
     let Some(lost) = probe.lost else {
@@ -83,8 +84,8 @@ fn instrument(facts: &Facts, about: &About, probe: &Probe) -> Finding {
     lost_if_refused(judge(facts, Finding::optional(probe.name, found), tried, probe.since), lost, fix)
 }
 
-fn attempt<'a>(facts: &'a Facts, name: &str) -> Option<&'a Attempt> {
-    attached(facts)?.of(name)
+fn attempt(facts: &Facts, id: InstrumentId) -> Option<&Attempt> {
+    attached(facts)?.of(id)
 }
 
 /// What else drives the sampler than the hardware's counter cannot see code that runs with interrupts off.
@@ -95,7 +96,7 @@ fn cycles(facts: &Facts) -> Finding {
         let found = "not used in a virtual machine, by design".into();
         return Finding { found, ..finding }.degraded(lost, &[]);
     }
-    let tried = attempt(facts, on_cpu::ABOUT.name).map(|attempt| &attempt.tried);
+    let tried = attempt(facts, on_cpu::ABOUT.id).map(|attempt| &attempt.tried);
     match tried {
         Some(Ok(Some("cycles"))) => finding,
         Some(Ok(_)) => {
@@ -154,9 +155,9 @@ mod tests {
     }
 
     /// An instrument's attempt came out like this.
-    fn tried(name: &str, tried: Tried<Option<&'static str>>) -> Facts {
+    fn tried(id: InstrumentId, tried: Tried<Option<&'static str>>) -> Facts {
         with(|attached| {
-            attached.instruments.iter_mut().find(|attempt| attempt.name == name).unwrap().tried = tried;
+            attached.instruments.iter_mut().find(|attempt| attempt.id == id).unwrap().tried = tried;
         })
     }
 
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_sleepable_iterators_loses_stacks_of_waiting_threads() {
-        let mut facts = tried("off_cpu", Err("unknown func".into()));
+        let mut facts = tried(InstrumentId::OffCpu, Err("unknown func".into()));
         facts.release = "5.15.0".into();
         check(
             &facts,
@@ -203,14 +204,15 @@ mod tests {
 
     #[test]
     fn a_kernel_without_block_events_loses_requests() {
-        let facts = tried("block_io", Err("this kernel has no tracepoint `block_rq_issue`".into()));
+        let facts =
+            tried(InstrumentId::BlockIo, Err("this kernel has no tracepoint `block_rq_issue`".into()));
         check(&facts, "block events", "degraded", &["no tracepoint", "lost: disk requests"]);
         check_outcome(&facts, Outcome::Degraded);
     }
 
     #[test]
     fn cycles_are_not_missed_in_a_virtual_machine_but_told() {
-        let facts = Facts { virtual_machine: true, ..tried("on_cpu", Ok(Some("cpu-clock"))) };
+        let facts = Facts { virtual_machine: true, ..tried(InstrumentId::OnCpu, Ok(Some("cpu-clock"))) };
         check(&facts, "hardware counters", "degraded", &["by design", "interrupts disabled"]);
         check(&facts, "on-CPU sampler", "works", &["cpu-clock"]);
         check_outcome(&facts, Outcome::Degraded);
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_counters_is_told_apart_from_a_virtual_one() {
-        let facts = tried("on_cpu", Ok(Some("cpu-clock")));
+        let facts = tried(InstrumentId::OnCpu, Ok(Some("cpu-clock")));
         check(&facts, "hardware counters", "degraded", &["has no cycle counter"]);
     }
 
@@ -249,13 +251,15 @@ mod tests {
 
     #[test]
     fn mapping_events_without_locked_memory_name_the_setting() {
-        let facts = tried("mappings", Err("does not tell: Operation not permitted (os error 1)".into()));
+        let facts =
+            tried(InstrumentId::Mappings, Err("does not tell: Operation not permitted (os error 1)".into()));
         check(&facts, "mapping events", "degraded", &["very short-lived", "kernel.perf_event_mlock_kb=516"]);
     }
 
     #[test]
     fn a_kernel_without_contention_events_loses_its_own_locks() {
-        let mut facts = tried("locks", Err("this kernel has no tracepoint `contention_begin`".into()));
+        let mut facts =
+            tried(InstrumentId::Locks, Err("this kernel has no tracepoint `contention_begin`".into()));
         facts.release = "5.15.0".into();
         check(&facts, "contention events", "degraded", &["kernel locks", "Linux 5.19 or later"]);
         check_outcome(&facts, Outcome::Degraded);

@@ -4,6 +4,7 @@ use super::{
     Facts, Finding, SAMPLE_HZ,
     privileges::{CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYSLOG},
 };
+use profiler_report::recording::InstrumentId;
 
 /// Where the kernel runs its oldest part of what the programs use (`bpf_task_pt_regs`).
 pub const OLDEST: (u32, u32) = (5, 15);
@@ -103,7 +104,9 @@ const PARANOIA_OF_THE_KERNEL: i64 = 2;
 
 fn is_sampler_refused(facts: &Facts) -> bool {
     let attached = facts.trial.as_ref().and_then(|trial| trial.attached.as_ref());
-    attached.and_then(|attached| attached.of("on_cpu")).is_some_and(|attempt| attempt.tried.is_err())
+    attached
+        .and_then(|attached| attached.of(InstrumentId::OnCpu))
+        .is_some_and(|attempt| attempt.tried.is_err())
 }
 
 /// The kernel lowers this limit by itself when its interrupts take long.
@@ -218,7 +221,8 @@ mod tests {
         check(&allowed, "perf_event_paranoid", "works", &["3 (cap_perfmon"]);
         let mut refused = allowed;
         let attached = refused.trial.as_mut().unwrap().attached.as_mut().unwrap();
-        let on_cpu = attached.instruments.iter_mut().find(|attempt| attempt.name == "on_cpu").unwrap();
+        let on_cpu =
+            attached.instruments.iter_mut().find(|attempt| attempt.id == InstrumentId::OnCpu).unwrap();
         on_cpu.tried = Err("Permission denied".into());
         check(&refused, "perf_event_paranoid", "impossible", &["sysctl kernel.perf_event_paranoid=2"]);
     }

@@ -18,6 +18,7 @@ use crate::{
     kernel::{Object, online_cpus},
     process::{LayoutChange, MapsLine, What},
 };
+use profiler_report::recording::InstrumentId;
 
 /// Room for records on each CPU. One takes some 150 bytes, an exec of a program with ten libraries 2 KiB: this holds 30
 /// of them on a CPU between two ticks.
@@ -29,12 +30,12 @@ const MISC_COMM_EXEC: u16 = 1 << 13;
 
 /// What it is.
 pub const ABOUT: About = About {
-    name: "mappings",
+    id: InstrumentId::Mappings,
+    flag: None,
     probe: Some(Probe {
         name: "mapping events",
         works: "attached: mappings and execs",
         lost: Some("names in very short-lived processes"),
-        skipped: "mappings are only read from /proc, sometimes too late",
         since: (5, 10),
         // Its rings are locked memory too, of which each user has so much a CPU.
         fixes: &[("os error 1)", "sudo sysctl kernel.perf_event_mlock_kb=516")],

@@ -29,16 +29,27 @@ use machine::MachineReads;
 use mappings::Mappings;
 use off_cpu::OffCpu;
 use on_cpu::OnCpu;
-use profiler_report::recording::{Detail, Followed};
+use profiler_report::recording::{Detail, Followed, InstrumentId, Skip, SkipCause};
 use wait_times::WaitTimes;
 
 /// What an instrument is, in words.
 #[derive(Debug, PartialEq, Eq)]
 pub struct About {
     /// Its one name: that of its room, of its flag and of its files.
-    pub name: &'static str,
+    pub id: InstrumentId,
+    /// What switches it off; none if nothing does.
+    pub flag: Option<Flag>,
     /// What the doctor calls that which it attaches; none if it attaches nothing.
     pub probe: Option<Probe>,
+}
+
+/// An option of the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Flag {
+    pub long: &'static str,
+    /// As it was called before.
+    pub alias: Option<&'static str>,
+    pub help: &'static str,
 }
 
 /// What an instrument attaches.
@@ -49,8 +60,6 @@ pub struct Probe {
     pub works: &'static str,
     /// What a report lacks without it, for the doctor; none if nothing can be recorded without it.
     pub lost: Option<&'static str>,
-    /// The same at the start of a sentence in the report, in front of the kernel's words.
-    pub skipped: &'static str,
     /// The first kernel that has it.
     pub since: (u32, u32),
     /// Commands that help, each with words of the refusal that it helps against.
@@ -84,8 +93,8 @@ pub trait Instrument: Send {
         None
     }
 
-    /// What is missing in what it records, as sentences.
-    fn blind_spots(&self) -> Vec<String> {
+    /// What is missing in what it records, as is known once it is attached.
+    fn blind_spots(&self) -> Vec<Skip> {
         vec![]
     }
 
@@ -157,8 +166,8 @@ pub struct Wanted {
     pub block_io_shift: u32,
     /// Ends of waits and holders of locks are looked at, of as many threads at the start.
     pub locks: Option<u32>,
-    /// What does not fit into the maps of this size, as a sentence.
-    pub too_small: Option<String>,
+    /// What does not fit into the maps of this size.
+    pub too_small: Option<Skip>,
 }
 
 /// All of them.
@@ -170,7 +179,7 @@ pub struct Instruments {
     wait_times: WaitTimes,
     pub mappings: Mappings,
     pub machine: MachineReads,
-    skipped: Vec<String>,
+    skipped: Vec<Skip>,
 }
 
 impl Instruments {
@@ -227,8 +236,8 @@ impl Instruments {
                 Ok(()) => skipped.extend(instrument.blind_spots()),
                 Err(error) if instrument.is_needed() => return Err(error),
                 Err(error) => {
-                    let what = instrument.about().probe.as_ref().map_or("", |probe| probe.skipped);
-                    skipped.push(format!("{what}: {}", brief(&format!("{error:#}"))));
+                    let words = brief(&format!("{error:#}"));
+                    skipped.push(Skip::with_detail(instrument.about().id, SkipCause::Refused, words));
                 }
             }
         }
@@ -289,13 +298,13 @@ impl Instruments {
     }
 
     /// Something else is off or degraded.
-    pub fn skip(&mut self, sentence: String) {
-        self.skipped.push(sentence);
+    pub fn skip(&mut self, what: Skip) {
+        self.skipped.push(what);
     }
 
-    /// What is off or degraded, as sentences.
-    pub fn skipped(&self) -> &[String] {
-        &self.skipped
+    /// What is off or degraded by now.
+    pub fn skipped(&self) -> Vec<Skip> {
+        [self.skipped.as_slice(), self.on_cpu.missed_cpus().as_slice()].concat()
     }
 }
 
@@ -306,7 +315,15 @@ mod tests {
     #[test]
     fn each_instrument_has_a_name_of_its_own() {
         let abouts = Instruments::abouts();
-        let names: BTreeSet<&str> = abouts.iter().map(|about| about.name).collect();
+        let names: BTreeSet<&str> = abouts.iter().map(|about| about.id.name()).collect();
         assert_eq!(names.len(), abouts.len(), "{names:?}");
+    }
+
+    #[test]
+    fn what_rests_first_can_be_switched_off_and_nothing_else() {
+        let abouts = Instruments::abouts();
+        let with_flag: Vec<_> =
+            abouts.iter().filter(|about| about.flag.is_some()).map(|about| about.id).collect();
+        assert_eq!(with_flag, InstrumentId::OPTIONAL);
     }
 }

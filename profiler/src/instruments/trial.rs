@@ -11,6 +11,7 @@ use profiler_common::{
 
 use super::{Instruments, Probe, Wanted};
 use crate::kernel::{HeldSignals, MapMemory, Object, Settings, StatsBurst, error_line};
+use profiler_report::recording::InstrumentId;
 
 /// A probe works, or why not in one line.
 pub type Tried<T = ()> = Result<T, String>;
@@ -41,16 +42,15 @@ pub struct Attached {
 /// An instrument was attached, by what source if there are several; or it was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The instrument's name.
-    pub name: &'static str,
+    pub id: InstrumentId,
     pub probe: &'static Probe,
     pub tried: Tried<Option<&'static str>>,
 }
 
 impl Attached {
     /// What became of an instrument.
-    pub fn of(&self, name: &str) -> Option<&Attempt> {
-        self.instruments.iter().find(|attempt| attempt.name == name)
+    pub fn of(&self, id: InstrumentId) -> Option<&Attempt> {
+        self.instruments.iter().find(|attempt| attempt.id == id)
     }
 }
 
@@ -88,7 +88,7 @@ fn attach_each(mut object: Object, instruments: &mut Instruments) -> Attached {
         let about = instrument.about();
         let probe = about.probe.as_ref()?;
         let attached = instrument.attach(&mut object).map_err(|error| error_line(&error));
-        Some(Attempt { name: about.name, probe, tried: attached.map(|()| instrument.source()) })
+        Some(Attempt { id: about.id, probe, tried: attached.map(|()| instrument.source()) })
     });
     let attempts = attempts.collect();
     let kernel_bytes = MapMemory::read().map_or(0, |memory| memory.bytes);

@@ -12,9 +12,10 @@ use crate::{
     kernel::{Btf, Object, Plan, SlotsByCpu},
 };
 use profiler_report::recording;
+use profiler_report::recording::InstrumentId;
 
 /// What it is. The ledger's programs count; it attaches nothing.
-pub const ABOUT: About = About { name: "wait_times", probe: None };
+pub const ABOUT: About = About { id: InstrumentId::WaitTimes, flag: None, probe: None };
 
 /// How many finished waits of a group lasted how long, in the buckets of [`profiler_common::histogram`].
 type Counts = [u64; BUCKETS];

@@ -14,6 +14,7 @@ use super::maps::{MapsLine, parse_line};
 use super::open::{self, Owner};
 use super::stamp::{Stamp, Watched};
 use crate::unwind::{Image, Malformed, Tables, parse_image};
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 
 /// Most bytes of a vDSO: x86_64 has 8 KiB, with `CONFIG_TIME_NS` and on aarch64 not much more.
 const VDSO_BYTES: u64 = 1 << 20;
@@ -51,21 +52,21 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What was kept out, as sentences for the report.
-    pub fn sentences(&self) -> Vec<String> {
+    /// What was kept out, for the report.
+    pub fn skips(&self) -> Vec<Skip> {
         let causes = [
-            (self.unreadable_files, "mapped files could not be read (no names in them)"),
-            (self.without_tables, "images have too many unwind tables, so frame pointers are used"),
-            (self.not_kept_open, "mapped files were not kept open (no names if deleted)"),
-            (self.images_over_limit, "mappings exceed the limit of images (no module for their frames)"),
-            (self.mappings_over_limit, "executable mappings exceed the limit of a process"),
-            (self.processes_forgotten, "processes were dropped (too many)"),
-            (
-                self.changes_lost,
-                "mapping events lost (ring full): short-lived processes may have stacks without names",
-            ),
+            (self.unreadable_files, SkipCause::UnreadableFiles),
+            (self.without_tables, SkipCause::WithoutTables),
+            (self.not_kept_open, SkipCause::NotKeptOpen),
+            (self.images_over_limit, SkipCause::ImagesOverLimit),
+            (self.mappings_over_limit, SkipCause::MappingsOverLimit),
+            (self.processes_forgotten, SkipCause::ProcessesForgotten),
+            (self.changes_lost, SkipCause::MappingsLost),
         ];
-        causes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+        causes
+            .into_iter()
+            .filter_map(|(count, cause)| Skip::counted(InstrumentId::Mappings, cause, count))
+            .collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! namespace of its own. The file is the target's own and may be anything: only regular files of the process's user, or
 //! of root, are opened.
 
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -37,9 +38,8 @@ impl PerfMaps {
     }
 
     /// What the bound kept out, for the report.
-    pub fn sentence(&self) -> Option<String> {
-        let count = self.not_kept.len();
-        (count > 0).then(|| format!("{count} perf maps were not kept open (no names if their process ended)"))
+    pub fn skip(&self) -> Option<Skip> {
+        Skip::counted(InstrumentId::Names, SkipCause::PerfMapsNotKept, self.not_kept.len() as u64)
     }
 
     /// The map of a process as it is now: that which was kept, else that which it has or has left behind.

@@ -21,10 +21,10 @@ use crate::{
     messages,
     process::ImageInfo,
 };
-use profiler_report::recording::{Budget, Cost, Followed, Meta, Module, ProcessIo, Quality, Recording};
+use profiler_report::recording::{
+    Budget, Cost, Followed, InstrumentId, Meta, Module, ProcessIo, Quality, Recording, Skip, SkipCause,
+};
 
-/// Added to what is saved before the end.
-const UNFINISHED: &str = "the recording is incomplete (the profiler was killed, or the machine stopped): this is its last checkpoint, without names";
 /// Ending windows may take one part in this number of one CPU: where a cut takes more than a millisecond,
 /// windows are longer.
 const SPARSITY: u32 = 1000;
@@ -210,7 +210,7 @@ impl Session {
         (last.cost.own_cpu_ns, last.cost.rss_bytes) = (own_cpu_ns, rss_bytes);
         let ending = Ending { ended_at_ns, kernel_counters, ..Ending::default() };
         let mut recording = self.close(last, ending)?;
-        recording.skipped.push(UNFINISHED.to_owned());
+        recording.skipped.push(Skip::new(InstrumentId::Profiler, SkipCause::Unfinished));
         self.options.checkpoint.as_ref().map_or(Ok(()), |save| Ok(save.save(&recording)?))
     }
 
@@ -234,12 +234,7 @@ impl Session {
         recording.followed = self.instruments.followed();
         let (ratio, steps) = self.governor.finish();
         recording.budget = Budget { startup_ns: self.startup_ns, ratio, steps };
-        recording.skipped = [
-            self.instruments.skipped(),
-            &self.world.processes.counts().sentences(),
-            self.instruments.on_cpu.missed_cpus().as_slice(),
-        ]
-        .concat();
+        recording.skipped = [self.instruments.skipped(), self.world.processes.counts().skips()].concat();
         recording.validate().context("the recording contradicts itself")?;
         Ok(recording)
     }

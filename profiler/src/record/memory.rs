@@ -7,6 +7,7 @@ use profiler_common::{
 };
 
 use crate::instruments::off_cpu::{AIM, MOST_CAPTURES};
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 
 /// What the kernel's side of a recording may have if nothing else is said: maps, and perf's rings.
 pub const MOST_BYTES: u64 = 64 << 20;
@@ -85,13 +86,14 @@ fn wanted_ring(demand: Demand) -> u32 {
     (bytes.max(one_tick) as u32).min(32 << 20).next_power_of_two()
 }
 
-/// What is said where there is not room for all.
-pub fn too_few(sizes: Sizes, demand: Demand) -> Option<String> {
-    (sizes.threads < demand.threads).then(|| {
-        format!(
-            "only {} threads fit into {} MiB of kernel memory (--kernel-memory); others are counted as `threads_full`",
-            sizes.threads,
-            demand.most_bytes >> 20
+/// What is lacking where there is not room for all.
+pub fn too_few(sizes: Sizes, demand: Demand) -> Option<Skip> {
+    (sizes.threads < demand.threads).then(|| Skip {
+        count: u64::from(sizes.threads),
+        ..Skip::with_detail(
+            InstrumentId::Ledger,
+            SkipCause::ThreadsOverLimit,
+            format!("{} MiB", demand.most_bytes >> 20),
         )
     })
 }
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said() {
         let demand = Demand { threads: 1 << 20, ..SMALL };
-        let sentence = too_few(sizes(demand), demand).expect("a sentence");
-        assert!(sentence.starts_with("only "), "{sentence}");
+        let skip = too_few(sizes(demand), demand).expect("not all of a million fit");
+        assert_eq!(skip.count, u64::from(sizes(demand).threads));
     }
 }

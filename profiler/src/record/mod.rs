@@ -361,8 +361,8 @@ fn confine_to_the_rest(
     command.inspect(|command| command.wait_for_exec());
     // After that, as the command would have the limit too.
     symbolize::keep_way_back();
-    for sentence in confine(&needs, || kernel.left_cpu().is_ok())? {
-        instruments.skip(sentence);
+    for skip in confine(&needs, || kernel.left_cpu().is_ok())? {
+        instruments.skip(skip);
     }
     Ok(())
 }

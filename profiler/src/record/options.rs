@@ -1,6 +1,7 @@
 //! What a recording is asked to do, and the size and the constants of the kernel programs that follow from it.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     ops::ControlFlow,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use crate::{
     instruments::{Wanted, off_cpu},
     kernel::Settings,
 };
-use profiler_report::recording::Span;
+use profiler_report::recording::{InstrumentId, Span};
 
 /// What to record, for how long and how.
 #[derive(Debug)]
@@ -42,10 +43,8 @@ pub struct Options {
     pub budget_ratio: f64,
     /// Most bytes that the kernel's side may have.
     pub kernel_bytes: u64,
-    /// Requests to block devices are followed too.
-    pub block_io: bool,
-    /// Ends of waits and holders of locks are looked at too.
-    pub locks: bool,
+    /// Those of the optional instruments that take part.
+    pub on: BTreeSet<InstrumentId>,
     /// What is saved while the recording continues, in case that it does not come to its end.
     pub checkpoint: Option<Save>,
     /// What is still to be done after the recording.
@@ -107,7 +106,7 @@ pub fn plan(options: &Options, target: &Resolved) -> (Settings, Wanted) {
         tell_every_exec: u32::from(target.follows_names()),
         own_tgid: host::initial_tgid(),
         captures_per_pass: off_cpu::MOST_CAPTURES,
-        locks: u32::from(options.locks),
+        locks: u32::from(options.on.contains(&InstrumentId::Locks)),
         log: u32::from(options.kernel_log),
         ..Config::default()
     };
@@ -116,7 +115,7 @@ pub fn plan(options: &Options, target: &Resolved) -> (Settings, Wanted) {
         threads,
         sample_hz: options.sample_hz,
         stack_bytes,
-        block_io: options.block_io,
+        block_io: options.on.contains(&InstrumentId::BlockIo),
         most_bytes: options.kernel_bytes,
     };
     let sizes = memory::sizes(demand);
@@ -129,9 +128,9 @@ pub fn plan(options: &Options, target: &Resolved) -> (Settings, Wanted) {
         sample_hz: options.sample_hz,
         only_cpus: if is_fixed { target::allowed_cpus(processes) } else { None },
         only_processes: if limited { processes.to_vec() } else { vec![] },
-        block_io: options.block_io,
+        block_io: options.on.contains(&InstrumentId::BlockIo),
         block_io_shift: sizes.block_io_shift,
-        locks: options.locks.then(|| target.threads_now()),
+        locks: options.on.contains(&InstrumentId::Locks).then(|| target.threads_now()),
         too_small: memory::too_few(sizes, demand),
     };
     (settings, wanted)

@@ -18,8 +18,7 @@ use super::elf_file::{DECOMPRESSED_BYTES, DebugInformation, ElfFile};
 use super::memory_file::memory_file;
 use super::{KernelSymbols, kallsyms, perf_map, qualified};
 use crate::process::{Stamp, Watched, descriptor_path};
-use profiler_report::analyze::numbers::plural;
-use profiler_report::recording::{ModuleId, Name, ProcessId};
+use profiler_report::recording::{InstrumentId, ModuleId, Name, ProcessId, Skip, SkipCause};
 
 /// Where the names of a recording's modules and processes are to be found. Shared by all workers.
 pub struct Sources<'a> {
@@ -74,22 +73,20 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// What was left out, as sentences for the report.
-    pub fn sentences(&self) -> Vec<String> {
-        let limit = DECOMPRESSED_BYTES >> 20;
-        let large = format!("more than {limit} MiB of debug information decompressed");
-        let (no_lines, no_names) = ("without lines", "without names");
+    /// What was left out, for the report.
+    pub fn skips(&self) -> Vec<Skip> {
+        let limit = format!("{} MiB", DECOMPRESSED_BYTES >> 20);
         let causes = [
-            (&self.too_large, no_lines, large.as_str()),
-            (&self.shared, no_lines, "debug information refers to another file"),
-            (&self.changed, no_names, "changed since first read"),
-            (&self.cut, no_names, "truncated while being read"),
+            (&self.too_large, SkipCause::DebugInfoTooLarge, limit.as_str()),
+            (&self.shared, SkipCause::DebugInfoElsewhere, ""),
+            (&self.changed, SkipCause::FilesChanged, ""),
+            (&self.cut, SkipCause::FilesTruncated, ""),
         ];
-        let sentence = |(count, what, why): &(&AtomicU64, &str, &str)| match count.load(Relaxed) {
-            0 => None,
-            count => Some(format!("{} {what}: {why}", plural(count, "file"))),
+        let skip = |(count, cause, detail): (&AtomicU64, SkipCause, &str)| {
+            let skip = Skip::counted(InstrumentId::Names, cause, count.load(Relaxed))?;
+            Some(Skip { detail: detail.to_owned(), ..skip })
         };
-        causes.iter().filter_map(sentence).collect()
+        causes.into_iter().filter_map(skip).collect()
     }
 }
 

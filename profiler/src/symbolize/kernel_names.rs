@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
 
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
+
 /// The kernel's list of its symbols. Whether it has their addresses was decided for the privileges of when it was opened;
 /// what is in it is that of when it is read.
 pub struct KernelSymbols(io::Result<File>);
@@ -24,7 +26,7 @@ impl KernelSymbols {
     }
 
     /// Why kernel functions will have no names, and what fixes it; nothing if they will have.
-    pub fn hidden(&self) -> Option<String> {
+    pub fn hidden(&self) -> Option<Skip> {
         let kptr_restrict = fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap_or_default();
         explain(kptr_restrict.trim(), &self.first_function())
     }
@@ -45,31 +47,26 @@ fn first_function(lines: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Judges the content of `kptr_restrict` and the line of a function.
-fn explain(kptr_restrict: &str, first_function: &str) -> Option<String> {
+fn explain(kptr_restrict: &str, first_function: &str) -> Option<Skip> {
     let address = first_function.split_whitespace().next().unwrap_or_default();
     if address.is_empty() {
-        return Some("kernel functions have no names: this kernel has no /proc/kallsyms".to_owned());
+        return Some(Skip::new(InstrumentId::Names, SkipCause::NoKallsyms));
     }
     if address.bytes().any(|digit| digit != b'0') {
         return None;
     }
-    let remedy = if kptr_restrict == "2" {
-        "`sudo sysctl kernel.kptr_restrict=1`"
-    } else {
-        "run as root, or with the capability cap_syslog"
-    };
-    Some(format!(
-        "kernel functions have no names: kernel.kptr_restrict = {kptr_restrict} hides addresses; try: {remedy}"
-    ))
+    Some(Skip::with_detail(InstrumentId::Names, SkipCause::KernelAddressesHidden, kptr_restrict))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use profiler_report::report::skip_sentence;
 
     #[track_caller]
     fn check(kptr_restrict: &str, list: &str, expected: Option<&str>) {
         let sentence = explain(kptr_restrict, &first_function(list.lines().map(str::to_owned)));
+        let sentence = sentence.as_ref().map(skip_sentence);
         match expected {
             None => assert_eq!(sentence, None),
             Some(part) => assert!(sentence.as_deref().is_some_and(|s| s.contains(part)), "{sentence:?}"),

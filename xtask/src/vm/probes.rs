@@ -81,8 +81,11 @@ impl<'a> Seen<'a> {
 
     /// The sentence of the report that tells why something is missing.
     fn skipped(&self, beginning: &str) -> Option<String> {
-        let sentences = self.report.pointer("/quality/skipped").and_then(Value::as_array)?;
-        let found = sentences.iter().filter_map(Value::as_str).find(|text| text.starts_with(beginning))?;
+        let skips = self.report.pointer("/quality/skipped").and_then(Value::as_array)?;
+        let found = skips
+            .iter()
+            .filter_map(|skip| skip["sentence"].as_str())
+            .find(|text| text.starts_with(beginning))?;
         Some(found.to_owned())
     }
 
@@ -251,8 +254,8 @@ mod tests {
 
     const OLD: &str = r#"{"ledger": {"residual_ratio": 0.0, "thread_seconds": 9.0},
         "threads": [{}, {}, {}], "quality": {"counts": {}, "skipped": [
-            "sampling by CPU clock instead of hardware cycles (x)",
-            "no stacks of waiting threads on this kernel: y"]},
+            {"sentence": "sampling by CPU clock instead of hardware cycles (x)"},
+            {"sentence": "no stacks of waiting threads on this kernel: y"}]},
         "stacks": {"on_cpu": [{"frames": ["main", "deep_stack::bottom_spin"]}], "off_cpu": []},
         "cost": {"programs": [{"name": "sched_switch_without_state", "runs": 7}, {"name": "seed_threads", "runs": 0}]}}"#;
 

@@ -3,14 +3,6 @@
 use crate::analyze::ratio;
 use crate::recording::{Detail, Span};
 
-/// How the sentence among the skipped begins that says why the kernel programs' run time is not known.
-pub const RUN_TIMES_UNMEASURED: &str = "run time of the kernel programs not measured: ";
-
-/// Why it is not known, if that is reported.
-pub fn why_unmeasured(recording: &Span) -> Option<&str> {
-    recording.skipped.iter().find_map(|sentence| sentence.strip_prefix(RUN_TIMES_UNMEASURED))
-}
-
 /// Whether a recording ended because it cost more than it was allowed to.
 pub fn ended_by_budget(recording: &Span) -> bool {
     recording.budget.steps.last().is_some_and(|step| step.detail == Detail::Detached)

@@ -2,9 +2,12 @@
 
 mod cost;
 mod cross_check;
+mod losses;
 
-pub use cost::{CostRatios, RUN_TIMES_UNMEASURED, ended_by_budget, why_unmeasured};
+pub use cost::{CostRatios, ended_by_budget};
 pub use cross_check::CrossCheck;
+use losses::losses;
+pub use losses::{Loss, LossKind};
 
 use std::collections::BTreeMap;
 
@@ -36,25 +39,6 @@ pub struct Trust {
     pub off_cpu_ends: StackEnds,
     /// Share of the frames of all samples that have a name.
     pub frames_named: Option<f64>,
-}
-
-/// What was lost of one kind of thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    pub what: &'static str,
-    pub lost: u64,
-    pub arrived: u64,
-    /// Whether the times of the ledger lack it, and not only the stacks.
-    pub about_time: bool,
-    /// What an operator can do about it.
-    pub advice: &'static str,
-}
-
-impl Loss {
-    /// Share of all of them that was lost.
-    pub fn ratio(&self) -> f64 {
-        ratio(self.lost, self.lost.saturating_add(self.arrived)).unwrap_or(0.0)
-    }
 }
 
 /// How the user parts of the sampled stacks ended, each stack as often as it was taken.
@@ -119,58 +103,6 @@ impl Trust {
 pub fn counted(recording: &Span, stat: Stat) -> u64 {
     let counts = recording.quality.kernel_counts.iter().filter(|(name, _)| name == stat.name());
     counts.fold(0, |sum, &(_, count)| sum.saturating_add(count))
-}
-
-fn losses(recording: &Span) -> Vec<Loss> {
-    let quality = &recording.quality;
-    let sum =
-        |stats: &[Stat]| stats.iter().fold(0_u64, |sum, &stat| sum.saturating_add(counted(recording, stat)));
-    let samples = sum(&[Stat::OnCpuSamples, Stat::OffCpuSamples]);
-    // Both have arrived, and were of no use.
-    let left_out = quality.malformed_records.saturating_add(quality.samples_over_limit);
-    vec![
-        Loss {
-            what: "samples",
-            lost: sum(&[Stat::OnCpuDropped, Stat::OffCpuDropped]).saturating_add(left_out),
-            arrived: samples.saturating_sub(left_out),
-            about_time: false,
-            advice: "a lower rate (-F 49), or fewer targets",
-        },
-        Loss {
-            what: "thread accounts",
-            lost: sum(&[Stat::ThreadsFull, Stat::EndsDropped, Stat::ProcessEventsDropped])
-                .saturating_add(quality.threads_unseen as u64),
-            arrived: recording.threads.len() as u64,
-            about_time: true,
-            advice: "fewer targets: -p rather than -a, or no --children",
-        },
-        Loss {
-            what: "disk requests",
-            lost: sum(&[Stat::RequestsFull, Stat::RequestTotalsFull]),
-            arrived: recording
-                .block_io
-                .requests
-                .iter()
-                .fold(0, |sum: u64, part| sum.saturating_add(part.count)),
-            about_time: false,
-            advice: "more kernel memory (--kernel-memory), or --block-io off",
-        },
-        Loss {
-            what: "lock waits",
-            lost: counted(recording, Stat::LocksDropped),
-            arrived: counted(recording, Stat::LocksSeen)
-                .saturating_sub(counted(recording, Stat::LocksDropped)),
-            about_time: false,
-            advice: "fewer targets, or --locks off",
-        },
-        Loss {
-            what: "kernel events",
-            lost: quality.recursion_misses,
-            arrived: samples.saturating_add(switches(recording)),
-            about_time: true,
-            advice: "fewer targets, or stop other tracers",
-        },
-    ]
 }
 
 /// Intervals on a CPU: each ends with a switch.

@@ -121,7 +121,7 @@ fn insufficient(facts: &Facts<'_>) -> Option<Verdict> {
     if trust.lost_ratio > LOST_LIMIT {
         why.push(claim!("{} of the events were lost", percent(trust.lost_ratio)));
         if let Some(worst) = trust.losses.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio())) {
-            next.push(claim!("try: {}", worst.advice));
+            next.push(claim!("try: {}", worst.kind.advice()));
         }
     }
     let classified = facts.ledger.classified_ratio();

@@ -4,10 +4,11 @@ use profiler_common::stat::Stat;
 
 use super::Page;
 use crate::analyze::label::broken_reason;
-use crate::analyze::{CrossCheck, Report, StackEnds, Trust, counted, why_unmeasured};
-use crate::recording::{Debuginfod, Detail, DetailStep};
+use crate::analyze::{CrossCheck, Report, StackEnds, Trust, counted};
+use crate::recording::{Debuginfod, Detail, DetailStep, InstrumentId, SkipCause, Span};
 use crate::report::escape::visible;
 use crate::report::numbers::{bytes, count, duration, percent, plural, small_percent};
+use crate::report::skips::{sentence, why_unmeasured};
 
 /// Programs named in the line of costs.
 const PROGRAMS: usize = 3;
@@ -32,6 +33,8 @@ const COARSER: &[(Stat, &str)] = &[
     ),
     (Stat::KernelLocksFull, "waits for kernel locks are known only by kind (table full)."),
 ];
+/// The longest of them has some 190 columns of ours; the rest is the kernel's words.
+const SKIP_COLUMNS: usize = 400;
 /// Changes of the detail that are shown.
 const STEPS: usize = 6;
 /// Times on both sides below this are not compared: the kernel brings its counters up to date at its tick.
@@ -79,9 +82,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     if let Some(servers) = debuginfod(report.recording.debuginfod) {
         page.note(&servers);
     }
-    for sentence in &report.recording.skipped {
-        page.note(&format!("Skipped: {sentence}."));
-    }
+    skipped(report.recording, page);
     page.heading("Cost");
     page.note(&own(report));
     page.note(&programs(report));
@@ -93,6 +94,17 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     if let Some(step) = steps.last().filter(|_| steps.len() > STEPS) {
         page.note(&format!("… {}; the last:", plural((steps.len() - STEPS) as u64, "more change")));
         page.note(&step_sentence(step));
+    }
+}
+
+/// What is off or degraded. That there is no counter of cycles is so on most virtual machines, and takes little.
+pub(super) fn skipped(recording: &Span, page: &mut Page) {
+    for skip in &recording.skipped {
+        let word = match skip.cause {
+            SkipCause::CyclesUnsafe | SkipCause::NoCycles => "Note",
+            _ => "Skipped",
+        };
+        page.note(&format!("{word}: {}.", visible(&sentence(skip), SKIP_COLUMNS)));
     }
 }
 
@@ -110,7 +122,7 @@ fn step_sentence(step: &DetailStep) -> String {
         Detail::Full => "full detail again",
         Detail::HalfRate => "sampling at 1/2 of the rate",
         Detail::QuarterRate => "sampling at 1/4 of the rate",
-        Detail::NoOptionalProbes => "sampling at 1/4, no disks, locks or ends of waits",
+        Detail::NoOptionalProbes => &format!("sampling at 1/4, no {}", optional()),
         Detail::FewOffCpuStacks => "sampling at 1/4, few stacks of waiting threads",
         Detail::LedgerOnly => "times only, no stacks",
         Detail::Detached => {
@@ -120,6 +132,16 @@ fn step_sentence(step: &DetailStep) -> String {
         }
     };
     format!("From {at}: {from_then_on}; recording cost {cost} of the machine")
+}
+
+/// What rests first where the budget is short.
+fn optional() -> String {
+    let things = InstrumentId::OPTIONAL.map(|instrument| match instrument {
+        InstrumentId::BlockIo => "disks",
+        InstrumentId::Locks => "locks or ends of waits",
+        other => other.name(),
+    });
+    things.join(", ")
 }
 
 fn passes(number: u64) -> String {
@@ -132,7 +154,9 @@ fn samples(report: &Report<'_>) -> String {
         .losses
         .iter()
         .filter(|loss| loss.lost > 0)
-        .map(|loss| format!("{} of the {} ({})", count(loss.lost), loss.what, small_percent(loss.ratio())))
+        .map(|loss| {
+            format!("{} of the {} ({})", count(loss.lost), loss.kind.name(), small_percent(loss.ratio()))
+        })
         .collect();
     format!(
         "Samples: {} on the CPU ({} Hz by {}), {} off it (in {}); {} lost",
@@ -225,10 +249,10 @@ fn own(report: &Report<'_>) -> String {
 
 fn programs(report: &Report<'_>) -> String {
     let Some(ratio) = report.cost.programs_cpu else {
-        let why = why_unmeasured(report.recording);
-        return why.map_or("Kernel programs: not measured".to_owned(), |why| {
-            format!("Kernel programs: not measured ({})", visible(why, 120))
-        });
+        let skipped = &report.recording.skipped;
+        let is_told = skipped.iter().any(|skip| skip.cause == SkipCause::RunTimesUnmeasured);
+        let why = if is_told { format!(" ({})", why_unmeasured()) } else { String::new() };
+        return format!("Kernel programs: not measured{why}");
     };
     let mut programs: Vec<_> =
         report.recording.cost.programs.iter().filter(|program| program.runs > 0).collect();

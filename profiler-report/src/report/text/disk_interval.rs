@@ -7,6 +7,7 @@ use profiler_common::{
     stat::Stat,
 };
 
+use super::data::skipped;
 use super::request_rows::{Column, device_name, header, rate, row};
 use super::{Page, Style, left, right};
 use crate::analyze::{CostRatios, DiskRow, Disks, counted, ended_by_budget};
@@ -41,9 +42,7 @@ impl DiskPage {
     pub fn sum(self, all: &Span) -> String {
         let mut page = self.page(all, true);
         costs(all, &mut page);
-        for sentence in &all.skipped {
-            page.note(&format!("Skipped: {}.", visible(sentence, 200)));
-        }
+        skipped(all, &mut page);
         page.text
     }
 

@@ -4,6 +4,7 @@ use super::Page;
 use crate::analyze::{Loss, Report, Trust};
 use crate::report::escape::visible;
 use crate::report::numbers::{count, length, percent, plural, utc};
+use crate::report::words::sentence;
 
 pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     let meta = &report.recording.meta;
@@ -58,10 +59,10 @@ fn unreliable(trust: &Trust, page: &mut Page) {
     let Some(worst) = losses.first() else { return };
     let lost = losses.iter().map(|loss| {
         let all = loss.lost.saturating_add(loss.arrived);
-        format!("{} of {} {} ({})", count(loss.lost), count(all), loss.what, percent(loss.ratio()))
+        format!("{} of {} {} ({})", count(loss.lost), count(all), loss.kind.name(), percent(loss.ratio()))
     });
     let lost = lost.collect::<Vec<_>>().join(", ");
-    page.warning(&format!("NOT RELIABLE: {lost} lost. Try: {}.", worst.advice));
+    page.warning(&format!("NOT RELIABLE: {lost} lost. Try: {}.", sentence(&worst.kind.advice())));
 }
 
 /// What is not there to be shown, and what may be the reason.

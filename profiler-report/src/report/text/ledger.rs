@@ -143,8 +143,8 @@ fn doubts(report: &Report<'_>, page: &mut Page) {
             percent(ledger.residual_ratio())
         ));
     }
-    for loss in report.trust.losses.iter().filter(|loss| loss.lost > 0 && loss.about_time) {
-        page.note(&format!("{} of the {} lost.", percent(loss.ratio()), loss.what));
+    for loss in report.trust.losses.iter().filter(|loss| loss.lost > 0 && loss.kind.is_about_time()) {
+        page.note(&format!("{} of the {} lost.", percent(loss.ratio()), loss.kind.name()));
     }
     for sentence in report.cross_check.iter().flat_map(|check| &check.disagreements) {
         page.note(&format!("Cross-check: {sentence}."));

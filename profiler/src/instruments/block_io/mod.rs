@@ -9,24 +9,28 @@ mod tables;
 use anyhow::{Result, anyhow, bail};
 use profiler_common::stat::Stat;
 
-use super::{About, Instrument, Probe, Reading};
+use super::{About, Flag, Instrument, Probe, Reading};
 use crate::{
     collect::Cut,
     kernel::{Btf, Kernel, Object, Plan, brief, error_line},
 };
 use hooks::{Hooks, Requests};
 use pacing::SubmitPacing;
-use profiler_report::recording::Disk;
+use profiler_report::recording::{Disk, InstrumentId};
 use tables::Disks;
 
 /// What it is.
 pub const ABOUT: About = About {
-    name: "block_io",
+    id: InstrumentId::BlockIo,
+    flag: Some(Flag {
+        long: "block-io",
+        alias: Some("io"),
+        help: "Follow disk requests, and show what ended waits for disks and files",
+    }),
     probe: Some(Probe {
         name: "block events",
         works: "attached: disk requests from arrival to completion",
         lost: Some("disk requests, and what ended waits for them"),
-        skipped: "disk requests are not followed",
         since: (5, 10),
         fixes: &[],
     }),

@@ -9,22 +9,23 @@ use profiler_common::{
     stat::Stat,
 };
 
-use super::{About, Instrument, Probe, Reading, difference::Before};
+use super::{About, Flag, Instrument, Probe, Reading, difference::Before};
 use crate::{
     collect::Cut,
     kernel::{Btf, Kernel, Object, Plan, error_line},
 };
 use hooks::KernelLocks;
 use pacing::WakePacing;
+use profiler_report::recording::InstrumentId;
 
 /// What it is.
 pub const ABOUT: About = About {
-    name: "locks",
+    id: InstrumentId::Locks,
+    flag: Some(Flag { long: "locks", alias: None, help: "Look at who holds locks and who ends waits" }),
     probe: Some(Probe {
         name: "contention events",
         works: "attached: waits for locks of the kernel",
         lost: Some("kernel locks"),
-        skipped: "kernel lock contention is not followed",
         since: (5, 19),
         fixes: &[],
     }),

@@ -19,7 +19,7 @@ use crate::{
     kernel::{Kernel, Object},
     process::read_text,
 };
-use profiler_report::recording::{Group, Machine, MemoryEvents, OtherProcess, Pressure};
+use profiler_report::recording::{Group, InstrumentId, Machine, MemoryEvents, OtherProcess, Pressure};
 
 /// Processes whose control groups are looked at: those of one service are in few.
 const MOST_PROCESSES: usize = 16;
@@ -35,7 +35,7 @@ const MOST_OTHERS: usize = 20;
 const SPARSITY: u32 = 5000;
 
 /// What it is. It attaches nothing.
-pub const ABOUT: About = About { name: "machine", probe: None };
+pub const ABOUT: About = About { id: InstrumentId::Machine, flag: None, probe: None };
 
 impl Instrument for MachineReads {
     fn about(&self) -> &'static About {

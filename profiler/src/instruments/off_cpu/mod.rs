@@ -13,18 +13,18 @@ use crate::{
     kernel::{Kernel, Object, Passes, Slots},
 };
 use pacing::{Pacing, Weight};
-use profiler_report::recording::Detail;
+use profiler_report::recording::{Detail, InstrumentId};
 
 pub use pacing::{AIM, MOST_CAPTURES, limited_is_cheaper};
 
 /// What it is. `bpf_copy_from_user_task` and sleepable iterators came with 5.18. The ledger does without.
 pub const ABOUT: About = About {
-    name: "off_cpu",
+    id: InstrumentId::OffCpu,
+    flag: None,
     probe: Some(Probe {
         name: "off-CPU sampler",
         works: "attached: stacks of waiting threads",
         lost: Some("stacks of waiting threads"),
-        skipped: "no stacks of waiting threads on this kernel",
         since: (5, 18),
         fixes: &[],
     }),

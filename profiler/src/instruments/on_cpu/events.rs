@@ -16,6 +16,7 @@ use crate::{
     host::is_virtual_machine,
     kernel::{Object, online_cpus},
 };
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 
 /// What the kernel's program of the sampler is called.
 const PROGRAM: &str = "on_cpu_tick";
@@ -100,16 +101,14 @@ impl Events {
         self.source.name()
     }
 
-    /// What its source cannot see, as a sentence.
-    pub fn blind_spot(&self) -> Option<String> {
-        let why = match self.source {
+    /// What its source cannot see.
+    pub fn blind_spot(&self) -> Option<Skip> {
+        let cause = match self.source {
             Source::Cycles => return None,
-            Source::CpuClock if is_virtual_machine() => "unsafe in virtual machines",
-            Source::CpuClock => "not available",
+            Source::CpuClock if is_virtual_machine() => SkipCause::CyclesUnsafe,
+            Source::CpuClock => SkipCause::NoCycles,
         };
-        Some(format!(
-            "sampling by CPU clock instead of hardware cycles ({why}); code with interrupts disabled is not sampled"
-        ))
+        Some(Skip::new(InstrumentId::OnCpu, cause))
     }
 
     /// Stops the interrupts, or lets them go on.

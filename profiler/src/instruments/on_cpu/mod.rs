@@ -11,16 +11,16 @@ use super::{About, Instrument, Probe};
 use crate::kernel::{Kernel, Object};
 use events::Events;
 use online::Online;
-use profiler_report::recording::Detail;
+use profiler_report::recording::{Detail, InstrumentId, Skip};
 
 /// What it is.
 pub const ABOUT: About = About {
-    name: "on_cpu",
+    id: InstrumentId::OnCpu,
+    flag: None,
     probe: Some(Probe {
         name: "on-CPU sampler",
         works: "attached to every CPU at 99 Hz",
         lost: None,
-        skipped: "no stacks of running threads",
         since: (5, 10),
         fixes: &[],
     }),
@@ -53,8 +53,8 @@ impl OnCpu {
     }
 
     /// What is missing because CPUs came online during the recording.
-    pub fn missed_cpus(&self) -> Option<String> {
-        self.online.sentence()
+    pub fn missed_cpus(&self) -> Option<Skip> {
+        self.online.skip()
     }
 }
 
@@ -77,7 +77,7 @@ impl Instrument for OnCpu {
         self.events.as_ref().map(Events::source)
     }
 
-    fn blind_spots(&self) -> Vec<String> {
+    fn blind_spots(&self) -> Vec<Skip> {
         self.events.as_ref().and_then(Events::blind_spot).into_iter().collect()
     }
 

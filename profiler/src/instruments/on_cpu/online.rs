@@ -1,10 +1,11 @@
 //! CPUs that come and go while a recording runs.
 //!
-//! In: how many are online, from time to time. Out: a sentence for the report. The on-CPU sampler is a perf
+//! In: how many are online, from time to time. Out: what the report lacks. The on-CPU sampler is a perf
 //! event on each CPU that was there at the start. The kernel takes it away with its CPU and does not give it
 //! back, and to open another takes privileges that are given up. The ledger's times know nothing of that.
 
 use crate::host::online_cpus;
+use profiler_report::recording::{InstrumentId, Skip, SkipCause};
 
 /// The numbers so far, each as long as it lasted.
 #[derive(Debug)]
@@ -30,14 +31,10 @@ impl Online {
     }
 
     /// What is missing because of it, for the report.
-    pub fn sentence(&self) -> Option<String> {
+    pub fn skip(&self) -> Option<Skip> {
         let numbers: Vec<String> = self.0.iter().map(u32::to_string).collect();
-        (numbers.len() > 1).then(|| {
-            format!(
-                "no stacks on CPUs that came online after the start (online: {}); their time is exact and uses the stacks of the other CPUs",
-                numbers.join(", then ")
-            )
-        })
+        (numbers.len() > 1)
+            .then(|| Skip::with_detail(InstrumentId::OnCpu, SkipCause::LateCpus, numbers.join(", then ")))
     }
 }
 
@@ -49,9 +46,7 @@ mod tests {
     fn check(numbers: &[u32], expected: Option<&str>) {
         let mut online = Online(vec![numbers[0]]);
         numbers[1..].iter().for_each(|&cpus| online.see(cpus));
-        let sentence = online.sentence();
-        assert_eq!(sentence.is_some(), expected.is_some(), "{sentence:?}");
-        assert!(sentence.unwrap_or_default().contains(expected.unwrap_or_default()));
+        assert_eq!(online.skip().map(|skip| skip.detail).as_deref(), expected);
     }
 
     #[test]
@@ -61,14 +56,11 @@ mod tests {
 
     #[test]
     fn each_change_is_said_once() {
-        check(&[2, 2, 1, 1, 2], Some("(online: 2, then 1, then 2)"));
+        check(&[2, 2, 1, 1, 2], Some("2, then 1, then 2"));
     }
 
     #[test]
-    fn the_sentence_is_bounded() {
-        check(
-            &[2, 1, 2, 1, 2, 1, 2, 1, 2, 1],
-            Some("(online: 2, then 1, then 2, then 1, then 2, then 1, then 2)"),
-        );
+    fn what_is_told_is_bounded() {
+        check(&[2, 1, 2, 1, 2, 1, 2, 1, 2, 1], Some("2, then 1, then 2, then 1, then 2, then 1, then 2"));
     }
 }

@@ -145,7 +145,7 @@ fn a_module_that_is_not_in_the_list_has_no_names() {
 #[test]
 fn an_address_of_the_kernel_has_the_name_that_kallsyms_gives() {
     if let Some(why) = KernelSymbols::open().hidden() {
-        eprintln!("skipped: {why}");
+        eprintln!("skipped: {why:?}");
         return;
     }
     let symbols = fs::read_to_string("/proc/kallsyms").expect("read");
