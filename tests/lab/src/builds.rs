@@ -1,8 +1,10 @@
 //! An earlier build of `profiler` and this one, in turn: what they cost a switch storm, and what they use themselves.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use profiler_tests::running::Running;
 
 use super::own::{Use, hundred_threads};
 use super::rounds::{Series, in_turn, table};
@@ -12,7 +14,26 @@ use super::{Bench, profiler};
 /// Tables of both, and of what this build costs as a part of what the earlier one costs.
 pub fn builds(bench: &Bench) -> Result<String> {
     let before = bench.before.as_ref().context("no build to compare with\n  try: --before PROGRAM")?;
-    Ok(format!("{}\n{}", storm(bench, before)?, own(bench, before)?))
+    Ok(format!("{}\n{}\n{}", storm(bench, before)?, own(bench, before)?, captures(bench, before)?))
+}
+
+/// Captures of ten seconds of this machine, which does nothing else.
+fn captures(bench: &Bench, before: &Path) -> Result<String> {
+    let kib = |program: &Path| {
+        let capture = bench.path("builds.prof");
+        let recording = profiler(program, &["record", "-q", "-a", "-d", "10", "-o", &capture]);
+        let finished = Running::start(recording)?.finish(Duration::from_secs(60))?;
+        ensure!(finished.status.success(), "the recording failed: {finished:?}");
+        Ok(std::fs::metadata(&capture)?.len() as f64 / 1024.0)
+    };
+    let all = in_turn(
+        bench.rounds.min(3),
+        vec![
+            ("the build before", Box::new(|| kib(before))),
+            ("this build", Box::new(|| kib(&bench.profiler))),
+        ],
+    )?;
+    Ok(table("a capture of ten seconds of an idle machine, KiB", 0, &all))
 }
 
 fn storm(bench: &Bench, before: &Path) -> Result<String> {
@@ -53,7 +74,11 @@ fn own(bench: &Bench, before: &Path) -> Result<String> {
     };
     Ok(format!(
         "{}\n{}\n{}",
-        table("the process of a recording of 100 threads, % of one CPU by /proc", 2, &pair(|one| one.cpu)),
+        table(
+            "the process of a recording of 100 threads, % of one CPU by its clock",
+            2,
+            &pair(|one| one.cpu)
+        ),
         table("its kernel programs, % of one CPU by its report", 2, &pair(|one| one.cpu_programs)),
         table("its resident memory and kernel maps, MiB", 1, &pair(|one| one.memory))
     ))

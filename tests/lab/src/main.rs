@@ -8,6 +8,7 @@ mod overhead;
 mod storm;
 mod own;
 mod builds;
+mod waits;
 mod growth;
 mod stacks;
 mod verdicts;
@@ -50,6 +51,7 @@ const BENCHMARKS: &[Benchmark] = &[
         document: OVERHEAD,
         run: |bench| Ok(vec![("builds", builds::builds(bench)?)]),
     },
+    Benchmark { name: "waits", document: OVERHEAD, run: |bench| Ok(vec![("waits", waits::waits(bench)?)]) },
     Benchmark { name: "growth", document: OVERHEAD, run: growth::growth },
     Benchmark {
         name: "latency",
@@ -65,7 +67,7 @@ const BENCHMARKS: &[Benchmark] = &[
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench", about = "Benchmarks of profiler")]
 struct Args {
-    /// Which: overhead, storm, self, builds, growth, latency, disks, futexes, stacks, verdicts; without a name all but
+    /// Which: overhead, storm, self, builds, waits, growth, latency, disks, futexes, stacks, verdicts; without a name all but
     /// `builds`
     names: Vec<String>,
     /// How often each variant is measured

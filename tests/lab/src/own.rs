@@ -1,10 +1,10 @@
 //! What the profiler itself uses: CPU time, memory, time to start, time from the end of a recording to its report.
 //!
-//! CPU time and memory are read from `/proc` beside the profiler, to check what its own report says of them.
+//! CPU time and memory are read from the kernel beside the profiler, to check what its own report says of them.
 
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::harness::attached_programs;
@@ -13,7 +13,7 @@ use profiler_tests::running::{Running, wait_until};
 use profiler_tests::servers::{Postgres, process_and_children};
 
 use super::Bench;
-use super::rounds::{Series, table};
+use super::rounds::{Series, in_turn, table};
 use super::usage::most_resident_bytes;
 
 /// Time over which CPU time is measured.
@@ -24,7 +24,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// One recording of a process with 100 threads.
 pub struct Use {
-    /// Percent of one CPU, by `/proc/PID/stat`.
+    /// Percent of one CPU, by the process's CPU clock.
     pub cpu: f64,
     /// The same by the profiler's own report.
     cpu_reported: f64,
@@ -43,7 +43,7 @@ pub fn own(bench: &Bench) -> Result<String> {
     }
     let of = |name, value: fn(&Use) -> f64| Series::new(name, rounds.iter().map(value));
     let cpu = [
-        of("the profiler's process, by /proc", |one| one.cpu),
+        of("the profiler's process, by its CPU clock", |one| one.cpu),
         of("the profiler's process, by its report", |one| one.cpu_reported),
         of("its kernel programs, by its report", |one| one.cpu_programs),
     ];
@@ -52,11 +52,12 @@ pub fn own(bench: &Bench) -> Result<String> {
     let report =
         Series::new("end of the recording to the end of the program, postgres", report_times(bench)?);
     Ok(format!(
-        "A process of 100 threads, 20 of which work for 1 ms in every 100 ms; 99 Hz.\n\n{}\n{}\n{}\n\
+        "A process of 100 threads, 20 of which work for 1 ms in every 100 ms; 99 Hz.\n\n{}\n{}\n{}\n{}\n\
          Goals: 1 % of one CPU, 64 MiB, 200 ms, 1000 ms.\n",
         table("CPU time, % of one CPU", 2, &cpu),
         table("memory, MiB", 1, &memory),
-        table("time, milliseconds", 0, &[&start[..], &[report]].concat())
+        table("time, milliseconds", 0, &[&start[..], &[report]].concat()),
+        table("the end of a window, milliseconds of CPU time", 2, &windows(bench)?)
     ))
 }
 
@@ -71,9 +72,9 @@ pub fn hundred_threads(bench: &Bench, profiler: impl Fn(&[&str]) -> Command) -> 
     let attached_after = started.elapsed().as_secs_f64() * 1e3;
     // What follows the attaching belongs to the start.
     thread::sleep(Duration::from_secs(1));
-    let (before, from) = (cpu_ticks(recording.pid())?, Instant::now());
+    let (before, from) = (cpu_seconds(recording.pid())?, Instant::now());
     thread::sleep(WINDOW);
-    let cpu = (cpu_ticks(recording.pid())? - before) / ticks_a_second() / from.elapsed().as_secs_f64();
+    let cpu = (cpu_seconds(recording.pid())? - before) / from.elapsed().as_secs_f64();
     let resident = most_resident_bytes(recording.pid())?;
     stop(recording)?;
     let report = Report::read(report.as_ref());
@@ -106,6 +107,31 @@ fn report_times(bench: &Bench) -> Result<Vec<f64>> {
     Ok(times)
 }
 
+/// What it takes to end a window, beside as many threads as are recorded; a value a round.
+fn windows(bench: &Bench) -> Result<Vec<Series>> {
+    let ended = |arguments: &[&str]| {
+        let finished = Running::start(bench.profiler(arguments))?.finish(TO_REPORT)?;
+        let (_, said) = finished.stderr.split_once(" windows in ").context("no word of windows")?;
+        let (ms, _) = said.split_once(" ms").context("no time of a window")?;
+        Ok::<f64, anyhow::Error>(ms.parse()?)
+    };
+    let report = bench.path("windows.json");
+    let all = ["record", "-q", "-v", "-a", "-d", "6", "-o", &report];
+    let of_threads = |threads: &str, working: &str| {
+        let workload = bench.workload("many_threads", &[threads, working])?;
+        let pid = workload.pid().to_string();
+        ended(&["record", "-q", "-v", "-p", &pid, "-d", "6", "-o", &report])
+    };
+    in_turn(
+        bench.rounds,
+        vec![
+            ("an idle machine, all of it", Box::new(|| ended(&all))),
+            ("1,000 threads, 20 of which work", Box::new(|| of_threads("1000", "20"))),
+            ("10,000 threads, 20 of which work", Box::new(|| of_threads("10000", "20"))),
+        ],
+    )
+}
+
 /// Ends a recording as Ctrl-C does, and returns how long it took to end.
 fn stop(recording: Running) -> Result<Duration> {
     recording.signal(libc::SIGINT);
@@ -115,16 +141,16 @@ fn stop(recording: Running) -> Result<Duration> {
     Ok(asked.elapsed())
 }
 
-/// `utime` and `stime` of a process: fields 14 and 15 of its `stat`, counted from behind its name, which is field 2 and
-/// may contain spaces.
-fn cpu_ticks(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(") ").context("a `stat` without a name")?;
-    let times: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(times.iter().sum())
-}
-
-fn ticks_a_second() -> f64 {
-    // SAFETY: `sysconf` takes a number and returns one.
-    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+/// CPU time of a process so far, in seconds, by its clock: `/proc/PID/stat` counts in ticks of 10 ms, an eighth of a percent
+/// of the window.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: `clock` is a place for a number.
+    ensure!(
+        unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) } == 0,
+        "no clock of {pid}"
+    );
+    // SAFETY: `time` is a place for a time.
+    ensure!(unsafe { libc::clock_gettime(clock, &raw mut time) } == 0, "the clock of {pid} cannot be read");
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
