@@ -163,28 +163,30 @@ fn add_to(key: &KernelLockKey, waited_ns: u64) -> bool {
     true
 }
 
-/// A recorded thread's wait is over: the current context wakes it. Told if its waits add up to a period by now.
+/// A recorded thread's wait is over: the current context wakes it. Reported if its waits add up to a period by now; says
+/// whether it was.
 ///
 /// # Safety
 /// `context` is that of the program.
 #[inline(always)]
-pub unsafe fn on_wait_over(context: *mut c_void, account: Account, task: Task, was: u32, now: u64) {
+pub unsafe fn on_wait_over(context: *mut c_void, account: Account, task: Task, was: u32, now: u64) -> bool {
     let period = maps::wake_period_ns();
     let record = account.record();
     // SAFETY: the pointer into the map is not null.
     unsafe {
         if period == 0 || (*record).flags & flags::KERNEL_THREAD != 0 {
-            return;
+            return false;
         }
         let untold = (*record).untold_ns + now.saturating_sub((*record).since_ns);
         if untold < period {
             (*record).untold_ns = untold;
-            return;
+            return false;
         }
         let rest = untold % period;
         // What there was no room for is told with the thread's next wait.
         let is_told = tell(context, record, task, was, now, untold - rest).is_some();
         (*record).untold_ns = if is_told { rest } else { untold };
+        is_told
     }
 }
 
