@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::report::{Report, check_near};
+use crate::report::{Report, check_within};
 use crate::running::run_before_others;
 
 /// Time between two readings.
@@ -28,12 +28,26 @@ pub struct Counters {
     pub run_queue_seconds: f64,
     /// By how much either may be more or less: what came between the readings on both sides of an edge.
     pub uncertain_seconds: f64,
+    /// What a hypervisor took of the machine during the watch, some of it while the thread had a CPU: the kernel takes that out
+    /// of its run time, and to the ledger the thread was on its CPU.
+    pub stolen_seconds: f64,
 }
 
 impl Counters {
     /// Neither on a CPU nor ready for one, of a time that the thread was there for.
     pub fn blocked_seconds(&self, whole: f64) -> f64 {
         whole - self.run_seconds - self.run_queue_seconds
+    }
+
+    /// The time on a CPU in the ledger is what the kernel has counted, and at most what was stolen on top.
+    #[track_caller]
+    pub fn check_on_cpu(&self, found: f64, tolerance: f64) {
+        check_within(
+            "on a CPU",
+            found,
+            self.run_seconds - tolerance,
+            self.run_seconds + tolerance + self.stolen_seconds,
+        );
     }
 
     /// How wrong the counters of a recording may be.
@@ -57,6 +71,12 @@ pub fn stolen_seconds() -> f64 {
     ticks.expect("a kernel since 2.6.11") / 100.0
 }
 
+/// The same since an earlier reading, and a tick more if there is any.
+pub fn stolen_since(before: f64) -> f64 {
+    let stolen = stolen_seconds() - before;
+    if stolen > 0.0 { stolen + EDGE_SECONDS } else { 0.0 }
+}
+
 /// The counters of a thread, read some time between two moments.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_field_names, reason = "the unit ends the name")]
@@ -72,17 +92,22 @@ type Readings = BTreeMap<u32, Vec<Reading>>;
 /// A watch that is going on.
 #[derive(Debug)]
 pub struct Watch {
+    stolen_before: f64,
     stop: Arc<AtomicBool>,
     reader: JoinHandle<Readings>,
 }
 
 /// A watch that is over.
 #[derive(Debug)]
-pub struct Watched(Readings);
+pub struct Watched {
+    readings: Readings,
+    stolen_seconds: f64,
+}
 
 impl Watch {
     /// Starts to read the counters of all threads of these processes.
     pub fn start(pids: Vec<u32>) -> Self {
+        let stolen_before = stolen_seconds();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let reader = thread::spawn(move || {
@@ -95,13 +120,14 @@ impl Watch {
             read_processes(&pids, &mut readings);
             readings
         });
-        Self { stop, reader }
+        Self { stolen_before, stop, reader }
     }
 
     /// Ends the watch with a last reading.
     pub fn stop(self) -> Watched {
         self.stop.store(true, Ordering::Relaxed);
-        Watched(self.reader.join().expect("the reader does not panic"))
+        let readings = self.reader.join().expect("the reader does not panic");
+        Watched { readings, stolen_seconds: stolen_since(self.stolen_before) }
     }
 }
 
@@ -123,13 +149,14 @@ impl Watched {
                 run_seconds: middle(|reading| reading.run_ns),
                 run_queue_seconds: middle(|reading| reading.run_queue_ns),
                 uncertain_seconds: f64::midpoint(width(from), width(to)),
+                stolen_seconds: self.stolen_seconds,
             }
         };
-        self.0.iter().map(|(tid, readings)| (*tid, used(readings))).collect()
+        self.readings.iter().map(|(tid, readings)| (*tid, used(readings))).collect()
     }
 
-    /// A thread was blocked in this state alone, for as long as the kernel counts it neither as running nor as ready: ±1 %, and what
-    /// the counters may be wrong by at each edge.
+    /// A thread was blocked in this state alone, for as long as the kernel counts it neither as running nor as ready: ±1 %, what
+    /// the counters may be wrong by at each edge, and less by what was stolen.
     #[track_caller]
     pub fn check_blocked(&self, report: &Report, tid: u32, state: &str) {
         let (thread, counted) = (report.thread(tid), self.between(report.interval_unix_ns())[&tid]);
@@ -137,7 +164,8 @@ impl Watched {
         let tolerance = 0.01 * report.elapsed() + counted.tolerance();
         // With its other states: where time is missing in this one, it is in another.
         let what = format!("`{state}` of thread {tid} ({})", thread.0["states"]);
-        check_near(&what, thread.seconds(state), expected, tolerance);
+        let least = expected - tolerance - counted.stolen_seconds;
+        check_within(&what, thread.seconds(state), least, expected + tolerance);
     }
 
     /// The sum of that over all threads.
@@ -146,6 +174,8 @@ impl Watched {
             run_seconds: sum.run_seconds + used.run_seconds,
             run_queue_seconds: sum.run_queue_seconds + used.run_queue_seconds,
             uncertain_seconds: sum.uncertain_seconds + used.uncertain_seconds,
+            // Of the machine, not of a thread.
+            stolen_seconds: self.stolen_seconds,
         })
     }
 }
@@ -208,7 +238,8 @@ mod tests {
     fn check(interval: (u64, u64), expected: [u64; 3]) {
         let readings =
             [reading(100, 10, 0), reading(200, 10, 0), reading(300, 60, 40), reading(400, 160, 40)];
-        let counted = Watched(BTreeMap::from([(7, readings.to_vec())])).between(interval)[&7];
+        let readings = BTreeMap::from([(7, readings.to_vec())]);
+        let counted = Watched { readings, stolen_seconds: 0.0 }.between(interval)[&7];
         let found = [counted.run_seconds, counted.run_queue_seconds, counted.uncertain_seconds];
         assert_eq!(found.map(|seconds| (seconds * 1e9).round() as u64), expected);
     }

@@ -167,6 +167,12 @@ fn frames_contain(frames: &Value, words: &[&str]) -> bool {
     wanted.peek().is_none()
 }
 
+/// The number lies between the two.
+#[track_caller]
+pub fn check_within(what: &str, found: f64, least: f64, most: f64) {
+    assert!((least..=most).contains(&found), "{what}: {found:.4}, expected {least:.4} to {most:.4}");
+}
+
 /// The numbers are as near as the test says.
 #[track_caller]
 pub fn check_near(what: &str, found: f64, expected: f64, tolerance: f64) {

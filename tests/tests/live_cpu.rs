@@ -1,6 +1,6 @@
 //! Time on a CPU and time ready for one, against what the kernel itself has charged.
 
-use profiler_tests::counters::{EDGE_SECONDS, Watch, stolen_seconds};
+use profiler_tests::counters::{Watch, stolen_seconds, stolen_since};
 use profiler_tests::harness::Live;
 use profiler_tests::report::{Report, check_closed, check_near};
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn more_threads_than_cpus_wait_for_a_cpu_as_the_kernel_says() {
         let thread = report.thread_named(name);
         let counted = kernel[&thread.tid()];
         let tolerance = 0.01 * report.elapsed() + counted.tolerance();
-        check_near("on a CPU", thread.seconds("on_cpu"), counted.run_seconds, tolerance);
+        counted.check_on_cpu(thread.seconds("on_cpu"), tolerance);
         check_near("ready for a CPU", thread.run_queue_seconds(), counted.run_queue_seconds, tolerance);
         check_near("busy", thread.busy_share(), 1.0, 0.01);
         assert!(thread.seconds("runq_preempt") > thread.seconds("runq_wake"), "these threads never sleep");
@@ -41,7 +41,7 @@ fn short_threads_count_whole() {
     let truth = live.record_command("short_threads", &["2", "3"]);
     let report = live.report();
     check_closed(&report);
-    check_charged(&report, &truth, stolen_seconds() - stolen_before);
+    check_charged(&report, &truth, stolen_since(stolen_before));
     let born =
         report.threads().filter(|thread| thread.0["born_inside"] == true && thread.comm() == "short").count();
     check_near("short threads", born as f64, truth["threads"].as_f64().expect("a truth"), 0.0);
@@ -56,14 +56,14 @@ fn command_is_recorded_from_its_first_instruction() {
     let truth = live.record_command("spin", &["2", "2"]);
     let report = live.report();
     check_closed(&report);
-    check_charged(&report, &truth, stolen_seconds() - stolen_before);
+    check_charged(&report, &truth, stolen_since(stolen_before));
 }
 
 /// The ledger has what the kernel has charged, and at most what was stolen on top.
 #[track_caller]
 fn check_charged(report: &Report, truth: &Value, stolen: f64) {
     let (found, charged) = (report.seconds("on_cpu"), truth["cpu_seconds"].as_f64().expect("a truth"));
-    let most = 1.02 * charged + if stolen > 0.0 { stolen + EDGE_SECONDS } else { 0.0 };
+    let most = 1.02 * charged + stolen;
     let mut threads: Vec<_> =
         report.threads().map(|thread| (thread.seconds("on_cpu"), thread.comm().to_owned())).collect();
     threads.sort_by(|one, other| other.0.total_cmp(&one.0));

@@ -134,5 +134,5 @@ fn switch_storm_closes_and_waits_for_the_pipe() {
         on_cpu <= 1.01 * report.elapsed(),
         "two processes on one CPU cannot use more than it has: {on_cpu}"
     );
-    check_near("on a CPU", on_cpu, counted.run_seconds, 0.08 * counted.run_seconds + counted.tolerance());
+    counted.check_on_cpu(on_cpu, 0.08 * counted.run_seconds + counted.tolerance());
 }
