@@ -146,11 +146,10 @@ fn stop(recording: Running) -> Result<Duration> {
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
     // SAFETY: `clock` is a place for a number.
-    ensure!(
-        unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) } == 0,
-        "no clock of {pid}"
-    );
+    let has_clock = unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) } == 0;
+    ensure!(has_clock, "process {pid} has no clock");
     // SAFETY: `time` is a place for a time.
-    ensure!(unsafe { libc::clock_gettime(clock, &raw mut time) } == 0, "the clock of {pid} cannot be read");
+    let is_read = unsafe { libc::clock_gettime(clock, &raw mut time) } == 0;
+    ensure!(is_read, "the clock of process {pid} cannot be read");
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
