@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What records something, or gives names to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InstrumentId {
     /// Each thread's time by state.

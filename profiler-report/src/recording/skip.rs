@@ -18,6 +18,7 @@ pub struct Skip {
 
 /// Why it is lacking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SkipCause {
     /// The kernel refuses what the instrument attaches, or lacks it; the detail is its words.

@@ -143,7 +143,6 @@ impl BrokenJson {
 #[cfg_attr(test, derive(JsonSchema))]
 struct LossJson {
     what: &'static str,
-    #[serde(with = "InstrumentJson")]
     instrument: InstrumentId,
     lost: u64,
     arrived: u64,
@@ -171,9 +170,7 @@ impl LossJson {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 struct SkipJson<'a> {
-    #[serde(with = "InstrumentJson")]
     instrument: InstrumentId,
-    #[serde(with = "SkipCauseJson")]
     cause: SkipCause,
     /// How many, where something is counted; else 0.
     count: u64,
@@ -188,54 +185,4 @@ impl<'a> SkipJson<'a> {
         let &Skip { instrument, cause, count, ref detail } = skip;
         Self { instrument, cause, count, detail, sentence: skips::sentence(skip) }
     }
-}
-
-/// What records something, or gives names to it; `later`: one of a later version.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(remote = "InstrumentId", rename_all = "snake_case")]
-enum InstrumentJson {
-    Ledger,
-    OnCpu,
-    OffCpu,
-    BlockIo,
-    Locks,
-    WaitTimes,
-    Mappings,
-    Machine,
-    Names,
-    Profiler,
-    Later,
-}
-
-/// Why something is off or degraded; `sentence`: a capture of an earlier build has no more than a sentence.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(remote = "SkipCause", rename_all = "snake_case")]
-enum SkipCauseJson {
-    Refused,
-    CyclesUnsafe,
-    NoCycles,
-    LateCpus,
-    ThreadsOverLimit,
-    UnreadableFiles,
-    WithoutTables,
-    NotKeptOpen,
-    ImagesOverLimit,
-    MappingsOverLimit,
-    ProcessesForgotten,
-    MappingsLost,
-    PerfMapsNotKept,
-    DebugInfoTooLarge,
-    DebugInfoElsewhere,
-    FilesChanged,
-    FilesTruncated,
-    NoKallsyms,
-    KernelAddressesHidden,
-    RunTimesUnmeasured,
-    DeletedFilesUnreadable,
-    Unconfined,
-    Unfinished,
-    Sentence,
-    Later,
 }
