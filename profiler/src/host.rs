@@ -1,7 +1,8 @@
 //! Facts about this machine and this process, and its clocks.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    fs, io,
     time::{Duration, SystemTime},
 };
 
@@ -34,6 +35,23 @@ pub fn cpu_ns(usage: &libc::rusage) -> u64 {
 pub fn online_cpus() -> u32 {
     // SAFETY: takes and returns numbers.
     unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32
+}
+
+/// CPUs that are online and on which a thread may run.
+///
+/// # Errors
+/// The kernel's: there is no such thread.
+pub fn thread_cpus(tid: u32) -> io::Result<BTreeSet<u32>> {
+    /// For 65,536 CPUs, above `NR_CPUS` of any architecture. The C library's own mask ends at 1,024.
+    const WORDS: usize = 1024;
+    let mut mask = [0_u64; WORDS];
+    // SAFETY: `mask` has as many bytes as is said.
+    let bytes =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, tid, size_of_val(&mask), mask.as_mut_ptr()) };
+    if bytes < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((0..8 * bytes as u32).filter(|cpu| mask[*cpu as usize / 64] >> (cpu % 64) & 1 == 1).collect())
 }
 
 /// CPUs that may ever be online: as many as maps and buffers by CPU have room for.

@@ -47,9 +47,15 @@ const LINE_BYTES: u64 = 5 * 4096;
 const FIRST_PAUSE_NS: u64 = 100_000_000;
 const LONGEST_PAUSE_NS: u64 = 32 * FIRST_PAUSE_NS;
 
+/// Most files of `/proc` are smaller.
+const TEXT_BYTES: usize = 8192;
+
 /// The text of a file in `/proc` that names a process: a name may have bytes that are no text, and hides nothing by that.
 pub fn read_text(path: &str) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+    // `fs::read` asks for the size, which `/proc` does not know, and then begins with 32 bytes: ten calls for a page.
+    let mut bytes = Vec::with_capacity(TEXT_BYTES);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Bounds on what is kept.

@@ -4,14 +4,9 @@ use std::{collections::BTreeSet, ffi::OsString, fmt, fs, path::PathBuf};
 
 use profiler_common::{config::target as kind, process::ProcessEvent};
 use regex::Regex;
-use rustix::{
-    io::Errno,
-    process::Pid,
-    thread::{CpuSet, sched_getaffinity},
-};
 
 use super::cgroup::{Cgroup, CgroupError};
-use crate::process::read_text;
+use crate::{host::thread_cpus, process::read_text};
 
 /// What the user names.
 #[derive(Clone, Debug)]
@@ -217,17 +212,14 @@ fn threads(tgid: u32) -> impl Iterator<Item = u32> {
     numbers_in(&format!("/proc/{tgid}/task"))
 }
 
-/// CPUs on which threads of these processes may run; none if the kernel does not say (of more than 1024
-/// CPUs).
+/// CPUs on which threads of these processes may run; none if the kernel does not say.
 pub fn allowed_cpus(tgids: &[u32]) -> Option<BTreeSet<u32>> {
     let mut allowed = BTreeSet::new();
     for tid in tgids.iter().flat_map(|&tgid| threads(tgid)) {
-        match sched_getaffinity(Pid::from_raw(tid as i32)) {
-            Ok(mask) => {
-                allowed.extend((0..CpuSet::MAX_CPU).filter(|&cpu| mask.is_set(cpu)).map(|cpu| cpu as u32));
-            }
+        match thread_cpus(tid) {
+            Ok(cpus) => allowed.extend(cpus),
             // It has ended, and needs none.
-            Err(Errno::SRCH) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(_) => return None,
         }
     }

@@ -13,13 +13,14 @@ const MOST_DIRECTORIES: usize = 8192;
 /// Where cgroups are mounted: version 2, or the controller of block devices of version 1.
 const MOUNTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/blkio"];
 
-/// The paths of some cgroups.
-pub struct CgroupPaths(HashMap<u64, String>);
+/// The paths of the cgroups that were asked for so far; none for one that was not found. A kernel uses each id once.
+#[derive(Default)]
+pub struct CgroupPaths(HashMap<u64, Option<String>>);
 
 impl CgroupPaths {
-    /// Looks for these ids; reads nothing if there are none.
-    pub fn of(ids: impl Iterator<Item = u64>) -> Self {
-        let wanted: HashSet<u64> = ids.collect();
+    /// Looks for those of these ids that are new: through all directories, for half a millisecond and more.
+    pub fn look_for(&mut self, ids: impl Iterator<Item = u64>) {
+        let wanted: HashSet<u64> = ids.filter(|id| !self.0.contains_key(id)).collect();
         let mut found = HashMap::new();
         let mut left = MOST_DIRECTORIES;
         for mount in MOUNTS.map(Path::new) {
@@ -27,12 +28,12 @@ impl CgroupPaths {
                 search(mount, &wanted, &mut left, &mut found);
             }
         }
-        Self(found)
+        self.0.extend(wanted.into_iter().map(|id| (id, found.remove(&id))));
     }
 
     /// Path below the mount point, beginning with `/`.
     pub fn path(&self, id: u64) -> Option<&str> {
-        self.0.get(&id).map(String::as_str)
+        self.0.get(&id)?.as_deref()
     }
 }
 
@@ -56,5 +57,23 @@ fn search(mount: &Path, wanted: &HashSet<u64>, left: &mut usize, found: &mut Has
             take(entry.ino(), &entry.path());
             directories.push(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_for_once_is_known_found_or_not() {
+        let mount = MOUNTS.map(Path::new).into_iter().find_map(|mount| fs::metadata(mount).ok());
+        // Where no cgroups are mounted, there is nothing to find.
+        let Some(root) = mount.map(|root| root.ino()) else { return };
+        let mut paths = CgroupPaths::default();
+        paths.look_for([root, u64::MAX].into_iter());
+        assert_eq!((paths.path(root), paths.path(u64::MAX)), (Some("/"), None));
+        assert_eq!(paths.0.len(), 2);
+        paths.look_for([root, u64::MAX].into_iter());
+        assert_eq!(paths.path(root), Some("/"));
     }
 }

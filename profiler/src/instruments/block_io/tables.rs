@@ -64,6 +64,7 @@ pub struct Disks {
     pub emptying: bool,
     /// Processes, cgroups and files that have rows, and requests of those beyond [`MOST_SHARES`].
     known: HashSet<ShareKey>,
+    cgroups: CgroupPaths,
     pub unshared: u64,
 }
 
@@ -81,6 +82,7 @@ impl Disks {
             files: Before::default(),
             emptying,
             known: HashSet::new(),
+            cgroups: CgroupPaths::default(),
             unshared: 0,
         }
     }
@@ -114,7 +116,7 @@ impl Disks {
             is_kept
         };
         let gained: Vec<_> = gained.into_iter().filter(has_row).collect();
-        rows.shares = shares(&gained, table, path);
+        rows.shares = shares(&gained, (table, &mut self.cgroups), path);
         let submitter = |sum: &Submitted| Submitter {
             stack: sum.stack,
             device: table.row(sum.device, String::new),
@@ -228,11 +230,11 @@ fn requests(row: u32, key: &border::TotalsKey, totals: &border::RequestTotals) -
 /// A row for each process, cgroup and file: the programs sum up by process and cgroup together.
 fn shares<'a>(
     sums: &[(border::ShareKey, border::Share)],
-    table: &mut Table,
+    (table, cgroups): (&mut Table, &mut CgroupPaths),
     path: impl Fn(u64, u32) -> Option<&'a str>,
 ) -> Vec<RequestShare> {
     let is_charged = |key: &border::ShareKey| key.kind == share_key::OWNER && key.id != 0;
-    let cgroups = CgroupPaths::of(sums.iter().filter(|(key, _)| is_charged(key)).map(|(key, _)| key.id));
+    cgroups.look_for(sums.iter().filter(|(key, _)| is_charged(key)).map(|(key, _)| key.id));
     let mut shares: BTreeMap<(u32, u64, u32, u32), RequestShare> = BTreeMap::new();
     let mut add = |kind: u32, id: u64, key: &border::ShareKey, sum: &border::Share, name: String| {
         let device = table.row(key.device, String::new);

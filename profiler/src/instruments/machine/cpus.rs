@@ -1,11 +1,8 @@
 //! What `/proc/stat` says of CPUs, of all together and of those on which the target may run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::process::read_text;
+use crate::{host::thread_cpus, process::read_text};
 use profiler_report::recording::CpuTime;
 
 /// CPU time so far.
@@ -18,7 +15,7 @@ pub struct CpuReads {
 impl CpuReads {
     /// None if it cannot be read.
     pub fn now() -> Option<Self> {
-        Self::of(&fs::read_to_string("/proc/stat").ok()?)
+        Self::of(&read_text("/proc/stat").ok()?)
     }
 
     /// A line for all CPUs, and one for each that is online.
@@ -82,29 +79,9 @@ pub fn tick_ns() -> u64 {
 
 /// CPUs on which the processes may run, if they are the same for all.
 pub fn allowed_cpus(tgids: &[u32]) -> Option<BTreeSet<u32>> {
-    let mut sets = tgids.iter().filter_map(|tgid| {
-        let status = read_text(&format!("/proc/{tgid}/status")).ok()?;
-        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-        cpus_of(list.trim())
-    });
+    let mut sets = tgids.iter().filter_map(|&tgid| thread_cpus(tgid).ok());
     let first = sets.next()?;
     sets.all(|set| set == first).then_some(first)
-}
-
-/// `0-3,8`
-fn cpus_of(list: &str) -> Option<BTreeSet<u32>> {
-    /// `NR_CPUS` of no architecture is above that.
-    const MOST_CPUS: u32 = 1 << 16;
-    let mut cpus = BTreeSet::new();
-    for range in list.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last >= MOST_CPUS {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
 }
 
 #[cfg(test)]
@@ -129,12 +106,5 @@ mod tests {
         let gained = after.since_on(&BTreeSet::from([0, 1, 2, 9]), &before, 70);
         let tick = tick_ns();
         assert_eq!((gained.busy_ns, gained.idle_ns, gained.elapsed_ns), (7 * tick, 3 * tick, 70));
-    }
-
-    #[test]
-    fn cpus_are_told_by_their_list() {
-        assert_eq!(cpus_of("0-3,8"), Some(BTreeSet::from([0, 1, 2, 3, 8])));
-        assert_eq!(cpus_of("5"), Some(BTreeSet::from([5])));
-        assert_eq!([cpus_of("3-1"), cpus_of(""), cpus_of("0-4294967295")], [None, None, None]);
     }
 }

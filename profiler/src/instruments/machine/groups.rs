@@ -1,8 +1,9 @@
 //! Control groups of the target's processes: their limits, and how often those were met.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{pressure, pressure_since};
+use crate::process::read_text;
 use profiler_report::recording::Group;
 
 /// Where control groups are mounted; empty where they are not.
@@ -57,37 +58,34 @@ impl Mounts {
     /// Reads a group in the hierarchies in which it is.
     pub fn read(&self, path: &str) -> Group {
         let below = path.trim_start_matches('/');
-        let file = |mount: &PathBuf, name: &str| {
-            if mount.as_os_str().is_empty() {
-                None
-            } else {
-                fs::read_to_string(mount.join(below).join(name)).ok()
-            }
+        // Most groups are in some of the hierarchies, and a file that is missing costs as much as one that is read.
+        let folder = |mount: &PathBuf| {
+            (!mount.as_os_str().is_empty()).then(|| mount.join(below)).filter(|folder| folder.is_dir())
         };
-        let unified = |name: &str| file(&self.unified, name);
+        let (unified, cpu, memory) = (folder(&self.unified), folder(&self.cpu), folder(&self.memory));
+        let file =
+            |folder: &Option<PathBuf>, name: &str| read_text(folder.as_ref()?.join(name).to_str()?).ok();
+        let unified = |name: &str| file(&unified, name);
         let mut group = Group { path: path.to_owned(), ..Group::default() };
-        let stat = unified("cpu.stat")
-            .filter(|text| text.contains("nr_periods"))
-            .or_else(|| file(&self.cpu, "cpu.stat"));
+        let stat =
+            unified("cpu.stat").filter(|text| text.contains("nr_periods")).or_else(|| file(&cpu, "cpu.stat"));
         if let Some(stat) = stat {
             group.periods = field(&stat, "nr_periods");
             group.throttled_periods = field(&stat, "nr_throttled");
             // Microseconds in version 2, nanoseconds in version 1.
             group.throttled_ns = 1000 * field(&stat, "throttled_usec") + field(&stat, "throttled_time");
         }
-        let quota = file(&self.cpu, "cpu.cfs_quota_us").zip(file(&self.cpu, "cpu.cfs_period_us"));
+        let quota = file(&cpu, "cpu.cfs_quota_us").zip(file(&cpu, "cpu.cfs_period_us"));
         let quota = quota.map(|(quota, period)| format!("{} {}", quota.trim(), period.trim()));
         group.cpu_limit = unified("cpu.max").or(quota).and_then(|text| cpu_limit(&text));
-        let limits =
-            [unified("memory.max"), unified("memory.high"), file(&self.memory, "memory.limit_in_bytes")];
+        let limits = [unified("memory.max"), unified("memory.high"), file(&memory, "memory.limit_in_bytes")];
         group.memory_limit_bytes = limits.into_iter().flatten().filter_map(|text| memory_limit(&text)).min();
-        let used = unified("memory.current").or_else(|| file(&self.memory, "memory.usage_in_bytes"));
+        let used = unified("memory.current").or_else(|| file(&memory, "memory.usage_in_bytes"));
         group.memory_bytes = used.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        let hits =
-            file(&self.memory, "memory.failcnt").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let hits = file(&memory, "memory.failcnt").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let events = unified("memory.events").unwrap_or_default();
         group.memory_limit_hits = hits + field(&events, "high") + field(&events, "max");
-        let control = file(&self.memory, "memory.oom_control").unwrap_or_default();
+        let control = file(&memory, "memory.oom_control").unwrap_or_default();
         group.oom_kills = field(&events, "oom_kill") + field(&control, "oom_kill");
         group.pressure = pressure(|what| unified(&format!("{what}.pressure")));
         group

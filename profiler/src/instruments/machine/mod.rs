@@ -216,11 +216,11 @@ fn cpu_of_process(stat: &str) -> Option<(String, u64)> {
 }
 
 fn pressure_now() -> Option<Pressure> {
-    pressure(|what| fs::read_to_string(format!("/proc/pressure/{what}")).ok())
+    pressure(|what| read_text(&format!("/proc/pressure/{what}")).ok())
 }
 
 fn read<T>(path: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
-    parse(&fs::read_to_string(path).ok()?)
+    parse(&read_text(path).ok()?)
 }
 
 /// `some avg10=0.00 avg60=0.62 avg300=1.69 total=114506037`, and a line `full` like it; microseconds.
