@@ -3,6 +3,7 @@
 //! A task is a file. None of them is needed by a user of a released `profiler`.
 
 mod setup;
+mod object;
 mod run;
 mod test;
 mod fuzz;
@@ -27,6 +28,8 @@ struct Args {
 enum Task {
     /// Install what the build needs; does nothing when all is there
     Setup(setup::Wanted),
+    /// Compile the kernel programs into the prebuilt objects
+    Object(object::Args),
     /// Build the release and run it, as root: `cargo xtask run -- record -a -d 10`
     Run(run::Args),
     /// Run every check: format, lints, documentation, licences, tests, fuzzing
@@ -46,6 +49,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Setup(wanted) => setup::setup(wanted).map(|()| ExitCode::SUCCESS),
+        Task::Object(args) => object::object(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),

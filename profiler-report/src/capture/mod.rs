@@ -40,7 +40,8 @@ use crate::recording::{Invalid, Recording, Skip};
 
 /// First bytes of a capture. As in PNG, the first byte is not text, and a transfer that changes line ends is seen.
 const MAGIC: [u8; 8] = *b"\x89PRF\r\n\x1a\n";
-const VERSION: u32 = 5;
+/// Of the format that is written and read.
+pub const VERSION: u32 = 5;
 /// The last version of the program that reads formats before this one, which did not describe themselves.
 const LAST_TO_READ_OLDER: &str = "0.1.0";
 /// Of zstd. A capture of the whole machine has 10 % less than at the default of 3, and 19 saves 7 % more at ten times the time.

@@ -39,7 +39,7 @@ use crate::analyze::{
 use crate::recording::Part;
 
 /// Raised when a key is removed or changes its meaning; a new key does not raise it.
-const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// Writes the whole report as one JSON object.
 pub struct Json;

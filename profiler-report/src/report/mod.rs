@@ -29,7 +29,7 @@ mod function_name;
 mod golden;
 
 pub use escape::visible;
-pub use json::Json;
+pub use json::{Json, SCHEMA_VERSION as JSON_VERSION};
 pub use skips::sentence as skip_sentence;
 pub use text::{DiskPage, Style, Text, wrapped};
 

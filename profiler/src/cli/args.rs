@@ -6,13 +6,13 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use profiler_common::sample::{MOST_STACK_BYTES, PAGE_BYTES};
 use regex::Regex;
 
-use super::switches::Switches;
+use super::{switches::Switches, version};
 use crate::record::Target;
 use profiler_report::analyze::flame;
 
 /// Shows where a process's wall-clock time goes and why: on the CPU, waiting for a CPU, disk, locks, network, sleep.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, long_version = version::long(), max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     pub subcommand: Subcommand,

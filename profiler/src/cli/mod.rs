@@ -7,6 +7,7 @@ mod outputs;
 mod record;
 mod report;
 mod switches;
+mod version;
 
 use std::{process::ExitCode, time::Instant};
 

@@ -23,7 +23,7 @@ pub use cost::{MapMemory, ProgramRun, StatsBurst, is_always_measured};
 pub use iterate::{Passes, Seeder};
 pub use keeper::Keeper;
 pub use maps::{Slots, SlotsByCpu, Table};
-pub use object::{Object, brief, error_line, online_cpus};
+pub use object::{ORIGIN, Object, brief, error_line, online_cpus};
 pub use offsets::{resolve_locks, resolve_requests};
 pub use plan::{Plan, Settings};
 pub use privileges::{

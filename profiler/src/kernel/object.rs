@@ -1,6 +1,6 @@
 //! Loads the object, attaches its programs and gives out its maps.
 
-use std::fs;
+use std::{borrow::Cow, fs};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -24,8 +24,12 @@ use super::{
 /// Where the kernel publishes its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// The kernel programs.
+/// The kernel programs: compressed if they were prebuilt.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf"));
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Where they come from, and their hash.
+pub const ORIGIN: &str = concat!(env!("PROFILER_OBJECT_ORIGIN"), ", sha256 ", env!("PROFILER_OBJECT_SHA256"));
 
 /// Hooks of the ledger by program name, with that of switches.
 const LEDGER: &[(&str, &str)] = &[
@@ -150,7 +154,16 @@ fn load(plan: &Plan) -> Result<Ebpf> {
     for &(map, entries) in plan.capacities() {
         loader.map_max_entries(map, entries);
     }
-    loader.load(OBJECT).map_err(|error| not_loaded(error, plan.maps_charged_to_cgroups))
+    loader.load(&unpacked()?).map_err(|error| not_loaded(error, plan.maps_charged_to_cgroups))
+}
+
+/// The object as an ELF file. It is part of this program, so nothing bounds its size.
+fn unpacked() -> Result<Cow<'static, [u8]>> {
+    Ok(if OBJECT.starts_with(&ZSTD_MAGIC) {
+        Cow::Owned(zstd::decode_all(OBJECT).context("the kernel programs in this program are damaged")?)
+    } else {
+        Cow::Borrowed(OBJECT)
+    })
 }
 
 /// CPUs that are online.
@@ -201,14 +214,15 @@ pub fn error_line(error: &anyhow::Error) -> String {
 mod tests {
     use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind};
 
-    use super::{OBJECT, brief, error_line};
+    use super::{brief, error_line, unpacked};
 
     /// In a program with a function of its own (the compiler calls `memset` where zeroes are written), the verifier of Linux 5.10
     /// takes each number for one that matters, and goes through what follows a search once for each of its ways out: 16 s for
     /// `block_rq_issue` on an emulated CPU, instead of 0.13.
     #[test]
     fn programs_that_search_call_no_function() {
-        let file = object::File::parse(OBJECT).expect("an ELF file");
+        let bytes = unpacked().expect("the object");
+        let file = object::File::parse(bytes.as_ref()).expect("an ELF file");
         let is_function = |target| match target {
             RelocationTarget::Symbol(symbol) => file.symbol_by_index(symbol).is_ok_and(|symbol| {
                 let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());

@@ -9,14 +9,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::test::{self, Outcome, Step, live_tests, step};
-use crate::{fuzz, vm};
+use crate::{fuzz, object, vm};
 
 /// Of all targets together.
 const FUZZ_SECONDS: u32 = 1800;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which steps, by name: kernels, long, fuzz, hour; without it all
+    /// Which steps, by name: object, kernels, long, fuzz, hour; without it all
     steps: Vec<String>,
     /// Minutes that the step `hour` records for; the document is written for an hour and more alone
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..))]
@@ -29,6 +29,9 @@ pub fn nightly(args: &Args) -> Result<ExitCode> {
 
 fn steps(minutes: u16) -> Vec<Step> {
     vec![
+        step("object", "the prebuilt kernel programs are those of their sources", |_| {
+            object::object(&object::Args { check: true }).map(|()| Outcome::PASSED)
+        }),
         step("kernels", "the live tests on the whole row of kernels, in QEMU", |_| vm::whole_row()),
         step("long", "live tests that take minutes", |durations| live_tests(&["--ignored"], durations)),
         step("fuzz", "the fuzzer finds nothing in half an hour", |_| {

@@ -2,7 +2,7 @@
 //!
 //! rustup has no prebuilt `core` for the BPF target. Debian has one, for a stable compiler, so that is taken where
 //! apt-get offers it; elsewhere a nightly builds `core` from source. Either is linked as the rustup toolchain
-//! `profiler-ebpf`, the only name that `profiler/build.rs` knows.
+//! `profiler-ebpf`, the only name that `profiler-object` knows.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn link_compiler() -> Result<()> {
 }
 
 fn link(sysroot: &Path) -> Result<()> {
-    eprintln!("xtask: naming the compiler in {} `{TOOLCHAIN}`, for profiler/build.rs", sysroot.display());
+    eprintln!("xtask: naming the compiler in {} `{TOOLCHAIN}`, for profiler-object", sysroot.display());
     command::run(Command::new("rustup").args(["toolchain", "link", TOOLCHAIN]).arg(sysroot))
 }
 
@@ -117,7 +117,7 @@ fn install_linker() -> Result<()> {
 }
 
 /// Where LLVM 22 is installed, with what is needed to build against it.
-fn llvm() -> Option<PathBuf> {
+pub fn llvm() -> Option<PathBuf> {
     let named = env::var_os("LLVM_PREFIX").map(PathBuf::from);
     let usual = ["/usr/lib/llvm-22", "/usr/lib64/llvm22"].map(PathBuf::from);
     named.into_iter().chain(usual).find(|prefix| {

@@ -7,10 +7,12 @@ mod compiler;
 mod packages;
 mod tracefs;
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use profiler_object::CHOICE;
 
 use crate::command;
 
@@ -20,6 +22,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// What to set up beyond what the build needs.
 #[derive(Clone, Copy, Default, clap::Args)]
 pub struct Wanted {
+    /// Also the compiler of the kernel programs, for whoever changes them
+    #[arg(long)]
+    pub kernel: bool,
     /// Also what the tests need: bpftool, perf, servers to profile, cargo-deny
     #[arg(long)]
     pub tests: bool,
@@ -33,7 +38,9 @@ pub struct Wanted {
 
 /// Makes the machine ready. Safe to call before every task.
 pub fn setup(wanted: Wanted) -> Result<()> {
-    compiler::ensure()?;
+    if wanted.kernel || wanted.cross || env::var(CHOICE).is_ok_and(|choice| choice == "build") {
+        compiler::ensure()?;
+    }
     tracefs::ensure();
     if wanted.tests || wanted.bench {
         packages::ensure(packages::SERVERS)?;
@@ -61,6 +68,17 @@ pub fn kernel_cargo() -> Command {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", compiler::TOOLCHAIN, "cargo"]).current_dir(command::repository());
     cargo
+}
+
+/// A program of the LLVM that bpf-linker is built with.
+///
+/// # Errors
+/// It is not installed.
+pub fn llvm_tool(name: &str) -> Result<PathBuf> {
+    let tool = compiler::llvm().map(|prefix| prefix.join("bin").join(name)).filter(|path| path.is_file());
+    tool.with_context(|| {
+        format!("{name} of LLVM 22 is missing\n  try: set LLVM_PREFIX to the folder of LLVM 22")
+    })
 }
 
 fn ensure_cargo_deny() -> Result<()> {
