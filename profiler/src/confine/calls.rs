@@ -206,6 +206,7 @@ pub const BPF_COMMANDS: &[u64] = &[
     3,  // MAP_DELETE_ELEM
     4,  // MAP_GET_NEXT_KEY
     15, // OBJ_GET_INFO_BY_FD
+    24, // MAP_LOOKUP_BATCH
     BPF_ENABLE_STATS,
     33, // ITER_CREATE
 ];

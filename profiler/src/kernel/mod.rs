@@ -2,6 +2,7 @@
 //!
 //! In: [`Settings`]. Out: raw records ([`Kernel::drain`]), accounts, counts and costs. Decides nothing about them.
 
+mod batch;
 mod btf;
 mod cost;
 mod iterate;
@@ -18,6 +19,7 @@ mod sys;
 mod syscalls;
 mod types;
 
+pub use batch::MapReader;
 pub use btf::{Btf, BtfError};
 pub use cost::{MapMemory, ProgramRun, StatsBurst, is_always_measured};
 pub use iterate::{Passes, Seeder};
@@ -55,6 +57,7 @@ pub struct Kernel {
     targets: Table<u32, u32>,
     control: Slots<Control>,
     stats: SlotsByCpu<u64>,
+    reader: MapReader,
     deep_stacks: Table<u32, u32>,
     go_processes: Table<u32, GoOffsets>,
     /// Held so that its memory is counted with that of the others.
@@ -80,6 +83,7 @@ impl Kernel {
             deep_stacks: object.map("DEEP_STACKS")?,
             go_processes: object.map("GO_PROCESSES")?,
             stats: object.map("STATS")?,
+            reader: object.reader,
             control: object.control,
             _classes: object.classes,
             seeder,
@@ -242,11 +246,8 @@ impl Kernel {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn accounts(&self) -> Result<Vec<ThreadRecord>> {
-        self.threads
-            .iter()
-            .map(|entry| entry.map(|(_, record)| record))
-            .collect::<Result<_, _>>()
-            .context("cannot read the accounts")
+        let entries = self.reader.entries(&self.threads).context("cannot read the accounts")?;
+        Ok(entries.into_iter().map(|(_, record)| record).collect())
     }
 
     /// The account of one thread, if it has one.

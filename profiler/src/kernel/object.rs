@@ -14,6 +14,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use profiler_common::config::Control;
 
 use super::{
+    batch::MapReader,
     btf::Btf,
     iterate::{Passes, Seeder},
     plan::{Plan, Settings},
@@ -47,6 +48,8 @@ pub struct Object {
     /// Held so that its memory is counted with that of the others.
     pub(super) classes: Array<MapData, u8>,
     switch_has_state: bool,
+    /// By which whole maps are read.
+    pub reader: MapReader,
 }
 
 impl Object {
@@ -65,6 +68,7 @@ impl Object {
         let btf = Btf::parse(&bytes).with_context(|| format!("cannot use {KERNEL_BTF}"))?;
         let mut plan = Plan::new(settings, &btf)?;
         add(&btf, &mut plan);
+        let reader = MapReader::new(&btf);
         drop(btf);
         let mut ebpf = load(&plan)?;
         let mut control: Array<_, Control> = take_map(&mut ebpf, "CONTROL")?.try_into()?;
@@ -77,7 +81,7 @@ impl Object {
             classes.set(number, class, 0)?;
         }
         let types = AyaBtf::from_sys_fs().with_context(|| format!("cannot use {KERNEL_BTF}"))?;
-        Ok(Self { ebpf, types, control, classes, switch_has_state: plan.switch_has_state })
+        Ok(Self { ebpf, types, control, classes, switch_has_state: plan.switch_has_state, reader })
     }
 
     /// Attaches the ledger's hooks.

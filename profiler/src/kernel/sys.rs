@@ -1,4 +1,5 @@
-//! The system calls that aya has no function for: task iterators that are limited to a process, and their descriptors.
+//! The system calls that aya has no function for: task iterators that are limited to a process, their
+//! descriptors, and the reading of several entries of a map at once.
 
 use std::{
     fs::File,
@@ -7,6 +8,7 @@ use std::{
 };
 
 /// Commands and constants of bpf(2) (include/uapi/linux/bpf.h).
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
@@ -38,6 +40,34 @@ struct LinkCreate {
 struct IterCreate {
     link_fd: u32,
     flags: u32,
+}
+
+/// `union bpf_attr`, the `batch` part. Addresses as numbers.
+#[repr(C)]
+pub struct LookupBatch {
+    /// Where the last call ended; null at the start.
+    pub in_batch: u64,
+    pub out_batch: u64,
+    pub keys: u64,
+    pub values: u64,
+    /// Entries that there is room for, and then those that were read.
+    pub count: u32,
+    pub map_fd: u32,
+    pub elem_flags: u64,
+    pub flags: u64,
+}
+
+/// Reads some entries of a map.
+///
+/// # Errors
+/// The kernel's; `ENOENT` with the last of them, `ENOSPC` where there is too little room for one bucket of a hash.
+pub fn lookup_batch(request: &mut LookupBatch) -> io::Result<()> {
+    // SAFETY: `request` is the part of `union bpf_attr` that the command reads and writes, with its true size, and its
+    // addresses are those of buffers that the caller holds.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut *request, size_of::<LookupBatch>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Links a task iterator program: to one process (Linux 6.1 and later), or to all tasks.

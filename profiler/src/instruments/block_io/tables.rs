@@ -72,8 +72,9 @@ impl Disks {
     /// Reads the counters for the first time.
     pub fn now(emptying: bool) -> Self {
         let mut partitions = HashMap::new();
+        let text = read_text("/proc/diskstats").unwrap_or_default();
         Self {
-            lines: whole_disks(&mut partitions).into_iter().map(|(device, _, line)| (device, line)).collect(),
+            lines: whole_disks(&text, &mut partitions).map(|(device, _, line)| (device, line)).collect(),
             partitions,
             table: Table::default(),
             totals: vec![],
@@ -150,13 +151,18 @@ impl Disks {
     /// What the kernel itself counted. Disks that nobody has used yet would only fill the table.
     fn counted(&mut self) -> Vec<DiskUse> {
         let mut uses = vec![];
-        for (device, name, line) in whole_disks(&mut self.partitions) {
+        let text = read_text("/proc/diskstats").unwrap_or_default();
+        for (device, name, line) in whole_disks(&text, &mut self.partitions) {
             let before = self.lines.insert(device, line).unwrap_or_default();
             let counters = line.since(&before);
             let is_used = counters.reads + counters.writes + counters.discards + counters.flushes > 0;
             if is_used || self.table.has(device) {
                 let in_flight_ns = 1_000_000 * line.weighted_ms.saturating_sub(before.weighted_ms);
-                uses.push(DiskUse { disk: self.table.row(device, || name), counters, in_flight_ns });
+                uses.push(DiskUse {
+                    disk: self.table.row(device, || name.to_owned()),
+                    counters,
+                    in_flight_ns,
+                });
             }
         }
         uses
@@ -276,13 +282,15 @@ fn filled(histogram: &[u32]) -> Vec<(u32, u32)> {
 }
 
 /// Device, name and counters of each whole disk. `partitions` remembers which devices are none.
-fn whole_disks(partitions: &mut HashMap<u32, bool>) -> Vec<(u32, String, Line)> {
-    let text = read_text("/proc/diskstats").unwrap_or_default();
+fn whole_disks<'a>(
+    text: &'a str,
+    partitions: &mut HashMap<u32, bool>,
+) -> impl Iterator<Item = (u32, &'a str, Line)> {
     let parsed = text.lines().filter_map(parse);
-    let is_whole = |(device, _, _): &(u32, String, Line)| {
+    let is_whole = |(device, _, _): &(u32, &str, Line)| {
         !*partitions.entry(*device).or_insert_with(|| is_partition(*device))
     };
-    parsed.filter(is_whole).take(MOST_DISKS).collect()
+    parsed.filter(is_whole).take(MOST_DISKS)
 }
 
 fn is_partition(device: u32) -> bool {
@@ -303,12 +311,17 @@ fn is_stacked(device: u32) -> bool {
 ///  major minor name reads merged sectors ms writes merged sectors ms under-way busy-ms weighted-ms discards merged sectors ms flushes ms
 /// ```
 /// Discards and flushes came with 4.18 and 5.5.
-fn parse(line: &str) -> Option<(u32, String, Line)> {
+fn parse(line: &str) -> Option<(u32, &str, Line)> {
     let mut words = line.split_ascii_whitespace();
     let (major, minor) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let name = words.next()?.to_owned();
-    let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
-    let number = |index: usize| numbers.get(index).copied().unwrap_or(0);
+    let name = words.next()?;
+    let mut numbers = [0_u64; 17];
+    let mut count = 0;
+    for (number, word) in numbers.iter_mut().zip(words.map_while(|word| word.parse().ok())) {
+        *number = word;
+        count += 1;
+    }
+    let number = |index: usize| numbers[index];
     let line = Line {
         reads: number(0),
         reads_merged: number(1),
@@ -322,7 +335,7 @@ fn parse(line: &str) -> Option<(u32, String, Line)> {
         sectors_discarded: number(13),
         flushes: number(15),
     };
-    (numbers.len() >= 11).then_some((border::device(major, minor), name, line))
+    (count >= 11).then_some((border::device(major, minor), name, line))
 }
 
 impl Line {
@@ -354,7 +367,7 @@ mod tests {
     #[test]
     fn a_line_is_read_field_by_field() {
         let (device, name, line) = parse(VDA).expect("a line");
-        assert_eq!((device, name.as_str()), (254 << 20, "vda"));
+        assert_eq!((device, name), (254 << 20, "vda"));
         let expected = Line {
             reads: 66889,
             reads_merged: 21599,

@@ -6,7 +6,7 @@ use profiler_common::{
     offsets::Offsets,
 };
 
-use crate::kernel::{Btf, Object, Table, resolve_locks};
+use crate::kernel::{Btf, MapReader, Object, Table, resolve_locks};
 
 /// The tracepoints of contention, since Linux 5.19 (16edd9b511a13e7760ed4b92ba4e39bacda5c86f).
 const NEEDED: &[&str] = &["contention_begin", "contention_end"];
@@ -36,7 +36,10 @@ pub fn attach(object: &mut Object) -> Result<()> {
 }
 
 /// What the programs have summed up.
-pub struct KernelLocks(Table<KernelLockKey, KernelLockWaits>);
+pub struct KernelLocks {
+    map: Table<KernelLockKey, KernelLockWaits>,
+    reader: MapReader,
+}
 
 impl KernelLocks {
     /// Takes the map out of the object, and makes the places for locks that will have none of their own.
@@ -52,7 +55,7 @@ impl KernelLocks {
                 0,
             )?;
         }
-        Ok(Self(map))
+        Ok(Self { map, reader: object.reader })
     }
 
     /// Waits by lock so far.
@@ -60,7 +63,9 @@ impl KernelLocks {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn sums(&self) -> Result<Vec<(KernelLockKey, KernelLockWaits)>> {
-        let all = self.0.iter().filter(|entry| entry.as_ref().map_or(true, |(_, waits)| waits.count > 0));
-        all.collect::<Result<_, _>>().context("cannot read the waits for locks of the kernel")
+        let mut all =
+            self.reader.entries(&self.map).context("cannot read the waits for locks of the kernel")?;
+        all.retain(|(_, waits)| waits.count > 0);
+        Ok(all)
     }
 }

@@ -30,8 +30,8 @@ const MOST_SOCKETS: usize = 4096;
 const MOST_LOOKED_AT: usize = 4096;
 /// Those of a window that are kept. A report shows the first five of all its windows.
 const MOST_OTHERS: usize = 20;
-/// Looking at the processes may take one part in this number of one CPU: 150 of them take 2 ms, and so are
-/// looked at each 10 s.
+/// Looking at the processes may take one part in this number of one CPU, and the files that are slow to read another: 150
+/// processes take 2 ms, and so are looked at each 10 s.
 const SPARSITY: u32 = 5000;
 
 /// What it is. It attaches nothing.
@@ -59,7 +59,7 @@ impl Instrument for MachineReads {
     }
 }
 
-/// What was read at the end of the last window.
+/// What was read at the end of the last window, or some windows ago.
 pub struct MachineReads {
     at_ns: u64,
     cpu: Option<CpuReads>,
@@ -72,8 +72,9 @@ pub struct MachineReads {
     /// CPU time of each process, and when it is read next.
     processes: BTreeMap<u32, u64>,
     next_processes: Instant,
-    /// When control groups are read next: half a dozen files each.
-    next_groups: Instant,
+    /// When pressure, memory and control groups are read next: four files, and half a dozen for each group.
+    next_slow: Instant,
+    slow_at_ns: u64,
     mounts: Mounts,
 }
 
@@ -82,6 +83,7 @@ impl MachineReads {
     fn now() -> Self {
         let mut reads = Self {
             at_ns: monotonic_ns(),
+            slow_at_ns: monotonic_ns(),
             cpu: CpuReads::now(),
             pressure: pressure_now(),
             memory: read("/proc/vmstat", memory_events),
@@ -104,7 +106,8 @@ impl MachineReads {
             allowed_cpus: None,
             processes: BTreeMap::new(),
             next_processes: Instant::now(),
-            next_groups: Instant::now(),
+            next_slow: Instant::now(),
+            slow_at_ns: 0,
             mounts: Mounts::of(""),
         }
     }
@@ -131,44 +134,52 @@ impl MachineReads {
     fn since(&mut self, tgids: &[u32], is_last: bool) -> Machine {
         let now = monotonic_ns();
         let elapsed_ns = now.saturating_sub(std::mem::replace(&mut self.at_ns, now));
-        let groups_are_due = is_last || Instant::now() >= self.next_groups;
-        let groups = if groups_are_due { self.groups_since(now) } else { vec![] };
         let allowed = allowed_cpus(few(tgids)).or_else(|| self.allowed_cpus.clone());
         let cpu = self.cpu.take().zip(CpuReads::now());
-        let pressures = self.pressure.take().zip(pressure_now());
-        let memories = self.memory.take().zip(read("/proc/vmstat", memory_events));
+        let is_due = is_last || Instant::now() >= self.next_slow;
+        let slow = if is_due { self.slow_since(now) } else { Machine::default() };
         let machine = Machine {
             cpu: cpu.as_ref().map(|(before, after)| after.since(before, elapsed_ns)),
             allowed_cpu: cpu
                 .as_ref()
                 .zip(allowed.as_ref())
                 .map(|((before, after), allowed)| after.since_on(allowed, before, elapsed_ns)),
-            pressure: pressures.map(|(before, after)| pressure_since(before, after, elapsed_ns)),
-            memory: memories.map(|(before, after)| memory_since(before, after)),
             allowed_cpus: allowed.map(|cpus| cpus.len() as u32),
-            groups,
             listening_ports: self.listening_ports.clone().unwrap_or_default(),
-            busiest_others: vec![],
+            ..slow
         };
         self.cpu = cpu.map(|(_, after)| after);
-        self.pressure = pressures.map(|(_, after)| after);
-        self.memory = memories.map(|(_, after)| after);
         let is_due = is_last || Instant::now() >= self.next_processes;
         Machine { busiest_others: if is_due { self.others(tgids) } else { vec![] }, ..machine }
     }
 
+    /// Differences of what takes longer to read, since it was read last.
+    fn slow_since(&mut self, now_ns: u64) -> Machine {
+        let began = Instant::now();
+        let elapsed_ns = now_ns.saturating_sub(std::mem::replace(&mut self.slow_at_ns, now_ns));
+        let pressures = self.pressure.take().zip(pressure_now());
+        let memories = self.memory.take().zip(read("/proc/vmstat", memory_events));
+        let slow = Machine {
+            pressure: pressures.map(|(before, after)| pressure_since(before, after, elapsed_ns)),
+            memory: memories.map(|(before, after)| memory_since(before, after)),
+            groups: self.groups_since(now_ns),
+            ..Machine::default()
+        };
+        self.pressure = pressures.map(|(_, after)| after);
+        self.memory = memories.map(|(_, after)| after);
+        let now = Instant::now();
+        self.next_slow = now + (now - began) * SPARSITY;
+        slow
+    }
+
     /// Differences of the control groups since they were read last.
     fn groups_since(&mut self, now_ns: u64) -> Vec<Group> {
-        let began = Instant::now();
         let groups = self.groups.iter_mut().map(|(path, (at_ns, before))| {
             let elapsed_ns = now_ns.saturating_sub(std::mem::replace(at_ns, now_ns));
             let after = self.mounts.read(path);
             group_since(&std::mem::replace(before, after.clone()), &after, elapsed_ns)
         });
-        let groups = groups.collect();
-        let now = Instant::now();
-        self.next_groups = now + (now - began) * SPARSITY;
-        groups
+        groups.collect()
     }
 
     /// The processes with the most CPU time since the last look that are neither recorded nor this one.
