@@ -2,10 +2,15 @@
 
 use std::{io, path::Path, time::Duration};
 
-use profiler_report::{analyze::Report, recording::Recording, report::frame_text};
+use profiler_report::{
+    analyze::Report,
+    recording::Recording,
+    report::{frame_text, verdict_line},
+};
 
-/// The last line of a recording: what was written, what was lost, what to do next.
-pub fn closing(report: &Report, files: &[String]) -> String {
+/// The last lines of a recording: what was written, what was lost, what to do next; and the verdict, unless whoever
+/// reads this has the report before him.
+pub fn closing(report: &Report, files: &[String], has_read_report: bool) -> String {
     let trust = &report.trust;
     let samples = trust.on_cpu_samples + trust.off_cpu_samples;
     let lost =
@@ -19,7 +24,12 @@ pub fn closing(report: &Report, files: &[String]) -> String {
         Some(stem) => format!("; next: profiler report {stem}.prof -o {stem}.svg"),
         None => String::new(),
     };
-    format!("profiler: {samples} stacks, {lost} lost{written}{next}")
+    let verdict = if has_read_report {
+        String::new()
+    } else {
+        format!("profiler: {}\n", verdict_line(&report.verdict))
+    };
+    format!("{verdict}profiler: {samples} stacks, {lost} lost{written}{next}")
 }
 
 /// For `-v`: where the time around the recording went.

@@ -103,9 +103,11 @@ fn each_check_is_told_and_a_machine_that_records_can() {
     }
     let cpus = fs::read_to_string("/proc/cpuinfo").expect("/proc is mounted");
     if cpus.contains(" hypervisor") {
-        check_told(&finished, 1, &["degraded: recordings work"]);
-        check_verdict(&finished.stdout, "hardware counters", "degraded");
+        // By design: a machine that lacks nothing else is ready.
+        check_verdict(&finished.stdout, "hardware counters", "works");
     }
+    let is_ready = told.iter().all(|(verdict, _)| verdict == "works");
+    assert_eq!(finished.status.code(), Some(i32::from(!is_ready)), "{finished:?}");
     assert!(finished.stdout.is_ascii(), "{finished:?}");
     assert!(finished.stdout.lines().all(|line| line.len() <= 120), "{finished:?}");
 }

@@ -31,7 +31,7 @@ mod golden;
 pub use escape::visible;
 pub use json::{Json, SCHEMA_VERSION as JSON_VERSION};
 pub use skips::sentence as skip_sentence;
-pub use text::{DiskPage, Style, Text, wrapped};
+pub use text::{DiskPage, Style, Text, verdict_line, wrapped};
 
 use std::ffi::OsStr;
 use std::io;
@@ -70,11 +70,27 @@ const FORMATS: &[(&str, Format)] = &[
     ("prof", Format::Capture),
 ];
 
+/// Formats of other tools, by how the names of their files end. Some end like one of ours, and what reads them would not
+/// understand it.
+const FOREIGN: &[(&str, &str)] = &[
+    ("speedscope.json", "speedscope's format is not written"),
+    ("pb.gz", "pprof's format is not written"),
+    ("pprof", "pprof's format is not written"),
+    ("html", "no page is written"),
+    ("htm", "no page is written"),
+    ("png", "flamegraphs are .svg"),
+    ("pdf", "flamegraphs are .svg"),
+    ("perf.data", "perf's format is not written"),
+    ("collapsed", "folded stacks are .folded"),
+    ("gz", "files are not compressed; captures (.prof) are by themselves"),
+];
+
 /// A file name that names no format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}`: the extension selects the format, and this one is unknown\n  try: one of {}", known())]
+#[error("`{name}`: {why}\n  try: one of {}", known())]
 pub struct UnknownFormat {
     name: String,
+    why: &'static str,
 }
 
 impl Format {
@@ -87,9 +103,20 @@ impl Format {
             return Ok(Self::Text);
         }
         let extension = Path::new(name).extension().unwrap_or_default().to_ascii_lowercase();
+        let shown = name.to_string_lossy().into_owned();
+        let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let ends =
+            |end: &str| file.strip_suffix(end).is_some_and(|stem| stem.is_empty() || stem.ends_with('.'));
+        if let Some(&(_, why)) = FOREIGN.iter().find(|(end, _)| ends(end)) {
+            return Err(UnknownFormat { name: shown, why });
+        }
         let row = FORMATS.iter().find(|(known, _)| extension == *known);
-        row.map(|&(_, format)| format)
-            .ok_or_else(|| UnknownFormat { name: name.to_string_lossy().into_owned() })
+        let why = if extension.is_empty() {
+            "the extension selects the format, and there is none"
+        } else {
+            "the extension selects the format, and this one is unknown"
+        };
+        row.map(|&(_, format)| format).ok_or(UnknownFormat { name: shown, why })
     }
 }
 
@@ -117,11 +144,32 @@ mod tests {
     }
 
     #[test]
-    fn another_extension_is_told_with_those_that_there_are() {
-        for name in ["out.png", "out", ".json"] {
-            let error = Format::of(OsStr::new(name)).expect_err("no such format").to_string();
-            let tail = "the extension selects the format, and this one is unknown\n  try: one of .txt, .json, .folded, .svg, .prof";
-            assert_eq!(error, format!("`{name}`: {tail}"));
+    fn another_extension_is_refused_with_those_that_there_are() {
+        let refusal = |name: &str| Format::of(OsStr::new(name)).expect_err("no such format").to_string();
+        let tail = "try: one of .txt, .json, .folded, .svg, .prof";
+        let unknown = "the extension selects the format, and this one is unknown";
+        assert_eq!(refusal("out.xyz"), format!("`out.xyz`: {unknown}\n  {tail}"));
+        for name in ["", "out", ".json"] {
+            assert_eq!(
+                refusal(name),
+                format!("`{name}`: the extension selects the format, and there is none\n  {tail}")
+            );
         }
+    }
+
+    #[test]
+    fn the_format_of_another_tool_is_never_written_as_ours() {
+        for name in [
+            "a.speedscope.json",
+            "speedscope.json",
+            "/tmp/a.PB.GZ",
+            "a.html",
+            "perf.data",
+            "a.svg.gz",
+            "a.json.gz",
+        ] {
+            assert!(Format::of(OsStr::new(name)).is_err(), "{name}");
+        }
+        check("myspeedscope.json", Format::Json);
     }
 }

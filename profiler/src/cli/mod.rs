@@ -1,24 +1,34 @@
 //! The command line: parse, run one subcommand, map the result to an exit code.
 
 mod args;
+mod completions;
 mod doctor;
+mod habits;
 mod io;
 mod outputs;
 mod record;
 mod report;
 mod switches;
+mod target;
+mod values;
 mod version;
 
-use std::{process::ExitCode, time::Instant};
+use std::{ffi::OsString, process::ExitCode, time::Instant};
 
 use clap::Parser as _;
 
-use crate::{kernel::Denied, messages, record::CommandError};
+use crate::{
+    kernel::Denied,
+    messages,
+    record::{CommandError, names},
+};
 use args::{Args, Subcommand};
+use profiler_report::report::UnknownFormat;
 
-/// Exit codes of our own. A recorded command's code goes before them; wrong usage is 2, from clap.
+/// Exit codes of our own. A recorded command's code goes before them.
 mod code {
     pub const RUNTIME: u8 = 1;
+    pub const USAGE: u8 = 2;
     pub const NOTHING_SAMPLED: u8 = 4;
     pub const DENIED: u8 = 77;
 }
@@ -26,12 +36,16 @@ mod code {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let program_start = Instant::now();
-    let args = Args::parse();
+    let args = match parsed(std::env::args_os().skip(1).collect()) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     let result = match args.subcommand {
         Subcommand::Record(args) => record::run(&args, program_start),
         Subcommand::Report(args) => report::run(&args),
         Subcommand::Io(args) => io::run(&args, program_start),
         Subcommand::Doctor(args) => doctor::run(&args),
+        Subcommand::Completions(args) => completions::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -42,11 +56,40 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The arguments; or the exit code, where there is nothing more to do than what was said.
+fn parsed(words: Vec<OsString>) -> Result<Args, ExitCode> {
+    let understood = habits::understand(words, names::is_running).map_err(|hint| {
+        eprintln!("{}", messages::shown(&format!("profiler: {hint}")));
+        ExitCode::from(code::USAGE)
+    })?;
+    let program = OsString::from("profiler");
+    let args = Args::try_parse_from(std::iter::once(program).chain(understood.words));
+    let args = args.map_err(|error| {
+        if error.use_stderr() {
+            eprintln!("{}", messages::shown(&habits::shown(&error)));
+        } else {
+            // Help and version. Nobody may be listening.
+            let _ = error.print();
+        }
+        ExitCode::from(error.exit_code() as u8)
+    })?;
+    if let Some(notice) = understood.notice {
+        eprintln!("{}", messages::shown(&notice));
+    }
+    Ok(args)
+}
+
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<CommandError>() {
         return error.exit_code() as u8;
     }
-    if error.is::<Denied>() { code::DENIED } else { code::RUNTIME }
+    if error.is::<Denied>() {
+        code::DENIED
+    } else if error.is::<UnknownFormat>() {
+        code::USAGE
+    } else {
+        code::RUNTIME
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Plan {
         let mut plan = Self::for_report(args)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let name = default_name(target, now);
-        if args.output.is_empty() {
+        if args.output.is_empty() && args.svg.is_empty() && args.format.is_none() && !args.json {
             let destination = Destination::File(name.clone().into());
             plan.outputs.push(Output { format: Format::Capture, destination });
         }
@@ -58,12 +58,21 @@ impl Plan {
 
     /// For a capture: the text on stdout unless files are named.
     pub fn for_report(args: &Outputs) -> Result<Self> {
-        let named = if args.output.is_empty() { vec![OsString::from("-")] } else { args.output.clone() };
-        let outputs = named
-            .iter()
-            .map(|name| Ok(Output { format: Format::of(name)?, destination: Destination::parse(name) }))
-            .collect::<Result<_>>()?;
-        Ok(Self { outputs, view: args.view.into(), owner: Owner::from_environment(), spare_name: None })
+        let format = |name: &OsString| match args.format {
+            Some(format) => Ok(format.into()),
+            None if args.json && name == "-" => Ok(Format::Json),
+            None => Format::of(name),
+        };
+        let mut named = args.output.clone();
+        if args.json && !named.iter().any(|name| name == "-") || named.is_empty() && args.svg.is_empty() {
+            named.push("-".into());
+        }
+        let output =
+            |name: &OsString| Ok(Output { format: format(name)?, destination: Destination::parse(name) });
+        let mut outputs = named.iter().map(output).collect::<Result<Vec<_>>>()?;
+        let svg = |name: &OsString| Output { format: Format::Svg, destination: Destination::parse(name) };
+        outputs.extend(args.svg.iter().map(svg));
+        Ok(Self { outputs, view: args.view(), owner: Owner::from_environment(), spare_name: None })
     }
 
     /// Saves a recording that is under way, so that it is not lost when this process is killed.
@@ -107,6 +116,12 @@ impl Plan {
     /// Refuses what can be seen now to fail later.
     pub fn check(&self) -> Result<()> {
         Ok(self.outputs.iter().try_for_each(|output| output::check(&output.destination))?)
+    }
+
+    /// Whether the report is on stdout.
+    pub fn has_text(&self) -> bool {
+        let mut outputs = self.outputs.iter();
+        outputs.any(|output| output.format == Format::Text && output.destination == Destination::Stdout)
     }
 
     /// Names of the files.
@@ -193,9 +208,11 @@ impl Plan {
     }
 }
 
-/// On a terminal whose user has not turned it off (<https://no-color.org>).
+/// On a terminal that has colours and whose user has not turned them off (<https://no-color.org>: by any value but nothing).
 pub(super) fn stdout_has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
 fn header(report: &Report) -> svg::Header {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
 
-use super::{args::Record, code, outputs::Plan};
+use super::{args::Record, code, outputs::Plan, target::Wanted};
 use crate::{
     confine::{self, Needs},
     doctor::{self, Wish},
@@ -23,7 +23,7 @@ use profiler_report::{
 /// # Errors
 /// A privilege, the target or the output is missing, or the kernel refuses something.
 pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
-    let target = args.target();
+    let Wanted { target, children } = Wanted::of(args)?;
     let plan = Plan::for_recording(&args.outputs, &target)?;
     // Told before the recording, not after it.
     plan.check()?;
@@ -37,7 +37,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     let kernel_symbols = KernelSymbols::open();
     let options = Options {
         target,
-        children: args.children,
+        children,
         duration: args.duration,
         sample_hz: args.frequency,
         stack_bytes: args.stack_bytes,
@@ -65,7 +65,7 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
         eprintln!("{}", messages::timings(&recording, named, recorded.elapsed().saturating_sub(named)));
     }
     if !args.quiet {
-        eprintln!("{}", messages::shown(&messages::closing(&report, &plan.files())));
+        eprintln!("{}", messages::shown(&messages::closing(&report, &plan.files(), plan.has_text())));
     }
     let sampled = report.trust.on_cpu_samples + report.trust.off_cpu_samples > 0;
     let command_code = match command {

@@ -1,11 +1,16 @@
 //! `profiler report`: the report of a capture, the same as that of the live run.
 
-use std::{fs::File, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{args, code, outputs::Plan};
-use crate::confine;
+use crate::{confine, messages};
 use profiler_report::{
     analyze::Report,
     capture,
@@ -21,14 +26,53 @@ pub fn run(args: &args::Report) -> Result<u8> {
     confine::drop_what_the_file_gave();
     let plan = Plan::for_report(&args.outputs)?;
     plan.check()?;
-    let path = args.capture.display();
-    let mut file = File::open(&args.capture).with_context(|| format!("cannot open the capture `{path}`"))?;
-    let recording = capture::load(&mut file).with_context(|| format!("cannot read the capture `{path}`"))?;
+    let named = args.input.as_slice().iter().chain(&args.captures).cloned().collect::<Vec<_>>();
+    let captures = if named.is_empty() {
+        let newest = newest(Path::new("."))?;
+        eprintln!("{}", messages::shown(&format!("profiler: the newest capture here: {}", newest.display())));
+        vec![newest]
+    } else {
+        named
+    };
+    if captures.len() > 1 && !plan.files().is_empty() {
+        bail!(
+            "each capture would be written over the one before\n  try: profiler report with one capture a file"
+        );
+    }
+    let mut sampled = true;
+    for path in &captures {
+        if captures.len() > 1 {
+            println!("{}", messages::shown(&format!("== {}", path.display())));
+        }
+        sampled &= report(path, args, &plan)?;
+    }
+    Ok(if sampled { 0 } else { code::NOTHING_SAMPLED })
+}
+
+/// Reports on one capture. Returns whether there are stacks in it.
+fn report(path: &Path, args: &args::Report, plan: &Plan) -> Result<bool> {
+    let shown = path.display();
+    let recording = if path == Path::new("-") {
+        capture::load(&mut io::stdin().lock()).context("cannot read the capture from stdin")?
+    } else {
+        let mut file = File::open(path).with_context(|| format!("cannot open the capture `{shown}`"))?;
+        capture::load(&mut file).with_context(|| format!("cannot read the capture `{shown}`"))?
+    };
     let span = part(&recording, args)?;
     let report = Report::over_time(&recording, &span);
     plan.write(&recording, &report)?;
-    let sampled = report.trust.on_cpu_samples + report.trust.off_cpu_samples > 0;
-    Ok(if sampled { 0 } else { code::NOTHING_SAMPLED })
+    Ok(report.trust.on_cpu_samples + report.trust.off_cpu_samples > 0)
+}
+
+/// The capture in a directory that was written last, of those whose names `profiler record` has chosen.
+fn newest(directory: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(directory).context("cannot list this directory")?.flatten();
+    let is_capture = |name: &str| name.starts_with("profiler-") && name.ends_with(".prof");
+    let captures = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_capture));
+    let newest = captures.max_by_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok());
+    let newest =
+        newest.context("there is no capture here\n  try: profiler report FILE, or profiler record first")?;
+    Ok(PathBuf::from(newest.file_name()))
 }
 
 /// The part that is asked for.

@@ -41,8 +41,7 @@ pub enum CgroupError {
 impl Cgroup {
     /// Opens a cgroup by its directory, or by its path below the mount point of the hierarchy.
     pub fn open(path: &Path) -> Result<Self, CgroupError> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mount = mount_point(&mounts).ok_or(CgroupError::NotMounted)?;
+        let mount = mount_of_version_2().ok_or(CgroupError::NotMounted)?;
         let shown = mount.display().to_string();
         let below = mount.join(path.strip_prefix("/").unwrap_or(path));
         let chosen = if !path.starts_with(&mount) && below.is_dir() { below } else { path.to_owned() };
@@ -82,6 +81,11 @@ impl Cgroup {
         }
         ids
     }
+}
+
+/// Where the version 2 hierarchy is mounted.
+pub fn mount_of_version_2() -> Option<PathBuf> {
+    mount_point(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
 fn file_system_magic(path: &Path) -> Option<i64> {

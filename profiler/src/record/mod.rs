@@ -10,6 +10,7 @@ mod command;
 mod governor;
 mod life;
 mod memory;
+pub mod names;
 mod options;
 mod priority;
 mod progress;
@@ -154,7 +155,7 @@ impl Session {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         };
-        let lives = target.ends_with_its_processes().then(|| Lives::of(target.tgids())).transpose();
+        let lives = target.ends_with_its_processes().then(|| Lives::of(target.owners())).transpose();
         let lives = lives.context("cannot watch the recorded processes")?;
         let first = First::take();
         let (settings, wanted) = plan(&options, &target);
@@ -169,7 +170,7 @@ impl Session {
         kernel.add_threads(target.tids())?;
         let mut processes = Processes::new(Limits::default());
         // What takes time is read before the recording begins: once it has, samples wait to be looked at.
-        let listed = if target.is_listed() { target.tgids().to_vec() } else { target.processes_now() };
+        let listed = if target.is_listed() { target.owners().to_vec() } else { target.processes_now() };
         instruments.machine.look(&[listed.as_slice(), command.as_ref().map(Command::id).as_slice()].concat());
         let reads = ProcessReads::of(&listed);
         let usage = Usage::now()?;
@@ -185,7 +186,7 @@ impl Session {
         let command = command.map(Command::release);
         confine_to_the_rest(&options, command.as_ref(), &kernel, &mut instruments)?;
         let mut collector = Collector::new(meta.started_at_ns, seeded_at_ns);
-        for &tgid in target.tgids() {
+        for &tgid in target.owners() {
             // One that has ended meanwhile has no samples either.
             let _ = processes.refresh(tgid, seeded_at_ns);
             collector.know_goroutines(tgid, processes.goroutines(tgid));

@@ -120,7 +120,7 @@ pub fn plan(options: &Options, target: &Resolved) -> (Settings, Wanted) {
     };
     let sizes = memory::sizes(demand);
     let is_fixed = is_fixed(options, target);
-    let processes = target.tgids();
+    let processes = target.owners();
     let limited = is_fixed && off_cpu::limited_is_cheaper(processes.len(), target::threads_on_machine());
     let settings = Settings { config, thread_capacity: sizes.threads, ring_bytes: sizes.ring_bytes };
     let wanted = Wanted {

@@ -13,6 +13,8 @@ use crate::{host::thread_cpus, process::read_text};
 pub enum Target {
     /// These processes, by ids of this PID namespace.
     Processes(Vec<u32>),
+    /// These threads, and those that they start.
+    Threads(Vec<u32>),
     /// Processes whose name matches, now or after an exec.
     Comm(Regex),
     /// Whoever is in this cgroup or below it.
@@ -30,7 +32,13 @@ pub enum Target {
 pub enum TargetError {
     #[error("no such process: {0}\n  try: pgrep -a NAME, to see the ids of running processes")]
     NoSuchProcess(u32),
-    #[error("{thread} is a thread of process {process}\n  try: -p {process}")]
+    #[error("no such process: {0}\n  try: an id, or the name of a program that runs")]
+    NoSuchId(String),
+    #[error("no such thread: {0}\n  try: ps -T -p PID, to see the ids of a process's threads")]
+    NoSuchThread(u32),
+    #[error(
+        "{thread} is a thread of process {process}\n  try: -p {process}, or -t {thread} for that thread alone"
+    )]
     IsThread { thread: u32, process: u32 },
     #[error("no process name matches `{0}`\n  try: ps -A -o pid,comm, to see the names (at most 15 bytes)")]
     NoMatch(String),
@@ -44,6 +52,10 @@ impl fmt::Display for Target {
             Self::Processes(tgids) => {
                 let ids: Vec<_> = tgids.iter().map(u32::to_string).collect();
                 write!(f, "pid {}", ids.join(","))
+            }
+            Self::Threads(tids) => {
+                let ids: Vec<_> = tids.iter().map(u32::to_string).collect();
+                write!(f, "tid {}", ids.join(","))
             }
             Self::Comm(regex) => write!(f, "comm {regex}"),
             Self::Cgroup(path) => write!(f, "cgroup {}", path.display()),
@@ -62,19 +74,30 @@ pub struct Resolved {
     target: Target,
     tgids: Vec<u32>,
     tids: Vec<u32>,
+    /// Of single threads: their processes.
+    owners: Vec<u32>,
     cgroup: Option<Cgroup>,
 }
 
 impl Resolved {
     /// Finds it; with `children`, listed processes bring the descendants that they have now.
     pub fn new(target: &Target, children: bool) -> Result<Self, TargetError> {
-        let mut found = Self { target: target.clone(), tgids: vec![], tids: vec![], cgroup: None };
+        let mut found =
+            Self { target: target.clone(), tgids: vec![], tids: vec![], owners: vec![], cgroup: None };
         match target {
             Target::Processes(tgids) => {
                 for &tgid in tgids {
                     check_process(tgid)?;
                 }
                 found.tgids.clone_from(tgids);
+            }
+            Target::Threads(tids) => {
+                for &tid in tids {
+                    found.owners.push(process_of(tid).ok_or(TargetError::NoSuchThread(tid))?);
+                }
+                found.owners.sort_unstable();
+                found.owners.dedup();
+                found.tids.clone_from(tids);
             }
             Target::Comm(regex) => {
                 found.tgids =
@@ -118,7 +141,13 @@ impl Resolved {
         &self.tgids
     }
 
-    /// Threads that are recorded from the start, of a cgroup: it may hold some of a process's threads only.
+    /// The processes of all threads that are recorded from the start, if those are known.
+    pub fn owners(&self) -> &[u32] {
+        if self.owners.is_empty() { &self.tgids } else { &self.owners }
+    }
+
+    /// Single threads that are recorded from the start: those that were named, or of a cgroup, which may hold some of a
+    /// process's threads only.
     pub fn tids(&self) -> &[u32] {
         &self.tids
     }
@@ -152,7 +181,7 @@ impl Resolved {
 
     /// Whether the recording ends when the processes known at the start, and their descendants, have ended.
     pub fn ends_with_its_processes(&self) -> bool {
-        matches!(self.target, Target::Processes(_))
+        matches!(self.target, Target::Processes(_) | Target::Threads(_))
     }
 
     /// All processes that belong to it now.
@@ -167,7 +196,7 @@ impl Resolved {
     pub fn threads_now(&self) -> u32 {
         match self.target {
             Target::All => threads_on_machine(),
-            Target::Cgroup(_) => self.tids.len() as u32,
+            Target::Cgroup(_) | Target::Threads(_) => self.tids.len() as u32,
             _ => self.tgids.iter().map(|&tgid| thread_count(tgid)).sum(),
         }
     }
@@ -196,12 +225,17 @@ fn parent(tgid: u32) -> Option<u32> {
 }
 
 fn check_process(tgid: u32) -> Result<(), TargetError> {
-    let status = read_text(&format!("/proc/{tgid}/status")).map_err(|_| TargetError::NoSuchProcess(tgid))?;
-    let field = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
-    match field.and_then(|value| value.trim().parse().ok()) {
+    match process_of(tgid) {
         Some(process) if process != tgid => Err(TargetError::IsThread { thread: tgid, process }),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => Err(TargetError::NoSuchProcess(tgid)),
     }
+}
+
+/// The process that a thread belongs to.
+fn process_of(tid: u32) -> Option<u32> {
+    let status = read_text(&format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
 fn thread_count(tgid: u32) -> u32 {

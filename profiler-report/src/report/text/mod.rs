@@ -18,6 +18,8 @@ mod wait_times;
 
 pub use disk_interval::DiskPage;
 
+pub use verdict::verdict_line;
+
 use std::io;
 
 use super::numbers::Scale;

@@ -24,6 +24,11 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
     }
 }
 
+/// The answer in one line, for where the report is not read.
+pub fn verdict_line(verdict: &Verdict) -> String {
+    format!("{} ({} confidence): {}", verdict.id, verdict.confidence.name(), sentence(verdict))
+}
+
 fn sentence(verdict: &Verdict) -> String {
     let text = visible(&words::sentence(&verdict.sentence), 400);
     let mut letters = text.chars();
