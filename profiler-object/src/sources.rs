@@ -1,6 +1,7 @@
 //! What an object is compiled from, as one number.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -50,7 +51,7 @@ pub fn sources_sha256(workspace: &Path) -> Result<String> {
         let content = fs::read(workspace.join(&file));
         let content = content.with_context(|| format!("cannot read {}", file.display()))?;
         // With its length, so that what moves from one file to the next changes the number.
-        write!(hash, "{} {}\n", file.display(), content.len())?;
+        writeln!(hash, "{} {}", file.display(), content.len())?;
         hash.update(content);
     }
     let manifest = fs::read_to_string(workspace.join("Cargo.toml")).context("cannot read Cargo.toml")?;
@@ -66,7 +67,11 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Into a string, this cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

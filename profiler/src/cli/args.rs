@@ -135,8 +135,8 @@ pub struct Record {
     pub always: u8,
 
     /// How perf is asked to walk stacks. They are walked as each needs it.
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = false, value_name = "MODE")]
-    pub call_graph: Option<Option<CallGraph>>,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "dwarf", value_name = "MODE")]
+    pub call_graph: Option<CallGraph>,
 }
 
 /// What `perf record --call-graph` takes.

@@ -67,8 +67,9 @@ fn report(path: &Path, args: &args::Report, plan: &Plan) -> Result<bool> {
 /// The capture in a directory that was written last, of those whose names `profiler record` has chosen.
 fn newest(directory: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(directory).context("cannot list this directory")?.flatten();
-    let is_capture = |name: &str| name.starts_with("profiler-") && name.ends_with(".prof");
-    let captures = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_capture));
+    let is_ours =
+        |name: &str| name.starts_with("profiler-") && Path::new(name).extension() == Some("prof".as_ref());
+    let captures = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_ours));
     let newest = captures.max_by_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok());
     let newest =
         newest.context("there is no capture here\n  try: profiler report FILE, or profiler record first")?;

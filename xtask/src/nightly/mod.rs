@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::test::{self, Outcome, Step, live_tests, step};
+use crate::test::{self, Outcome, Step, all_fuzzers, live_tests, step};
 use crate::{fuzz, object, vm};
 
 /// Of all targets together.
@@ -16,7 +16,7 @@ const FUZZ_SECONDS: u32 = 1800;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which steps, by name: object, kernels, long, fuzz, hour; without it all
+    /// Which steps, by name: object, kernels, long, lint, fuzz, hour; without it all
     steps: Vec<String>,
     /// Minutes that the step `hour` records for; the document is written for an hour and more alone
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..))]
@@ -34,6 +34,7 @@ fn steps(minutes: u16) -> Vec<Step> {
         }),
         step("kernels", "the live tests on the whole row of kernels, in QEMU", |_| vm::whole_row()),
         step("long", "live tests that take minutes", |durations| live_tests(&["--ignored"], durations)),
+        step("lint", "no lint complains about the fuzzers of the recorder", |_| all_fuzzers()),
         step("fuzz", "the fuzzer finds nothing in half an hour", |_| {
             fuzz::fuzz(&fuzz::Args::all(FUZZ_SECONDS)).map(|()| Outcome::PASSED)
         }),

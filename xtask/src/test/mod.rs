@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::setup;
 pub use outcome::Outcome;
 use outcome::Summary;
-pub use steps::{Step, build_tests, live_tests, step};
+pub use steps::{Step, all_fuzzers, build_tests, live_tests, step};
 
 #[derive(clap::Args)]
 pub struct Args {

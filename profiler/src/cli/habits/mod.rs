@@ -7,7 +7,10 @@ mod foreign;
 mod refusal;
 mod walk;
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use clap::{Command, CommandFactory as _};
 
@@ -49,7 +52,9 @@ pub fn understand(words: Vec<OsString>, is_running: impl Fn(&str) -> bool) -> Re
         "version" => Ok(Understood { words: vec!["--version".into()], notice: None }),
         "help" | "-h" | "--help" | "-V" | "--version" => Ok(Understood { words, notice: None }),
         name if known(name) => Ok(Understood { words, notice: None }),
-        name if name.ends_with(".prof") => Ok(before("report", words)),
+        name if Path::new(name).extension().is_some_and(|extension| extension == "prof") => {
+            Ok(before("report", words))
+        }
         name if name.starts_with('-') || names_target(name) => {
             record(&definition, before("record", words).words, is_running)
         }

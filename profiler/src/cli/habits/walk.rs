@@ -29,13 +29,13 @@ impl<'a> Walk<'a> {
         Self { command, words, at: 0 }
     }
 
-    fn end(&mut self, step: Step) -> Option<Step> {
+    fn end(&mut self, step: Step) -> Step {
         self.at = self.words.len();
-        Some(step)
+        step
     }
 
     /// Passes an option, and its value if that is the next word.
-    fn pass(&mut self, arg: &Arg, has_value: bool) -> Option<Step> {
+    fn pass(&mut self, arg: &Arg, has_value: bool) -> Step {
         self.at += 1;
         let takes = arg.get_action().takes_values() && !has_value;
         let is_optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
@@ -47,7 +47,7 @@ impl<'a> Walk<'a> {
         if takes && next.is_some_and(|next| fits(&next)) {
             self.at += 1;
         }
-        Some(Step::Option(arg.get_id().to_string()))
+        Step::Option(arg.get_id().to_string())
     }
 }
 
@@ -57,33 +57,33 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Step> {
         let word = self.words.get(self.at)?.to_string_lossy().into_owned();
         if word == "--" {
-            return self.end(Step::Separator);
+            return Some(self.end(Step::Separator));
         }
         if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
-            return match self.command.get_arguments().find(|arg| has_long(arg, name)) {
+            return Some(match self.command.get_arguments().find(|arg| has_long(arg, name)) {
                 Some(arg) => self.pass(arg, has_value),
                 None => self.end(Step::Unknown),
-            };
+            });
         }
         if word == "-" || !word.starts_with('-') {
             let at = self.at;
-            return self.end(Step::Word(at));
+            return Some(self.end(Step::Word(at)));
         }
         // Several short ones in a word: the first that takes a value has the rest of the word, or the next one.
         let mut letters = word[1..].char_indices().peekable();
         let mut last: Option<&Arg> = None;
         while let Some((_, letter)) = letters.next() {
             let Some(arg) = self.command.get_arguments().find(|arg| has_short(arg, letter)) else {
-                return self.end(Step::Unknown);
+                return Some(self.end(Step::Unknown));
             };
             if arg.get_action().takes_values() {
-                return self.pass(arg, letters.peek().is_some());
+                return Some(self.pass(arg, letters.peek().is_some()));
             }
             // A target among them counts, wherever it stands.
             last = last.filter(|last: &&Arg| is_target_arg(self.command, last)).or(Some(arg));
         }
-        self.pass(last?, false)
+        last.map(|arg| self.pass(arg, false))
     }
 }
 
