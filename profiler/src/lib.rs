@@ -5,6 +5,7 @@
 
 pub mod host;
 pub mod kernel;
+pub mod notice;
 pub mod read_at;
 pub mod runtimes;
 pub mod decode;

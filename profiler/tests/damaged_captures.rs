@@ -41,7 +41,9 @@ fn is_refused(bytes: &[u8]) -> bool {
     let Ok(recording) = capture::load(&mut &*bytes) else { return true };
     let span = recording.whole();
     let report = Report::over_time(&recording, &span);
-    Text { style: Style { colour: true } }.render(&report, &mut sink()).expect("nobody refuses it");
+    Text { style: Style { colour: true, ..Style::default() } }
+        .render(&report, &mut sink())
+        .expect("nobody refuses it");
     Json.render(&report, &mut sink()).expect("nobody refuses it");
     for view in [View::Wall, View::Cpu, View::OffCpu] {
         let flame = Flame::new(&span, view);

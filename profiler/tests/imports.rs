@@ -16,6 +16,7 @@ type Imports = BTreeMap<Words, BTreeSet<Words>>;
 const PROFILER: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("kernel", &[]),
+    ("notice", &["kernel"]),
     ("decode", &[]),
     ("read_at", &[]),
     ("runtimes", &["read_at"]),
@@ -36,6 +37,7 @@ const PROFILER: &[(&str, &[&str])] = &[
             "instruments",
             "kernel",
             "messages",
+            "notice",
             "process",
             "symbolize",
             "unwind",
@@ -50,6 +52,7 @@ const PROFILER: &[(&str, &[&str])] = &[
             "instruments",
             "kernel",
             "messages",
+            "notice",
             "output",
             "process",
             "record",

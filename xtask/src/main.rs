@@ -4,6 +4,7 @@
 
 mod setup;
 mod object;
+mod dist;
 mod run;
 mod test;
 mod fuzz;
@@ -30,6 +31,8 @@ enum Task {
     Setup(setup::Wanted),
     /// Compile the kernel programs into the prebuilt objects
     Object(object::Args),
+    /// Build what is handed out: a static program, tarball, Debian package, and try it
+    Dist(dist::Args),
     /// Build the release and run it, as root: `cargo xtask run -- record -a -d 10`
     Run(run::Args),
     /// Run every check: format, lints, documentation, licences, tests, fuzzing
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Setup(wanted) => setup::setup(wanted).map(|()| ExitCode::SUCCESS),
         Task::Object(args) => object::object(&args).map(|()| ExitCode::SUCCESS),
+        Task::Dist(args) => dist::dist(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args).map(|()| ExitCode::SUCCESS),

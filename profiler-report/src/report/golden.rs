@@ -284,8 +284,22 @@ fn names_cannot_reach_the_terminal_nor_break_the_document() {
 }
 
 #[test]
+fn on_a_narrow_terminal_no_line_is_cut_but_names() {
+    let narrow = rendered(&Text { style: Style { columns: 80, ..Style::default() } }, &example());
+    for line in narrow.lines() {
+        assert!(super::escape::columns(line) <= 80, "wider than 80 columns: {line}");
+    }
+    // What the wide page says in words and numbers, the narrow one says too.
+    let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in ["waits, ", " each", "Over time", "Verdict: "] {
+        let count = |text: &str| joined(text).matches(words).count();
+        assert_eq!(count(&narrow), count(&text(&example())), "{words} in\n{narrow}");
+    }
+}
+
+#[test]
 fn colour_is_used_only_when_asked_for() {
-    let coloured = rendered(&Text { style: Style { colour: true } }, &example());
+    let coloured = rendered(&Text { style: Style { colour: true, ..Style::default() } }, &example());
     assert!(coloured.contains("\x1b[1mBusiest threads"));
     assert!(!text(&example()).contains('\x1b'));
 }

@@ -45,6 +45,9 @@ pub enum Subcommand {
     Doctor(Doctor),
     /// Print the completions for a shell, to be put where the shell looks for them
     Completions(Completions),
+    /// Print the manual page of the program or of a command, for packages
+    #[command(hide = true)]
+    Man(Man),
 }
 
 #[derive(Debug, Parser)]
@@ -205,6 +208,12 @@ pub struct Completions {
     /// For which shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Parser)]
+pub struct Man {
+    /// Of which command; without it of the program.
+    pub command: Option<String>,
 }
 
 #[derive(Debug, Parser)]

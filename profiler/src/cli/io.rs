@@ -7,17 +7,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{args::Io, code, outputs::stdout_has_colour};
+use super::{args::Io, code, outputs::stdout_style};
 use crate::{
     confine::Needs,
     kernel,
     record::{self, MOST_KERNEL_BYTES, Options, Target, Watch},
 };
 use profiler_report::recording::InstrumentId;
-use profiler_report::{
-    analyze::ended_by_budget,
-    report::{DiskPage, Style},
-};
+use profiler_report::{analyze::ended_by_budget, report::DiskPage};
 
 /// Looks at the clock a second: an interval is as long as was asked for to within 50 ms.
 const LOOKS_A_SECOND: u32 = 20;
@@ -28,7 +25,7 @@ const LOOKS_A_SECOND: u32 = 20;
 /// A privilege is missing, or the kernel lacks or refuses something.
 pub fn run(args: &Io, program_start: Instant) -> Result<u8> {
     kernel::check_privileges()?;
-    let page = DiskPage { style: Style { colour: stdout_has_colour() }, histograms: args.histogram };
+    let page = DiskPage { style: stdout_style(), histograms: args.histogram };
     let watch = Watch {
         interval: args.interval,
         count: args.count,

@@ -1,10 +1,10 @@
 //! The command line: parse, run one subcommand, map the result to an exit code.
 
 mod args;
-mod completions;
 mod doctor;
 mod habits;
 mod io;
+mod manual;
 mod outputs;
 mod record;
 mod report;
@@ -45,7 +45,8 @@ pub fn main() -> ExitCode {
         Subcommand::Report(args) => report::run(&args),
         Subcommand::Io(args) => io::run(&args, program_start),
         Subcommand::Doctor(args) => doctor::run(&args),
-        Subcommand::Completions(args) => completions::run(&args),
+        Subcommand::Completions(args) => manual::completions(&args),
+        Subcommand::Man(args) => manual::man(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -183,7 +183,7 @@ impl Plan {
         eprintln!("{}", messages::shown(&messages::not_saved(&anyhow::Error::new(error))));
         if self.outputs.iter().all(|output| output.destination != Destination::Stdout) {
             // The last resort: where it fails, all is said.
-            let text = Text { style: Style { colour: false } };
+            let text = Text::default();
             let _ = output::write(&Destination::Stdout, None, |out| text.render(report, out));
         }
         false
@@ -197,8 +197,8 @@ impl Plan {
     ) -> std::io::Result<()> {
         match output.format {
             Format::Text => {
-                let colour = output.destination == Destination::Stdout && stdout_has_colour();
-                Text { style: Style { colour } }.render(report, out)
+                let is_stdout = output.destination == Destination::Stdout;
+                Text { style: if is_stdout { stdout_style() } else { Style::default() } }.render(report, out)
             }
             Format::Json => Json.render(report, out),
             Format::Folded => folded::render(&Flame::new(report.recording, self.view), out),
@@ -209,10 +209,17 @@ impl Plan {
 }
 
 /// On a terminal that has colours and whose user has not turned them off (<https://no-color.org>: by any value but nothing).
-pub(super) fn stdout_has_colour() -> bool {
+fn stdout_has_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// As the terminal wants it; what goes elsewhere has the full width.
+pub(super) fn stdout_style() -> Style {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let columns = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    Style { colour: stdout_has_colour(), columns: columns.unwrap_or(Style::default().columns) }
 }
 
 fn header(report: &Report) -> svg::Header {

@@ -9,6 +9,7 @@ use crate::{
     confine::{self, Needs},
     doctor::{self, Wish},
     kernel, messages,
+    notice::Notice,
     process::{Processes, descriptor_path},
     record::{self, Finished, Options},
     symbolize::{self, Debuginfod, DebuginfodSettings, FileSymbolizer, KernelSymbols, ModuleSource, Sources},
@@ -53,7 +54,9 @@ pub fn run(args: &Record, program_start: Instant) -> Result<u8> {
     };
     let Finished { mut recording, processes, command } = record::record(options)?;
     let recorded = Instant::now();
+    let naming = Notice::new(!args.quiet, "profiler: looking up names …");
     name(&mut recording, &processes, kernel_symbols, debuginfod, !args.quiet);
+    drop(naming);
     let named = recorded.elapsed();
     drop(processes);
     confine::drop_the_rest();

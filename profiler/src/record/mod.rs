@@ -46,6 +46,7 @@ use crate::{
     },
     kernel::Kernel,
     messages,
+    notice::Notice,
     process::{Limits, Processes},
     symbolize,
 };
@@ -160,7 +161,9 @@ impl Session {
         let first = First::take();
         let (settings, wanted) = plan(&options, &target);
         let mut instruments = Instruments::new(wanted);
+        let attaching = Notice::new(options.progress, "profiler: attaching to the kernel …");
         let mut kernel = instruments.attach(&settings)?;
+        drop(attaching);
         host::return_free_memory();
         // The command has the priority that its user gave it.
         drop(first);

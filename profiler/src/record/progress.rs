@@ -1,14 +1,14 @@
 //! The progress line on stderr.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use profiler_common::stat::Stat;
 
-use crate::{collect::Collector, kernel::Kernel};
+use crate::{collect::Collector, kernel::Kernel, notice};
 
 /// The line is written again this often.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ pub struct Progress {
 impl Progress {
     pub fn new(wanted: bool, duration: Option<Duration>) -> Self {
         let start = Instant::now();
-        Self { visible: wanted && std::io::stderr().is_terminal(), start, next: start, duration }
+        Self { visible: wanted && notice::stderr_can_erase(), start, next: start, duration }
     }
 
     /// Shows the state if it is time.
@@ -38,6 +38,10 @@ impl Progress {
         let lost: u64 =
             kernel.stats()?.into_iter().filter(|(stat, _)| is_loss(*stat)).map(|(_, count)| count).sum();
         let line = line(now - self.start, self.duration, on_cpu, off_cpu, lost);
+        // A line that wraps cannot be taken back.
+        let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+        let columns = size.map_or(80, |size| usize::from(size.ws_col).max(2));
+        let line: String = line.chars().take(columns - 1).collect();
         // A terminal that went away is no reason to lose the recording.
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         Ok(())

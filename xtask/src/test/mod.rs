@@ -42,11 +42,11 @@ pub fn run(steps: &[Step], names: &[String]) -> Result<ExitCode> {
     summary.add("setup", Outcome::Ran { passed: 0, failed: 0 }, start.elapsed());
     let is_wanted = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.name);
     let mut wanted = steps.iter().filter(is_wanted).peekable();
-    let mut beside = None;
+    let mut beside = vec![];
     while let Some(step) = wanted.next() {
         eprintln!("\n== {}: {}", step.name, step.what);
         if step.is_beside && wanted.peek().is_some() {
-            beside = Some(Beside::start(step)?);
+            beside.push(Beside::start(step)?);
             continue;
         }
         let start = Instant::now();
@@ -55,10 +55,11 @@ pub fn run(steps: &[Step], names: &[String]) -> Result<ExitCode> {
             Outcome::FAILED
         });
         summary.add(step.name, outcome, start.elapsed());
-        if let Some(beside) = beside.take() {
-            let (name, start) = (beside.name, beside.started);
-            summary.add(name, beside.finish()?, start.elapsed());
-        }
+    }
+    for beside in beside {
+        let (name, start) = (beside.name, beside.started);
+        let outcome = beside.finish()?;
+        summary.add(name, outcome, start.elapsed());
     }
     println!("\n{summary}");
     Ok(if summary.is_failure() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -74,7 +75,7 @@ struct Beside {
 
 impl Beside {
     fn start(step: &Step) -> Result<Self> {
-        eprintln!("xtask: beside the next step; what it says comes after that");
+        eprintln!("xtask: beside the next steps; what it says comes after them");
         let output = tempfile::tempfile()?;
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(env::current_exe()?).args(["test", step.name]);

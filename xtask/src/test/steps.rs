@@ -19,12 +19,12 @@ pub struct Step {
     pub name: &'static str,
     pub what: &'static str,
     pub run: Run,
-    /// Whether it goes on beside the step after it, in what that leaves of the CPUs.
+    /// Whether it runs beside the steps after it, in what they leave of the CPUs.
     pub is_beside: bool,
 }
 
 impl Step {
-    fn beside_the_next(self) -> Self {
+    fn beside_the_others(self) -> Self {
         Self { is_beside: true, ..self }
     }
 }
@@ -48,10 +48,10 @@ pub fn steps() -> Vec<Step> {
         step("doc", "the documentation builds without a warning", |_| doc()),
         step("deny", "licences and sources of the dependencies are allowed", |_| deny()),
         step("build", "the programs and their tests", |_| build()),
-        step("unit", "unit and property tests", |_| unit()),
         // A guest's clock counts its instructions, so it may be slow; and live tests bear neighbours.
         step("vm", "a few live tests on the oldest and the newest kernel, in QEMU", |_| vm::step())
-            .beside_the_next(),
+            .beside_the_others(),
+        step("unit", "unit and property tests", |_| unit()),
         step("live", "live tests: real recordings, as root", |durations| live_tests(&[], durations)),
         step("fuzz", "the fuzzer finds nothing in what reads captures in a minute", |_| fuzz_for_a_minute()),
     ]

@@ -33,7 +33,7 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
             right(&from, 9),
             left(&to, 9),
             right(&format!("{:.1}", threads(moment)), 8),
-            bar(moment, threads(moment) / most.max(f64::MIN_POSITIVE)),
+            bar(moment, threads(moment) / most.max(f64::MIN_POSITIVE), BAR - page.missing()),
         );
         page.line(&line);
     }
@@ -48,8 +48,8 @@ fn at(ns: u64) -> String {
 }
 
 /// A bar of `share` of the full length, in which each part has its share.
-fn bar(moment: &Moment, share: f64) -> String {
-    let columns = share.clamp(0.0, 1.0) * BAR as f64;
+fn bar(moment: &Moment, share: f64, full: usize) -> String {
+    let columns = share.clamp(0.0, 1.0) * full as f64;
     let working_ns = moment.working_ns().max(1) as f64;
     let (mut drawn, mut so_far, mut text) = (0_usize, 0_u64, String::new());
     for (ns, (ink, _)) in moment.parts().into_iter().zip(INK) {
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_bar_has_its_parts_in_proportion() {
         let moment = Moment { to_ns: 10 * S, on_cpu_ns: 3 * S, disk_ns: S, ..Moment::default() };
-        assert_eq!(bar(&moment, 8.0 / 60.0), "██████DD");
-        assert_eq!(bar(&Moment::default(), 0.0), "");
+        assert_eq!(bar(&moment, 8.0 / 60.0, 60), "██████DD");
+        assert_eq!(bar(&Moment::default(), 0.0, 60), "");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl DiskPage {
 
     fn page(self, interval: &Span, is_sum: bool) -> Page {
         let elapsed_ns = interval.elapsed_ns();
-        let mut page = Page { style: self.style, scale: Scale::for_total(elapsed_ns), text: String::new() };
+        let mut page = Page::new(self.style, Scale::for_total(elapsed_ns));
         let in_all = if is_sum { "total: " } else { "" };
         page.heading(&format!("{in_all}{} from {}", length(elapsed_ns), utc(interval.meta.started_unix_ns)));
         let disks = Disks::of_devices(&interval.block_io);
@@ -67,9 +67,9 @@ impl DiskPage {
             page.line("  no request completed");
             return;
         }
-        page.line(&header(Column::Sequential, seconds));
+        page.line(&header(Column::Sequential, seconds, page.missing() == 0));
         for each in &disks.rows {
-            page.line(&row(block_io, each, Column::Sequential, seconds));
+            page.line(&row((block_io, each), Column::Sequential, seconds, page.missing() == 0));
             if self.histograms {
                 histogram(block_io, each, page);
             }

@@ -41,12 +41,8 @@ fn waits(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     }
     page.heading("Disk and file waits, by what ended them");
     for wait in told.iter().take(WAITS) {
-        page.line(&format!(
-            "  {}  {} {}",
-            right(&page.time(wait.blocked_ns), 10),
-            left(&state_name(wait.state), 14),
-            wait_cause(report, wait)
-        ));
+        let (time, state) = (right(&page.time(wait.blocked_ns), 10), left(&state_name(wait.state), 14));
+        page.row_with(&format!("  {time}  {state} "), &wait_cause(report, wait));
     }
     more(told.len(), WAITS, page);
 }
@@ -112,9 +108,9 @@ fn requests(report: &Report<'_>, disks: &Disks<'_>, page: &mut Page) {
     let seconds = Some(report.recording.optional_ns() as f64 / 1e9);
     let block_io = &report.recording.block_io;
     page.heading("Disk requests of the whole machine");
-    page.line(&header(Column::Target, seconds));
+    page.line(&header(Column::Target, seconds, page.missing() == 0));
     for each in told.iter().take(ROWS) {
-        page.line(&row(block_io, each, Column::Target, seconds));
+        page.line(&row((block_io, each), Column::Target, seconds, page.missing() == 0));
     }
     more(told.len(), ROWS, page);
     for row in told.iter().filter(|row| row.errors > 0) {

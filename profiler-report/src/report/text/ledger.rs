@@ -62,7 +62,10 @@ pub(super) fn write(report: &Report<'_>, page: &mut Page) {
 fn row(page: &Page, account: &Account, label: &str, ns: u64, note: &str) -> String {
     let share = ns as f64 / account.elapsed_ns.max(1) as f64;
     let numbers = format!("{} {}", right(&page.time(ns), 10), right(&percent(share), 8));
-    format!("  {} {numbers}  {} {note}", left(label, 22), left(&bar(share, BAR), BAR))
+    // On a narrow terminal the bar gives way, not the words.
+    let columns = BAR.saturating_sub(page.missing());
+    let bar = if columns > 0 { left(&bar(share, columns), columns) + " " } else { String::new() };
+    format!("  {} {numbers}  {bar}{note}", left(label, 22))
 }
 
 fn run_queue(account: &Account, page: &mut Page) {

@@ -17,26 +17,30 @@ pub(super) enum Column {
     Sequential,
 }
 
-/// Without `seconds` the third column has their number, else how many a second.
-pub(super) fn header(column: Column, seconds: Option<f64>) -> String {
+/// Without `seconds` the third column has their number, else how many a second. Sizes and p99.9 are for a wide page.
+pub(super) fn header(column: Column, seconds: Option<f64>, is_wide: bool) -> String {
     let share = match column {
         Column::Target => "target",
         Column::Sequential => "seq.",
     };
+    let (size, last) = if is_wide { (right(" size", 9), "  p99.9") } else { (String::new(), "") };
     format!(
-        "  {} {} {} {} {}  {}  {}  {}",
+        "  {} {} {}{size} {}  {}  {}{last}",
         left("device", 10),
         left("operation", 13),
         right(if seconds.is_some() { "/s" } else { "requests" }, 8),
-        right("size", 8),
         right(share, 7),
         left("queue p50/p99", 16),
         left("device p50/p99", 16),
-        "p99.9"
     )
 }
 
-pub(super) fn row(block_io: &BlockIo, row: &DiskRow, column: Column, seconds: Option<f64>) -> String {
+pub(super) fn row(
+    (block_io, row): (&BlockIo, &DiskRow),
+    column: Column,
+    seconds: Option<f64>,
+    is_wide: bool,
+) -> String {
     let number = seconds.map_or_else(|| count(row.count), |seconds| rate(row.count, seconds));
     let pair = |low: f64, high: f64| format!("{} / {}", duration(low), duration(high));
     let issued = row.device_ns > 0;
@@ -46,16 +50,20 @@ pub(super) fn row(block_io: &BlockIo, row: &DiskRow, column: Column, seconds: Op
         // What has no place on the disk follows nothing.
         Column::Sequential => row.sequential.filter(|_| row.bytes > 0),
     };
+    let size = if row.bytes > 0 { bytes(row.bytes / row.count.max(1)) } else { "-".to_owned() };
+    let (size, last) = if is_wide {
+        (format!(" {}", right(&size, 8)), format!("  {}", duration(in_device.p999)))
+    } else {
+        (String::new(), String::new())
+    };
     format!(
-        "  {} {} {} {} {}  {}  {}  {}",
+        "  {} {} {}{size} {}  {}  {}{last}",
         left(&visible(device_name(block_io, row.device as u32), 10), 10),
         left(operation_words(row.operation), 13),
         right(&number, 8),
-        right(&if row.bytes > 0 { bytes(row.bytes / row.count.max(1)) } else { "-".to_owned() }, 8),
         right(&share.map_or("-".to_owned(), percent), 7),
         left(&if issued { pair(row.queue.p50, row.queue.p99) } else { "-".to_owned() }, 16),
         left(&pair(in_device.p50, in_device.p99), 16),
-        duration(in_device.p999),
     )
 }
 

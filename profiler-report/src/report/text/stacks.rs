@@ -1,6 +1,6 @@
 //! Which code used the time: the largest stacks on and off the CPU, innermost function first.
 
-use super::{COLUMNS, Page, left, right};
+use super::{Page, left, right};
 use crate::analyze::{HotFunction, HotList, HotStack, Report};
 use crate::report::escape::{columns, visible};
 use crate::report::function_name::{is_wait_plumbing, short};
@@ -91,7 +91,7 @@ fn row(report: &Report<'_>, page: &Page, stack: &HotStack, state: &str) -> Strin
         let arrow = if index == 0 { "" } else { " ← " };
         // Room for the mark is kept, unless this is the last one.
         let mark = if index + 1 == functions.len() { 0 } else { columns(" ← …") };
-        let room = COLUMNS.saturating_sub(columns(&line) + columns(arrow) + mark);
+        let room = page.columns().saturating_sub(columns(&line) + columns(arrow) + mark);
         if room < columns(function).min(SHORTEST) {
             line.push_str(if index == 0 { "…" } else { " ← …" });
             break;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use profiler_common::state;
 
-use super::{COLUMNS, Page, left, right};
+use super::{Page, left, right};
 use crate::analyze::{Account, Report};
 use crate::report::escape::{columns, visible};
 use crate::report::numbers::{count, percent};
@@ -29,7 +29,7 @@ fn processes(report: &Report<'_>, page: &mut Page) {
         let times = times(page, &process.account);
         let threads = right(&count(process.threads as u64), 7);
         let start = format!("  {}{:>9} {times}  {threads}  ", left(&visible(&row.comm, 16), 16), row.tgid);
-        page.line(&format!("{start}{}", visible(&row.command_line, COLUMNS - columns(&start))));
+        page.line(&format!("{start}{}", visible(&row.command_line, page.columns() - columns(&start))));
     }
     rest(processes.iter().map(|process| &process.account), PROCESS_ROWS, page);
 }
@@ -46,7 +46,7 @@ fn threads(report: &Report<'_>, page: &mut Page) {
             (false, true) => " (ended)",
             (false, false) => "",
         };
-        let room = COLUMNS - columns(&start) - columns(life);
+        let room = page.columns() - columns(&start) - columns(life);
         page.line(&(start + &top_states(&thread.account, room) + life));
     }
     rest(report.threads.iter().map(|thread| &thread.account), THREAD_ROWS, page);

@@ -28,7 +28,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
 
 /// Options of `record` in other tools, and what to type here.
 const OPTIONS: &[(&[&str], &str)] = &[
-    (&["-e", "--event"], "nothing: stacks are taken by time; `perf record -e` has events"),
+    (&["-e", "--event"], "leave it out: stacks are taken by time; `perf record -e` has events"),
     (&["-c", "--count"], "-F HZ, the stacks a second"),
     (&["-C"], "-p PID: CPUs cannot be chosen, only processes"),
     (&["-D", "--delay"], "`sleep TIME; profiler record …`"),
@@ -36,14 +36,14 @@ const OPTIONS: &[(&[&str], &str)] = &[
     (&["--exe"], "-p NAME"),
     (&["-n"], "-p NAME"),
     (&["--no-idle"], "--view cpu for flamegraphs; the report keeps idle time apart"),
-    (&["--gil"], "nothing: the interpreter lock is among the report's locks"),
-    (&["--threads"], "nothing: the report has a row for each thread"),
-    (&["--function", "--nolineno"], "nothing: flamegraphs are by function"),
+    (&["--gil"], "leave it out: the interpreter lock is among the report's locks"),
+    (&["--threads"], "leave it out: the report has a row for each thread"),
+    (&["--function", "--nolineno"], "leave it out: flamegraphs are by function"),
     (
         &["-K", "-U", "--kernel-stacks-only", "--user-stacks-only"],
-        "nothing: both parts of each stack are taken",
+        "leave it out: both parts of each stack are taken",
     ),
-    (&["-m", "--min-block-time", "-M", "--max-block-time"], "nothing: every wait is counted"),
+    (&["-m", "--min-block-time", "-M", "--max-block-time"], "leave it out: every wait is counted"),
     (&["--no-io"], "--block-io off"),
     (&["--no-locks"], "--locks off"),
     (&["--no-color", "--color", "--colour"], "NO_COLOR=1 profiler …"),
