@@ -13,6 +13,10 @@ use crate::command::{self, repository};
 const OVERRIDES: &str = "\
 # One package for every release: with the glibc of this one it would not run on those before it.
 profiler: statically-linked-binary [usr/bin/profiler]
+profiler: shared-library-lacks-prerequisites [usr/bin/profiler]
+# The project has no mail address: reports go where its source is.
+profiler: bogus-mail-host Maintainer *
+profiler: bogus-mail-host-in-debian-changelog *
 # It comes from the project itself, where no bug report asks for it.
 profiler: initial-upload-closes-no-bugs [usr/share/doc/profiler/changelog.gz:1]
 ";
@@ -78,10 +82,11 @@ fn control(dist: &Dist, architecture: &str, kib: u64) -> String {
         "Package: profiler\nVersion: {}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {kib}\nSection: utils\nPriority: optional\n\
          Description: shows where the wall-clock time of a process goes, and why\n \
-         An exact ledger of the scheduler's events covers every thread: on a CPU, waiting\n \
-         for one, or blocked and on what. Sampled stacks show which code the time belongs\n \
-         to, and each report starts with the bottleneck, how certain that is, and what\n \
-         speaks against it. By kernel programs (eBPF): Linux 5.10 or later with BTF.\n",
+         An exact ledger of the scheduler's events covers every thread: on a CPU,\n \
+         waiting for one, or blocked and on what. Sampled stacks show which code\n \
+         the time belongs to, and each report starts with the bottleneck, how\n \
+         certain that is, and what speaks against it. By kernel programs (eBPF):\n \
+         Linux 5.10 or later with BTF.\n",
         dist.version
     )
 }

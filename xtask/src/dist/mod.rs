@@ -38,7 +38,7 @@ struct Dist {
 }
 
 pub fn dist(args: &Args) -> Result<()> {
-    setup::setup(setup::Wanted::default())?;
+    setup::setup(setup::Wanted { dist: true, ..Default::default() })?;
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = target_directory(&repository().join("Cargo.toml"))?;
     let dist = Dist {

@@ -48,12 +48,6 @@ fn text(output: &Output) -> Result<String> {
 }
 
 fn lint(dist: &Dist) -> Result<()> {
-    if !command::on_path("lintian") {
-        eprintln!(
-            "xtask: lintian is missing, so the Debian package is not checked\n  try: apt-get install lintian"
-        );
-        return Ok(());
-    }
     let entries = fs::read_dir(&dist.folder).context("there is no folder of a dist")?.flatten();
     let packages = entries.map(|entry| entry.path());
     let mut packages = packages.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));

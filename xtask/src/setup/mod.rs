@@ -31,6 +31,9 @@ pub struct Wanted {
     /// Also what the benchmarks need: the tools to compare with, and servers to profile
     #[arg(long)]
     pub bench: bool,
+    /// Also what checks the Debian package
+    #[arg(long)]
+    pub dist: bool,
     /// Also what compiles and runs programs for aarch64
     #[arg(long)]
     pub cross: bool,
@@ -51,6 +54,9 @@ pub fn setup(wanted: Wanted) -> Result<()> {
     }
     if wanted.bench {
         packages::ensure(packages::BENCH)?;
+    }
+    if wanted.dist {
+        packages::ensure(packages::DIST)?;
     }
     if wanted.cross {
         packages::ensure(packages::CROSS)?;

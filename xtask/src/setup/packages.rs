@@ -63,6 +63,9 @@ pub const TESTS: &[Package] = &[
     tool("binutils", "to strip the guests' programs (objcopy)"),
 ];
 
+/// What checks what is handed out.
+pub const DIST: &[Package] = &[tool("lintian", "to check the Debian package")];
+
 /// What the benchmarks compare with.
 pub const BENCH: &[Package] = &[
     tool("libbpf-tools", "to compare with (offcputime, biolatency)"),
