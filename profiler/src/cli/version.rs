@@ -7,8 +7,10 @@ use profiler_report::{capture, report};
 use crate::kernel;
 
 static LONG: LazyLock<String> = LazyLock::new(|| {
+    // Set by `cargo xtask dist`. Asking git at each build would compile the program again after each commit.
+    let commit = option_env!("PROFILER_COMMIT").unwrap_or("not known: built by hand");
     format!(
-        "{}\nkernel programs: {}\nformats: capture {}, JSON report {}",
+        "{}\ncommit: {commit}\nkernel programs: {}\nformats: capture {}, JSON report {}",
         env!("CARGO_PKG_VERSION"),
         kernel::ORIGIN,
         capture::VERSION,

@@ -45,6 +45,13 @@ pub fn date() -> Result<String> {
     command::answer(&mut git).context("git does not know the date of the last commit")
 }
 
+/// The commit that is built, marked where the source has changes that are in none.
+pub fn commit() -> Result<String> {
+    let mut git = Command::new("git");
+    git.current_dir(repository()).args(["describe", "--always", "--dirty", "--abbrev=12"]);
+    command::answer(&mut git).context("git does not know the commit")
+}
+
 /// Copies a file to `path` below `root`.
 pub fn put(from: &Path, root: &Path, path: &str, mode: u32) -> Result<()> {
     let to = folder_of(root, path)?;

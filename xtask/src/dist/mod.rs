@@ -52,7 +52,8 @@ pub fn dist(args: &Args) -> Result<()> {
     }
     let mut build = cargo(["build", "--profile", "dist", "--package", "profiler", "--target", &target]);
     // With `--target`, the flags are for the program alone, not for build scripts.
-    command::run(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("PROFILER_COMMIT", files::commit()?);
+    command::run(&mut build)?;
     if dist.folder.exists() {
         fs::remove_dir_all(&dist.folder).context("cannot remove the folder of an earlier dist")?;
     }

@@ -15,8 +15,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::setup;
-pub use outcome::Outcome;
 use outcome::Summary;
+pub use outcome::{Durations, Outcome};
 pub use steps::{Step, all_fuzzers, build_tests, live_tests, step};
 
 #[derive(clap::Args)]
