@@ -29,7 +29,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let report = Report::over_time(&recording, &span);
     let mut out = Vec::new();
     for colour in [false, true] {
-        Text { style: Style { colour, ..Style::default() } }.render(&report, &mut out).expect("a vector takes everything");
+        Text { style: Style { colour, ..Style::default() } }
+            .render(&report, &mut out)
+            .expect("a vector takes everything");
     }
     Json.render(&report, &mut out).expect("a vector takes everything");
     let header = svg::Header { target: recording.meta.target.clone(), ..svg::Header::default() };
