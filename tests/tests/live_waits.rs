@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use profiler_tests::counters::Watch;
+use profiler_tests::counters::{Watch, stolen_seconds, stolen_since};
 use profiler_tests::harness::Live;
 use profiler_tests::report::{check_closed, check_main_reason, check_near, check_share};
 
@@ -45,19 +45,21 @@ fn a_descriptor_is_what_it_is_now() {
 }
 
 /// Truth of `duty_cycle`: 100 ms of sleep in each 200 ms. The time asleep is no less than 100 ms for each sleep, but for one, since the
-/// recording begins and ends within one; and it is what the kernel counts neither as run time nor as time on a run queue. Its second
-/// thread sleeps all the time.
+/// recording begins and ends within one. It is no more than 100 ms for each either, and for the one that is open at the end: a sleep
+/// is over when its timer goes off, however long the thread then waits for a CPU. Timers are late by what a hypervisor took, and
+/// by a hundredth of the time at most. Its second thread sleeps all the time.
 #[test]
 fn half_a_sleep_is_half_timer() {
     let Some(live) = Live::start() else { return };
     let workload = live.workload("duty_cycle", &["200", "100"]);
-    let watch = Watch::start(vec![workload.pid()]);
+    let stolen_before = stolen_seconds();
     let report = live.record(&["-p", &workload.pid().to_string(), "-d", "4"]);
+    let late = stolen_since(stolen_before) + 0.01 * report.elapsed();
     check_closed(&report);
     // The other thread's one sleep is open at the end.
     let (sleeps, asleep) = (report.count("timer") - 1.0, report.thread(workload.pid()).seconds("timer"));
     assert!(sleeps > 5.0 && asleep >= 0.1 * (sleeps - 1.0), "{asleep} s in {sleeps} sleeps");
-    watch.stop().check_blocked(&report, workload.pid(), "timer");
+    assert!(asleep <= 0.1 * (sleeps + 1.0) + late, "{asleep} s in {sleeps} sleeps");
     check_share(report.thread_named("sleeper"), "timer", 1.0, 0.001);
 }
 
