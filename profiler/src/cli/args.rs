@@ -60,7 +60,7 @@ pub struct Record {
     #[arg(short, long, visible_alias = "name", value_name = "PID|NAME", value_delimiter = ',')]
     pub pid: Vec<String>,
 
-    /// Record these threads alone.
+    /// Record these threads alone, and threads that they start.
     #[arg(short, long, value_name = "TID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub tid: Vec<u32>,
 

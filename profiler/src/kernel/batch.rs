@@ -28,7 +28,8 @@ pub struct MapReader {
 
 impl MapReader {
     /// A batch holds a bucket's lock while it copies. Since 5.11 a program that wants the same bucket meanwhile, on the
-    /// same CPU, is turned away (20b6cc34ea74); before, it waits for ever, and a recording that read in batches hung. The
+    /// same CPU, is turned away (20b6cc34ea74); before, it
+    /// waits for ever; a recording that read in batches hung in 5.10, perhaps by that. The
     /// fields by which it is turned away, until 6.15 and since then, tell such kernels.
     pub fn new(btf: &Btf) -> Self {
         let has_guard =
@@ -41,8 +42,9 @@ impl MapReader {
     /// # Errors
     /// The kernel refuses to read the map.
     pub fn entries<K: Pod, V: Pod>(self, table: &Table<K, V>) -> Result<Vec<(K, V)>> {
-        if self.in_batches {
-            return batches(table.map().fd().as_fd()).context("cannot read a map in batches");
+        // A bucket that is busy for too long is an error in a batch, and none for single entries.
+        if let Some(entries) = self.in_batches.then(|| batches(table.map().fd().as_fd()).ok()).flatten() {
+            return Ok(entries);
         }
         table.iter().collect::<Result<_, _>>().context("cannot read a map")
     }

@@ -58,6 +58,19 @@ pub fn read_text(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A command line is read up to this length.
+const MOST_COMMAND_BYTES: u64 = 4096;
+
+/// The arguments of a process, each with a zero behind it; empty if it is gone.
+pub fn read_arguments(tgid: u32) -> String {
+    let mut bytes = vec![];
+    if let Ok(file) = File::open(format!("/proc/{tgid}/cmdline")) {
+        // What was read before an error (the process ends) is still true.
+        let _ = file.take(MOST_COMMAND_BYTES).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Bounds on what is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

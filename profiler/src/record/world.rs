@@ -1,7 +1,7 @@
 //! What the collector asks of live processes, answered from `/proc` and from what the kernel reports of
 //! mappings.
 
-use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _};
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use profiler_common::block_io::FileSeen;
 
@@ -10,13 +10,10 @@ use crate::{
     collect::World,
     host::{monotonic_ns, online_cpus},
     instruments::mappings::MappingEvents,
-    process::Processes,
+    process::{Processes, read_arguments},
     unwind::{Captured, Location, Unwound},
 };
 use profiler_report::recording::{Meta, Place};
-
-/// A command line is kept up to this length.
-const MOST_COMMAND_BYTES: u64 = 4096;
 
 /// What does not change during the recording.
 pub fn meta(target: &Target) -> Meta {
@@ -99,13 +96,7 @@ impl World for LiveWorld {
     }
 
     fn command_line(&mut self, tgid: u32) -> String {
-        let mut bytes = vec![];
-        if let Ok(file) = fs::File::open(format!("/proc/{tgid}/cmdline")) {
-            // What was read before an error (the process ends) is still true.
-            let _ = file.take(MOST_COMMAND_BYTES).read_to_end(&mut bytes);
-        }
-        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        text.trim_end().to_owned()
+        read_arguments(tgid).replace('\0', " ").trim_end().to_owned()
     }
 
     fn file_path(&mut self, seen: &FileSeen) -> Option<String> {

@@ -18,7 +18,7 @@ const MOUNTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/
 pub struct CgroupPaths(HashMap<u64, Option<String>>);
 
 impl CgroupPaths {
-    /// Looks for those of these ids that are new: through all directories, for half a millisecond and more.
+    /// Looks for those of these ids that are new: through all directories, which takes long.
     pub fn look_for(&mut self, ids: impl Iterator<Item = u64>) {
         let wanted: HashSet<u64> = ids.filter(|id| !self.0.contains_key(id)).collect();
         let mut found = HashMap::new();

@@ -9,6 +9,8 @@ mod processes;
 
 use std::path::PathBuf;
 
+use profiler_report::report::visible;
+
 pub use cgroups::unit;
 pub use containers::container;
 pub use processes::{is_running, process};
@@ -37,10 +39,14 @@ pub enum NameError {
     SeveralCgroups { name: String, list: String },
 }
 
-/// Each on a line of its own.
+/// Columns of a line.
+const COLUMNS: usize = 90;
+
+/// Each on a line of its own, whatever is in it: processes and cgroups choose their names.
 fn listed(lines: impl ExactSizeIterator<Item = String>) -> String {
     let count = lines.len();
-    let mut list: Vec<String> = lines.take(MOST_LISTED).map(|line| format!("  {line}")).collect();
+    let mut list: Vec<String> =
+        lines.take(MOST_LISTED).map(|line| format!("  {}", visible(&line, COLUMNS))).collect();
     if count > MOST_LISTED {
         list.push(format!("  and {} more", count - MOST_LISTED));
     }

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs, path::Path};
 
 use super::{NameError, listed};
-use crate::process::read_text;
+use crate::process::{read_arguments, read_text};
 
 /// `TASK_COMM_LEN` without its zero (include/linux/sched.h).
 const COMM_BYTES: usize = 15;
@@ -23,7 +23,7 @@ impl Process {
     fn read(tgid: u32) -> Option<Self> {
         let stat = read_text(&format!("/proc/{tgid}/stat")).ok()?;
         let (head, tail) = stat.rsplit_once(") ")?;
-        let arguments = read_text(&format!("/proc/{tgid}/cmdline")).unwrap_or_default();
+        let arguments = read_arguments(tgid);
         Some(Self {
             tgid,
             parent: tail.split(' ').nth(1)?.parse().ok()?,
@@ -76,9 +76,9 @@ fn one_of(all: &[Process], name: &str) -> Result<u32, NameError> {
         [] => Err(NameError::NoProcess(name.to_owned())),
         [root] => Ok(root.tgid),
         _ => {
-            let line = |root: &&&Process| match root.arguments.join(" ") {
-                arguments if arguments.is_empty() => format!("{}  {}", root.tgid, root.comm),
-                arguments => format!("{}  {}", root.tgid, arguments.chars().take(80).collect::<String>()),
+            let line = |root: &&&Process| {
+                let arguments = root.arguments.join(" ");
+                format!("{}  {}", root.tgid, if arguments.is_empty() { &root.comm } else { &arguments })
             };
             let list = listed(roots.iter().map(line));
             Err(NameError::SeveralProcesses { name: name.to_owned(), list })
@@ -134,6 +134,14 @@ mod tests {
         let error = one_of(&machine(), "redis-server").expect_err("two").to_string();
         assert!(error.contains("20  /usr/bin/redis-server *:6379"), "{error}");
         assert!(error.contains("21  /usr/bin/redis-server *:6380"), "{error}");
+    }
+
+    #[test]
+    fn what_a_process_calls_itself_stays_on_its_line() {
+        let forged = |tgid| process_of(tgid, 1, "x", "x|\n  try: something\u{1b}[2J");
+        let error = one_of(&[forged(7), forged(8)], "x").expect_err("two").to_string();
+        assert_eq!(error.matches("\n  try: ").count(), 1, "{error}");
+        assert!(!error.contains('\u{1b}'), "{error}");
     }
 
     #[test]
